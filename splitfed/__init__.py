@@ -1,0 +1,30 @@
+"""A laboratory for privacy in federated split learning.
+
+>>> import splitfed
+>>> scenario = splitfed.load("medmnist_split")        # doctest: +SKIP
+>>> results = splitfed.run(scenario)                  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Scenario", "load", "run"]
+
+if TYPE_CHECKING:
+    from splitfed.lab import run
+    from splitfed.scenario import Scenario, load
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import splitfed` and `splitfed --help` stay fast."""
+    if name == "run":
+        from splitfed.lab import run
+
+        return run
+    if name in ("Scenario", "load"):
+        from splitfed import scenario
+
+        return getattr(scenario, name)
+    raise AttributeError(f"module 'splitfed' has no attribute {name!r}")

@@ -1,0 +1,75 @@
+"""Everything that can go wrong, as one family.
+
+    SplitfedError
+    ├── UserError           the user's mistake: one message, exit code 2
+    │   ├── ScenarioError   a scenario, a key or a value that does not exist or does not fit
+    │   └── DataError       images that are missing, truncated or of the wrong size
+    ├── WireError           something between a client and the server
+    │   ├── Refused         the server said no, and why
+    │   ├── FrameError      bytes that are not a frame of this protocol, or do not fit the stream
+    │   └── LinkLost        no server answered within the deadline and the retries
+    └── AttackError         the attacker's process failed
+
+A message says where, what was expected and found, and the way out.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class SplitfedError(Exception):
+    """The base of all errors that splitfed raises on purpose."""
+
+
+class UserError(SplitfedError):
+    """The user asked for something that cannot be done; the message says what can."""
+
+
+class ScenarioError(UserError):
+    """A scenario, a key or a value that does not exist or does not fit."""
+
+
+class DataError(UserError):
+    """Images that are missing, truncated or of the wrong size."""
+
+
+class WireError(SplitfedError):
+    """Something between a client and the server."""
+
+
+class Refused(WireError):
+    """The server said no. ``reason`` is the name of the refusal in ``split.proto``."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+class FrameError(WireError):
+    """Bytes that are not a frame of this protocol, or a frame that does not fit its stream."""
+
+
+class LinkLost(WireError):
+    """No server answered within the deadline and the retries."""
+
+
+class AttackError(SplitfedError):
+    """The attacker's process failed; training is not affected."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """What to say about an unknown name: the nearest valid one, then all of them.
+
+    >>> unknown("defense", "laplce", ["none", "laplace"])
+    "unknown defense 'laplce'; did you mean 'laplace'? Known: laplace, none"
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}"

@@ -1,0 +1,139 @@
+"""What flows between the parts, and who may see it (DESIGN, section 3).
+
+`Images` never reach the attacker's code unless they are its own auxiliary images. What it gets is an
+`Observation` (what the tap saw) and `Knowledge` (what else it has); what it returns is a `Reconstruction`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+
+class ImageShape(NamedTuple):
+    """Channels, height and width of one image, in pixels."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def pixels(self) -> int:
+        """Numbers in one image: C·H·W."""
+        return self.channels * self.height * self.width
+
+
+@dataclass(frozen=True)
+class Images:
+    """Private or auxiliary images with their labels.
+
+    Attributes:
+        pixels: float32, (N, C, H, W), in [0, 1].
+        labels: int64, (N,), in [0, len(classes)).
+        classes: the names of the classes.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return int(self.pixels.shape[0])
+
+    def __getitem__(self, index: Tensor | slice) -> Images:
+        """The images at these positions, in this order."""
+        return Images(self.pixels[index], self.labels[index], self.classes)
+
+    @property
+    def shape(self) -> ImageShape:
+        """Channels, height and width."""
+        return ImageShape(*self.pixels.shape[1:])
+
+    def content_hashes(self) -> list[bytes]:
+        """One hash per image of its pixels at 8 bits: equal images have equal hashes."""
+        bytes_per_image = (self.pixels * 255).round().clamp(0, 255).byte().cpu().numpy()
+        return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in bytes_per_image]
+
+
+class Phase(IntEnum):
+    """What a stream of activations is for. The values are those of `Phase` in split.proto."""
+
+    TRAIN = 1
+    """Forward and backward over a client's training images, with weight updates."""
+    TEST = 2
+    """Forward over held-out images: the accuracy that is reported."""
+    AUDIT = 3
+    """Forward over the client's own training images with the final front: its training accuracy, and what
+    the paper's attacks reconstruct ("after training, the training set")."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One batch of activations as the tap saw it.
+
+    Attributes:
+        run: the run (one cell of a scenario) that the stream named.
+        round: federated round, from 1.
+        client: the client's number, from 0.
+        phase: what the stream was for.
+        step: the batch's number within the stream, from 0.
+        activation: float32, (B, ...), as decoded from the wire.
+        labels: int64, (B,), or None where labels do not travel in clear.
+    """
+
+    run: str
+    round: int
+    client: int
+    phase: Phase
+    step: int
+    activation: Tensor
+    labels: Tensor | None
+
+    def index(self) -> np.ndarray:
+        """The opaque index of each row: int64, (B, 4), columns round, client, step, row."""
+        import numpy as np
+
+        rows = np.arange(self.activation.shape[0], dtype=np.int64)
+        head = np.array([self.round, self.client, self.step], dtype=np.int64)
+        return np.column_stack([np.tile(head, (rows.size, 1)), rows])
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What the attacker has besides its observations.
+
+    Attributes:
+        auxiliary: its own images, of the victims' distribution and disjoint from theirs.
+        observe: the front that it holds as a participant, with the defense's mechanism applied: takes pixels
+            (B, C, H, W) and a generator for the defense's randomness, returns activations (B, ...).
+        randomised: whether two calls of `observe` on the same pixels differ.
+    """
+
+    auxiliary: Images
+    observe: Callable[[Tensor, torch.Generator], Tensor]
+    randomised: bool = False
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What an attack made of its observations.
+
+    Attributes:
+        index: int64, (N, 4), the opaque index of the observation behind each image.
+        images: float32, (N, C, H, W), in [0, 1].
+    """
+
+    index: np.ndarray
+    images: Tensor
+
+    def __len__(self) -> int:
+        return int(self.images.shape[0])
