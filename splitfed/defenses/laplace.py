@@ -1,0 +1,48 @@
+"""Laplace noise on the activation (Titcombe et al. 2021, "Practical defences against model inversion attacks for
+split neural networks", arXiv 2104.05743)."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from splitfed.defenses.base import Defense, Finding, TapEvidence
+from splitfed.options import Options
+
+
+class LaplaceOptions(Options):
+    """Options of `Laplace`."""
+
+    scale: float = Field(default=0.5, gt=0)
+    """b of Laplace(0, b), in units of the activation; 0.5 is the paper's setting."""
+
+
+def laplace(shape: torch.Size, scale: float, generator: torch.Generator) -> Tensor:
+    """Draws of Laplace(0, scale): the difference of two exponentials, finite for every draw."""
+    plus = torch.empty(shape).exponential_(generator=generator)
+    minus = torch.empty(shape).exponential_(generator=generator)
+    return (plus - minus) * scale
+
+
+class Laplace(Defense):
+    """Adds Laplace(0, b) to each activation, in training and at inference."""
+
+    name = "laplace"
+    about = "Laplace noise on every activation, in training and at inference"
+    source = "Titcombe et al. 2021, arXiv 2104.05743"
+    randomised = True
+    Options = LaplaceOptions
+    options: LaplaceOptions
+
+    def protect(self, activation: Tensor, generator: torch.Generator) -> Tensor:
+        return activation + laplace(activation.shape, self.options.scale, generator)
+
+    def finding(self, evidence: TapEvidence) -> Finding:
+        """The noise measured at the tap, E|noise| = b, must be within 5 % of the stated scale."""
+        measured = (evidence.tapped - evidence.clean).abs().mean().item()
+        stated = self.options.scale
+        return Finding(
+            abs(measured - stated) <= 0.05 * stated,
+            f"noise at the tap has scale {measured:.4f}, stated {stated:.4f} (within 5 %)",
+        )

@@ -1,0 +1,60 @@
+"""Fronts: the layers that stay with the client. What leaves is the output of the first linear layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from splitfed.types import ImageShape
+
+
+class Normalise(nn.Module):
+    """[0, 1] -> [−1, 1], the same for every defense."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels * 2 - 1
+
+
+class Front(nn.Module):
+    """The client's part of a network, in two stages.
+
+    ``stem`` has nothing to train: its output for an image is always the same, so a client computes it once per
+    image and keeps it. ``body`` is trained.
+    """
+
+    def __init__(self, stem: nn.Module, body: nn.Module) -> None:
+        super().__init__()
+        self.stem = stem.requires_grad_(False)
+        self.body = body
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, C, H, W) in [0, 1] -> activation (B, width)."""
+        activation: Tensor = self.body(self.stem(pixels))
+        return activation
+
+    def after_step(self) -> None:
+        """Called after each optimiser step: updates that are not gradient steps."""
+
+    def after_average(self) -> None:
+        """Called when averaged weights were loaded: restores what an average breaks."""
+
+
+class PlainFront(Front):
+    """Flatten, Linear(C·H·W, width), ReLU (DESIGN, section 4)."""
+
+    def __init__(self, shape: ImageShape, width: int) -> None:
+        super().__init__(
+            stem=nn.Sequential(Normalise(), nn.Flatten()),
+            body=nn.Sequential(nn.Linear(shape.pixels, width), nn.ReLU()),
+        )
+
+
+@torch.no_grad()
+def initialise(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights of all linear layers from `generator`: uniform within ±1/√fan_in, PyTorch's own range."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            bound = layer.in_features**-0.5
+            layer.weight.uniform_(-bound, bound, generator=generator)
+            if layer.bias is not None:
+                layer.bias.uniform_(-bound, bound, generator=generator)

@@ -1,0 +1,94 @@
+"""The front of the sparse coding architecture: sparse layers, batch norms, then the linear layer that is tapped."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from splitfed.models.front import Front
+from splitfed.models.sparse import SparseCodingLayer
+from splitfed.types import ImageShape
+
+
+class LearningSparseLayer(nn.Module):
+    """A sparse coding layer that remembers its last batch, for the dictionary update after the optimiser step."""
+
+    def __init__(self, layer: SparseCodingLayer, rate: float) -> None:
+        super().__init__()
+        self.layer = layer
+        self.rate = rate
+        self._last: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        codes: Tensor = self.layer(x)
+        if self.training:
+            self._last = x.detach(), codes.detach()
+        return codes
+
+    def update_dictionary(self) -> None:
+        """The paper's fast update: ΔΩ ∝ R ⊛ (X − R ⊛ Ω), on the last training batch."""
+        if self._last is not None:
+            self.layer.update_dictionary(*self._last, rate=self.rate)
+            self._last = None
+
+
+class SparseFront(Front):
+    """SCL(C→16), BatchNorm, SCL(16→28 grey, 16→32 RGB), BatchNorm, Flatten, Linear, ReLU (DESIGN, section 4).
+
+    The first dictionary is learned before training and then fixed, so its codes belong to the stem. Later
+    dictionaries learn twice: by the implicit gradient, and by the fast update after each step (paper, section 3).
+    """
+
+    FIRST_FEATURES = 16
+
+    def __init__(
+        self,
+        shape: ImageShape,
+        width: int,
+        *,
+        sparsity: float,
+        kernel_size: int,
+        dictionary_rate: float,
+        generator: torch.Generator,
+    ) -> None:
+        features = 28 if shape.channels == 1 else 32
+        first = SparseCodingLayer(
+            shape.channels,
+            self.FIRST_FEATURES,
+            kernel_size=kernel_size,
+            sparsity=sparsity,
+            generator=generator,
+        )
+        second = SparseCodingLayer(
+            self.FIRST_FEATURES, features, kernel_size=kernel_size, sparsity=sparsity, generator=generator
+        )
+        super().__init__(
+            stem=first,
+            body=nn.Sequential(
+                nn.BatchNorm2d(self.FIRST_FEATURES),
+                LearningSparseLayer(second, dictionary_rate),
+                nn.BatchNorm2d(features),
+                nn.Flatten(),
+                nn.Linear(features * shape.height * shape.width, width),
+                nn.ReLU(),
+            ),
+        )
+
+    @property
+    def first_layer(self) -> SparseCodingLayer:
+        """The layer whose dictionary is learned once, before training."""
+        assert isinstance(self.stem, SparseCodingLayer)
+        return self.stem
+
+    def sparse_layers(self) -> list[SparseCodingLayer]:
+        """All sparse coding layers, from the image on."""
+        return [module for module in self.modules() if isinstance(module, SparseCodingLayer)]
+
+    def after_step(self) -> None:
+        for module in self.body.modules():
+            if isinstance(module, LearningSparseLayer):
+                module.update_dictionary()
+
+    def after_average(self) -> None:
+        for layer in self.sparse_layers():
+            layer.normalise_()

@@ -1,0 +1,340 @@
+"""A scenario: TOML, validated once at the edge into frozen objects.
+
+`load` takes the name of a shipped scenario or a path, applies `--set` overrides, and returns a `Scenario` or raises
+a `ScenarioError` that names file, key, what was found and what is allowed. Components own their options: a
+``[[defense]]`` or ``[[attack]]`` table is validated by the defense or attack that it names.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from splitfed.errors import ScenarioError, unknown
+from splitfed.options import Options
+
+
+class DataOptions(Options):
+    """Which images, how many, and how they are spread over the clients."""
+
+    name: str
+    fallback: str | None = None
+    """Data set to use, under a loud banner, when `name` cannot be found or downloaded."""
+    path: str | None = None
+    """Where the images lie, for ``name = "folder"``."""
+    size: int | None = Field(default=None, ge=8, le=512)
+    """Edge of the square images, pixels; the data set's own by default."""
+    train: int = Field(default=6000, ge=1)
+    """Victims' images, over all clients."""
+    aux: int = Field(default=6000, ge=20)
+    """The attacker's own images; none of them is a victim's."""
+    test: int = Field(default=3000, ge=1)
+    """Held-out images for the accuracy."""
+    partition: Literal["iid", "dirichlet", "by_class"] = "iid"
+    alpha: float = Field(default=0.5, gt=0)
+    """Concentration of the Dirichlet partition; small values give clients different classes."""
+
+
+class ModelOptions(Options):
+    """The network, the same for every defense but for its front."""
+
+    width: int = Field(default=500, ge=1)
+    """Numbers that leave the client per image: d in DESIGN, section 4."""
+
+
+class FederationOptions(Options):
+    """Who trains, how long, with which optimiser. One setting for all defenses of a scenario."""
+
+    clients: int = Field(default=3, ge=1, le=256)
+    rounds: int = Field(default=6, ge=1)
+    local_epochs: int = Field(default=1, ge=1)
+    batch: int = Field(default=64, ge=2)
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = Field(default=0.05, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of SGD; the state starts anew each round, as the averaged weights do."""
+    strategy: Literal["FedAvg", "FedAvgM", "FedMedian", "FedTrimmedAvg"] = "FedAvg"
+    """A Flower strategy by its own name; it averages the fronts."""
+    codec: str = "float32"
+    round_deadline_s: float = Field(default=1800, gt=0)
+    """A client that has not answered by then misses the round."""
+    stream_deadline_s: float = Field(default=60, gt=0)
+    """A step that has had no answer by then fails its client."""
+
+
+class AttackerOptions(Options):
+    """The attacker's process and what it may do while training runs."""
+
+    margin_db: float = Field(default=3.0, ge=0)
+    """Gate: on the undefended cell the strongest attack beats the class mean by this much PSNR."""
+    live_aux: int = Field(default=1000, ge=20)
+    """Auxiliary images that it trains on between rounds; all of them count after the last round."""
+    live_images: int = Field(default=96, ge=8)
+    """Observations that it reconstructs for the live view."""
+    keep_rounds: int = Field(default=1, ge=0)
+    """Training rounds whose observations stay on disk; 0 keeps all."""
+    deadline_s: float = Field(default=1800, gt=0)
+    """How long the lab waits for the attack after the last round."""
+
+
+class Component(BaseModel):
+    """A defense or an attack by name, with options that its own class validates."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    label: str | None = None
+    """What the cell is called; the name by default, made distinct where it occurs twice."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The component's own options as written."""
+        return dict(self.model_extra or {})
+
+
+class Scenario(Options):
+    """One experiment: data, network, federation, and the defenses and attacks to compare."""
+
+    name: str
+    about: str = ""
+    threat: Literal["split"] = "split"
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    seeds: int = Field(default=1, ge=1, le=100)
+    """Repeats: seed, seed + 1, ..."""
+    data: DataOptions
+    model: ModelOptions = ModelOptions()
+    federation: FederationOptions = FederationOptions()
+    attacker: AttackerOptions = AttackerOptions()
+    defense: tuple[Component, ...] = Field(min_length=1)
+    attack: tuple[Component, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _enough_images(self) -> Scenario:
+        clients, batch, train = self.federation.clients, self.federation.batch, self.data.train
+        if train // clients < batch:
+            raise ValueError(
+                f"data.train ({train}) / federation.clients ({clients}) = {train // clients} images per client, "
+                f"fewer than federation.batch ({batch})"
+            )
+        if self.data.test < clients:
+            raise ValueError(
+                f"data.test ({self.data.test}) must be at least federation.clients ({clients})"
+            )
+        return self
+
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells in the order in which they run: every defense under the first seed, then the next."""
+        labels = _labels(self.defense)
+        return tuple(
+            Cell(
+                name=label if self.seeds == 1 else f"{label}-seed{self.seed + repeat}",
+                defense=defense,
+                seed=self.seed + repeat,
+            )
+            for repeat in range(self.seeds)
+            for defense, label in zip(self.defense, labels, strict=True)
+        )
+
+
+class Cell(Options):
+    """One defense with its options, under one seed."""
+
+    name: str
+    defense: Component
+    seed: int
+
+
+def _labels(components: Sequence[Component]) -> list[str]:
+    """A distinct name per component: its label or name, with its options where that occurs twice."""
+    plain = [c.label or c.name for c in components]
+    labels = [
+        label
+        if plain.count(label) == 1
+        else "-".join([label, *(f"{k}{v}" for k, v in sorted(component.options.items()))])
+        for label, component in zip(plain, components, strict=True)
+    ]
+    seen: dict[str, int] = {}
+    for position, label in enumerate(labels):
+        seen[label] = seen.get(label, 0) + 1
+        if seen[label] > 1:
+            labels[position] = f"{label}-{seen[label]}"
+    return labels
+
+
+def scenario_dirs() -> tuple[Path, ...]:
+    """Where shipped scenarios lie: beside the package in a checkout, under the prefix when installed."""
+    return (
+        Path(__file__).resolve().parent.parent / "scenarios",
+        Path(sys.prefix) / "share" / "splitfed" / "scenarios",
+    )
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file of every shipped scenario."""
+    files = (file for folder in reversed(scenario_dirs()) for file in sorted(folder.glob("*.toml")))
+    return {file.stem: file for file in files}
+
+
+def load(name: str | Path, *, overrides: Sequence[str] = (), quick: bool = False) -> Scenario:
+    """The scenario of this name or file, with `key=value` overrides applied.
+
+    Args:
+        name: a shipped scenario's name, or the path of a TOML file.
+        overrides: ``"data.train=3000"``, ``"defense.laplace.scale=1.0"``, ``'defense=["none", "sca"]'``. Values are
+            TOML; what is not, is a string.
+        quick: also apply the file's ``[quick]`` table, before the overrides.
+
+    Raises:
+        ScenarioError: no such scenario, not TOML, or a key or value that does not fit.
+    """
+    path = _find(name)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path.name} is not valid TOML: {error}") from error
+    shortcuts = table.pop("quick", {})
+    if quick:
+        if not isinstance(shortcuts, dict) or not shortcuts:
+            raise ScenarioError(f"{path.name} has no [quick] table; run it without --quick, or use --set")
+        for key, value in shortcuts.items():
+            _assign(table, key, value, source=f"{path.name} [quick]")
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key.strip():
+            raise ScenarioError(f"--set {override}: expected key=value, for example --set data.train=3000")
+        _assign(table, key.strip(), _toml_value(text.strip()), source=f"--set {override}")
+    return validate(table, source=path.name)
+
+
+def validate(table: Mapping[str, Any], *, source: str) -> Scenario:
+    """The scenario that this table describes, its components' options checked by their own classes.
+
+    Raises:
+        ScenarioError: names `source`, the key, what was found and what is allowed.
+    """
+    try:
+        scenario = Scenario.model_validate(table)
+    except ValidationError as error:
+        raise ScenarioError(explain(error, Scenario, source)) from None
+    _check_components(scenario, source)
+    return scenario
+
+
+def _find(name: str | Path) -> Path:
+    path = Path(name)
+    if path.suffix == ".toml":
+        if path.is_file():
+            return path
+        raise ScenarioError(f"no such scenario file: {path}. Shipped scenarios: {', '.join(sorted(shipped()))}")
+    known = shipped()
+    if str(name) not in known:
+        raise ScenarioError(unknown("scenario", str(name), known) + ". Or give the path of a .toml file")
+    return known[str(name)]
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _assign(table: dict[str, Any], key: str, value: Any, *, source: str) -> None:
+    """Set a dotted key; ``defense.NAME.option`` reaches every entry of that name."""
+    head, _, rest = key.partition(".")
+    if head in ("defense", "attack"):
+        _assign_component(table, head, rest, value, source)
+        return
+    *parents, last = key.split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise ScenarioError(f"{source}: {parent} is a value, not a table")
+    table[last] = value
+
+
+def _assign_component(table: dict[str, Any], kind: str, rest: str, value: Any, source: str) -> None:
+    entries = table.get(kind, [])
+    if not rest:
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise ScenarioError(f'{source}: expected a list of names, for example {kind}=["none", "sca"]')
+        table[kind] = [
+            entry for n in names for entry in ([e for e in entries if e.get("name") == n] or [{"name": n}])
+        ]
+        return
+    name, _, option = rest.partition(".")
+    chosen = [entry for entry in entries if entry.get("name") == name]
+    if not option:
+        raise ScenarioError(f"{source}: expected {kind}.NAME.OPTION=value, for example {kind}.{name}.option=1")
+    if not chosen:
+        present = [str(entry.get("name")) for entry in entries]
+        raise ScenarioError(f"{source}: {unknown(f'{kind} of this scenario', name, present)}")
+    for entry in chosen:
+        entry[option] = value
+
+
+def _check_components(scenario: Scenario, source: str) -> None:
+    from splitfed.attacks import ATTACKS
+    from splitfed.data import DATASETS
+    from splitfed.defenses import DEFENSES
+    from splitfed.wire.codec import CODECS
+
+    for key, name in (("data.name", scenario.data.name), ("data.fallback", scenario.data.fallback)):
+        if name is not None and name not in DATASETS:
+            raise ScenarioError(f"{source}: {key}: {unknown('data set', name, DATASETS)}")
+    if scenario.federation.codec not in CODECS:
+        raise ScenarioError(
+            f"{source}: federation.codec: {unknown('codec', scenario.federation.codec, CODECS)}"
+        )
+    registries: Iterable[tuple[str, Sequence[Component], Mapping[str, Any]]] = (
+        ("defense", scenario.defense, DEFENSES),
+        ("attack", scenario.attack, ATTACKS),
+    )
+    for kind, components, registry in registries:
+        for component in components:
+            if component.name not in registry:
+                raise ScenarioError(f"{source}: {unknown(kind, component.name, registry)}")
+            options = registry[component.name].Options
+            try:
+                options.model_validate(component.options)
+            except ValidationError as error:
+                where = f"{source}: {kind} {component.name!r}"
+                raise ScenarioError(explain(error, options, where)) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
+    """One line per mistake: where, what was found, what is allowed, the nearest valid key."""
+    return "\n".join(_explain_one(dict(item), model, source) for item in error.errors())
+
+
+def _explain_one(item: dict[str, Any], model: type[BaseModel], source: str) -> str:
+    location = tuple(item["loc"])
+    key = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        fields = _fields_at(model, location[:-1])
+        near = get_close_matches(str(location[-1]), fields, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{source}: unknown key {key}; {hint}Allowed: {', '.join(sorted(fields)) or 'none'}"
+    if item["type"] == "missing":
+        return f"{source}: {key} is missing"
+    if not key:
+        return f"{source}: {str(item['msg']).removeprefix('Value error, ')}"
+    return f"{source}: {key} = {item['input']!r}: {item['msg']}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The keys that are allowed in the table at this place."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            model = field.annotation
+    return list(model.model_fields)
