@@ -1,0 +1,53 @@
+"""What a defense measured of itself: the material of the gate `defense_acts`.
+
+A defense compares what the tap saw with what the bare front gives and states a `Finding`; these are the
+measurements that several defenses share.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Finding(NamedTuple):
+    """One measurement against what the defense states; ``detail`` gives both."""
+
+    passed: bool
+    detail: str
+
+
+def laplace_scale(noise: Tensor) -> float:
+    """The scale b of centred Laplace noise: the mean of |noise| (its maximum-likelihood estimate)."""
+    return float(noise.double().abs().mean())
+
+
+def gaussian_scale(noise: Tensor) -> float:
+    """The scale σ of centred Gaussian noise: the root mean square (its maximum-likelihood estimate)."""
+    return float(noise.double().square().mean().sqrt())
+
+
+def noise_scale_within(measured: float, stated: float, *, tolerance: float = 0.05) -> Finding:
+    """Whether noise measured at the tap has the stated scale, to a relative ``tolerance``."""
+    passed = abs(measured - stated) <= tolerance * stated
+    return Finding(passed, f"noise scale {measured:.4g} measured, {stated:.4g} stated (± {tolerance:.0%})")
+
+
+def density(code: Tensor) -> float:
+    """The share of non-zero numbers in a code, in [0, 1]."""
+    return int(torch.count_nonzero(code)) / max(code.numel(), 1)
+
+
+def density_within(code: Tensor, *, low: float, high: float) -> Finding:
+    """Whether the share of non-zero numbers lies in [``low``, ``high``]."""
+    share = density(code)
+    return Finding(low <= share <= high, f"{share:.4f} of the code is non-zero, [{low:g}, {high:g}] wanted")
+
+
+def is_identity(protected: Tensor, plain: Tensor) -> Finding:
+    """Whether a defense that claims to do nothing sent the bare activations, bit for bit."""
+    if torch.equal(protected, plain):
+        return Finding(True, "activations leave the client unchanged")
+    return Finding(False, "activations differ from those of the bare front")

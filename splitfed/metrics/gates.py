@@ -1,0 +1,120 @@
+"""The gates: what must hold before a number is believed (DESIGN, section 7).
+
+Each gate is a pure function from evidence to a `GateResult`. A cell is valid if and only if all its gates
+pass; a cell that is not is marked INVALID wherever it is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from splitfed.metrics.findings import Finding
+from splitfed.types import Images
+
+
+class GateResult(NamedTuple):
+    """One gate's verdict. ``detail`` says what was measured, with numbers."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class Fit(Protocol):
+    """What an attack says about its training (`attacks.base.FitEvidence`)."""
+
+    @property
+    def first_loss(self) -> float: ...
+    @property
+    def last_loss(self) -> float: ...
+    @property
+    def parameters_moved(self) -> bool: ...
+
+
+def attack_learned(fits: Mapping[str, Fit]) -> GateResult:
+    """Every attack's parameters moved and its training loss fell.
+
+    An attack that was never trained makes any defense look strong. ``fits`` is the evidence by attack name;
+    the `untrained` control does not belong in it. No attack at all fails.
+    """
+    failures = [f"{name}: {why}" for name, fit in fits.items() if (why := _why_not_learned(fit))]
+    losses = ", ".join(f"{name} {fit.first_loss:.4g} -> {fit.last_loss:.4g}" for name, fit in fits.items())
+    if not fits:
+        failures = ["no attack was mounted"]
+    return GateResult("attack_learned", not failures, "; ".join(failures) or f"training loss {losses}")
+
+
+def _why_not_learned(fit: Fit) -> str:
+    """Empty if the attack learned."""
+    if not fit.parameters_moved:
+        return "its parameters did not move"
+    # written so that a NaN counts as a loss that did not fall
+    if not fit.last_loss < fit.first_loss:
+        return f"its training loss did not fall ({fit.first_loss:.4g} -> {fit.last_loss:.4g})"
+    return ""
+
+
+def victim_unchanged(before: str, after: str) -> GateResult:
+    """The victim's weights are bit-identical before and after the attack; both are a `fingerprint`."""
+    passed = before == after
+    detail = f"weights {before}" if passed else f"the attack changed the victim: {before} -> {after}"
+    return GateResult("victim_unchanged", passed, detail)
+
+
+def attack_beats_class_mean(
+    *, attack_psnr_db: float, class_mean_psnr_db: float, margin_db: float
+) -> GateResult:
+    """On the undefended cell the strongest attack sees more than the class, by ``margin_db`` or more.
+
+    An attacker that cannot do that against no defense says nothing about the others.
+    """
+    excess_db = attack_psnr_db - class_mean_psnr_db
+    detail = (
+        f"strongest attack {attack_psnr_db:.2f} dB, class mean {class_mean_psnr_db:.2f} dB: "
+        f"{excess_db:+.2f} dB, at least {margin_db:+.2f} dB wanted"
+    )
+    return GateResult("attack_beats_class_mean", excess_db >= margin_db, detail)
+
+
+def defense_acts(findings: Iterable[Finding]) -> GateResult:
+    """The defense does what it says, as measured (see `metrics.findings`). No finding at all fails."""
+    findings = list(findings)
+    failures = [finding.detail for finding in findings if not finding.passed]
+    if not findings:
+        failures = ["nothing was measured"]
+    detail = "; ".join(failures or [finding.detail for finding in findings])
+    return GateResult("defense_acts", not failures, detail)
+
+
+def aux_disjoint(auxiliary: Images, victims: Images) -> GateResult:
+    """No auxiliary image equals a victim's image, by a hash of the pixels at 8 bits."""
+    shared = set(auxiliary.content_hashes()) & set(victims.content_hashes())
+    detail = (
+        f"{len(shared)} of {len(auxiliary)} auxiliary images are among the {len(victims)} victims' images"
+    )
+    return GateResult("aux_disjoint", not shared, detail)
+
+
+def finite(results: Mapping[str, Any]) -> GateResult:
+    """Every number in these (nested) results is finite."""
+    bad = list(_non_finite(results, ""))
+    return GateResult("finite", not bad, f"not finite: {', '.join(bad)}" if bad else "all numbers are finite")
+
+
+def _non_finite(value: object, path: str) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _non_finite(child, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for position, child in enumerate(value):
+            yield from _non_finite(child, f"{path}[{position}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield path
+
+
+def is_valid(gates: Iterable[GateResult]) -> bool:
+    """Whether a cell with these gates is valid: there are some, and all pass."""
+    gates = list(gates)
+    return bool(gates) and all(gate.passed for gate in gates)

@@ -1,0 +1,27 @@
+"""The two trivial predictors: what a guess without any activation scores.
+
+They are fitted on auxiliary images and applied to the victims, as an attack is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from splitfed.types import Images
+
+
+def mean_image(auxiliary: Images, victims: Images) -> Tensor:
+    """The mean auxiliary image, once per victim: (N, C, H, W). Knowing nothing."""
+    return auxiliary.pixels.mean(dim=0).expand(len(victims), -1, -1, -1)
+
+
+def class_mean(auxiliary: Images, victims: Images) -> Tensor:
+    """The mean auxiliary image of each victim's class: (N, C, H, W). Knowing the class and no more.
+
+    A class without auxiliary images gets the mean over all of them.
+    """
+    means = auxiliary.pixels.mean(dim=0).repeat(len(auxiliary.classes), 1, 1, 1)
+    for label in torch.unique(auxiliary.labels).tolist():
+        means[label] = auxiliary.pixels[auxiliary.labels == label].mean(dim=0)
+    return means[victims.labels]

@@ -1,0 +1,103 @@
+"""How close a reconstruction is to its original: PSNR and SSIM, one number per image.
+
+Both take float images in [0, 1] (values outside are clamped), so the data range is 1 for every data set. Down
+is the better defense for both. Nothing is averaged here; whoever reports reduces once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MSE_FLOOR = 1e-10
+"""Identical images would have an infinite PSNR; with this floor they have 100 dB and means stay finite."""
+
+WINDOW_TAPS = 11
+WINDOW_SIGMA_PX = 1.5
+
+
+def psnr_db(reconstruction: Tensor, target: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio per image, in dB.
+
+    Args:
+        reconstruction: (B, C, H, W), in [0, 1].
+        target: the originals, same shape.
+
+    Returns:
+        float32, (B,), in [0, 100]; 100 means identical (see `MSE_FLOOR`).
+
+    Raises:
+        ValueError: the shapes differ.
+
+    >>> black = torch.zeros(1, 1, 8, 8)
+    >>> psnr_db(black + 0.1, black).round(decimals=3).tolist()
+    [20.0]
+    """
+    reconstruction, target = _clamped_pair(reconstruction, target)
+    mse = (reconstruction - target).square().flatten(1).mean(dim=1)
+    return (-10.0 * mse.clamp_min(MSE_FLOOR).log10()).float()
+
+
+def ssim(reconstruction: Tensor, target: Tensor) -> Tensor:
+    """Structural similarity per image, mean over positions and channels.
+
+    Agrees with `skimage.metrics.structural_similarity(..., gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False, data_range=1, channel_axis=0)`: an 11-tap Gaussian window at every position
+    where it fits. An edge below 11 pixels gets the largest odd window that fits it, of the same sigma.
+
+    Args:
+        reconstruction: (B, C, H, W), in [0, 1].
+        target: the originals, same shape.
+
+    Returns:
+        float32, (B,), in [-1, 1]; 1 means identical.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Source: Wang et al. 2004, eq. 13.
+    """
+    reconstruction, target = _clamped_pair(reconstruction, target)
+    return ssim_of_floats(reconstruction, target).float()
+
+
+def ssim_of_floats(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM per image in the tensors' own precision, unclamped and differentiable: (B,).
+
+    `ssim` is the metric; this is its core, which an attack may also minimise.
+    """
+    rows, columns = (_window_matrix(edge, a) for edge in a.shape[-2:])
+
+    def smooth(x: Tensor) -> Tensor:
+        return rows @ x @ columns.T
+
+    # K1 = 0.01 and K2 = 0.03 of Wang et al., at a data range of 1
+    c1, c2 = 0.01**2, 0.03**2
+    mean_a, mean_b = smooth(a), smooth(b)
+    var_a = smooth(a * a) - mean_a * mean_a
+    var_b = smooth(b * b) - mean_b * mean_b
+    covariance = smooth(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a * mean_a + mean_b * mean_b + c1)
+    structure = (2 * covariance + c2) / (var_a + var_b + c2)
+    return (luminance * structure).flatten(1).mean(dim=1)
+
+
+def _window_matrix(edge: int, like: Tensor) -> Tensor:
+    """The Gaussian filter along one axis as a matrix (positions, edge): two products smooth an image."""
+    taps = min(WINDOW_TAPS, edge - 1 + edge % 2)
+    offsets = torch.arange(taps, dtype=torch.float64) - taps // 2
+    kernel = torch.exp(-0.5 * (offsets / WINDOW_SIGMA_PX).square())
+    kernel /= kernel.sum()
+    matrix = torch.zeros(edge - taps + 1, edge, dtype=torch.float64)
+    for position in range(matrix.shape[0]):
+        matrix[position, position : position + taps] = kernel
+    return matrix.to(dtype=like.dtype, device=like.device)
+
+
+def _clamped_pair(reconstruction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in [0, 1] and float64, since the variances of SSIM are differences of nearly equal numbers."""
+    if reconstruction.shape != target.shape:
+        raise ValueError(
+            f"reconstruction {tuple(reconstruction.shape)} and target {tuple(target.shape)} differ in shape"
+        )
+    return reconstruction.double().clamp(0, 1), target.double().clamp(0, 1)

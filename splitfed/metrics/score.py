@@ -1,0 +1,44 @@
+"""Reconstructions against the truth: the entry of one attack in `results.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from splitfed.metrics.bootstrap import bootstrap_ci95
+from splitfed.metrics.quality import psnr_db, ssim
+from splitfed.metrics.reid import reid_top1
+from splitfed.types import Images
+
+
+def score(reconstructions: Tensor, truth: Images, *, class_mean_psnr_db: Tensor, seed: int) -> dict[str, Any]:
+    """What an attack leaked, in the keys of the results schema.
+
+    Args:
+        reconstructions: float32, (N, C, H, W), in [0, 1], in the order of ``truth``.
+        truth: the victims' images.
+        class_mean_psnr_db: PSNR of the class-mean predictor on the same images, dB, (N,).
+        seed: for the bootstrap over images.
+
+    Returns:
+        psnr_db, psnr_db_ci95, psnr_db_p99, psnr_excess_db, ssim, ssim_ci95, reid_top1, reid_chance, n.
+
+    Raises:
+        ValueError: the shapes of reconstructions and truth differ, or there is no image.
+    """
+    psnr = psnr_db(reconstructions, truth.pixels).double()
+    structure = ssim(reconstructions, truth.pixels).double()
+    reid = reid_top1(reconstructions, truth.pixels)
+    return {
+        "psnr_db": float(psnr.mean()),
+        "psnr_db_ci95": list(bootstrap_ci95(psnr, seed=seed)),
+        "psnr_db_p99": float(torch.quantile(psnr, 0.99)),
+        "psnr_excess_db": float((psnr - class_mean_psnr_db).mean()),
+        "ssim": float(structure.mean()),
+        "ssim_ci95": list(bootstrap_ci95(structure, seed=seed)),
+        "reid_top1": reid.rate,
+        "reid_chance": reid.chance,
+        "n": len(truth),
+    }
