@@ -149,9 +149,9 @@ def from_json(record: dict[str, Any]) -> Event:
         KeyError: the record names no known event.
     """
     kinds = {kind.__name__: kind for kind in Event.__subclasses__()}
-    fields = dict(record)
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
     kind = kinds[fields.pop("event")]
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+    return kind(**fields)
 
 
 Subscriber = Callable[[Event], None]

@@ -1,0 +1,220 @@
+"""The run directory keeps what was finished, whatever happened to the run."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splitfed import events
+from splitfed.errors import UserError
+from splitfed.machine import machine_manifest
+from splitfed.results import Results, validate_results
+from splitfed.store import RunStore, file_name, read_json
+from tests.views.fabricated import broken, cell_result, run_results
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    with RunStore.create(tmp_path, "medmnist_split", {"seeds": [0]}) as created:
+        yield created
+
+
+def empty_results() -> Results:
+    return {**run_results(), "cells": [], "valid": False}
+
+
+def test_runs_that_start_in_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:
+    runs = [RunStore.create(tmp_path, "a", {}) for _ in range(5)]
+    assert len({run.path for run in runs}) == 5
+    assert all(run.path.parent == tmp_path for run in runs)
+
+
+def test_a_scenario_file_outside_gives_a_run_inside(tmp_path: Path) -> None:
+    run = RunStore.create(tmp_path / "runs", "../up/my scenario", {})
+    assert run.path.parent == tmp_path / "runs"
+
+
+def test_the_manifest_is_kept_with_the_time_of_creation(store: RunStore) -> None:
+    again = RunStore.open(store.path)
+    assert again.manifest["seeds"] == [0]
+    assert again.manifest["created"].endswith("+00:00")
+
+
+def test_latest_is_the_run_created_last_whatever_its_name(tmp_path: Path) -> None:
+    RunStore.create(tmp_path, "zebra", {"created": "2026-01-01T00:00:00"})
+    newest = RunStore.create(tmp_path, "aardvark", {"created": "2026-03-01T00:00:00"})
+    RunStore.create(tmp_path, "monkey", {"created": "2026-02-01T00:00:00"})
+    assert RunStore.latest(tmp_path).path == newest.path
+
+
+def test_a_directory_that_is_no_run_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is no run: it has no manifest\.json"):
+        RunStore.open(tmp_path)
+    with pytest.raises(UserError, match="splitfed scenario"):
+        RunStore.latest(tmp_path / "nowhere")
+
+
+def test_each_cell_has_its_own_folder_below_cells(store: RunStore) -> None:
+    names = ["none", "a/b", "a b", "..", ".", "λ=0.5"]
+    folders = {store.cell_dir(name) for name in names}
+    assert len(folders) == len(names)
+    assert all(folder.is_dir() and folder.resolve().parent == store.path / "cells" for folder in folders)
+    assert store.images_dir.is_dir()
+    assert store.checkpoints_dir.is_dir()
+
+
+@given(st.lists(st.text(min_size=1, max_size=12), min_size=2, max_size=6, unique=True))
+def test_different_names_stay_different_files(names: list[str]) -> None:
+    quoted = [file_name(name) for name in names]
+    assert len(set(quoted)) == len(names)
+    assert not any("/" in name or name in {".", ".."} for name in quoted)
+
+
+def test_events_are_read_back_while_the_run_goes_on(store: RunStore) -> None:
+    written = [events.Notice(message=f"one\ntwo {n}") for n in range(3)]
+    for count, event in enumerate(written, start=1):
+        store.append_event(event)
+        assert list(RunStore(store.path).read_events()) == written[:count]
+
+
+def test_a_loss_that_is_no_number_survives_the_event_log(store: RunStore) -> None:
+    store.append_event(events.RoundFinished(cell="a", round=1, rounds=1, loss=math.nan, accuracy=0.5))
+    (event,) = store.read_events()
+    assert isinstance(event, events.RoundFinished)
+    assert math.isnan(event.loss)
+
+
+def test_a_run_without_events_has_none(store: RunStore) -> None:
+    assert list(store.read_events()) == []
+
+
+def test_a_line_cut_off_by_a_crash_is_left_out_and_overwritten_on_resume(store: RunStore) -> None:
+    before, after = events.Notice(message="before"), events.Notice(message="after")
+    with store:
+        store.append_event(before)
+    log = store.path / "events.jsonl"
+    with log.open("a") as broken_off:
+        broken_off.write('{"event": "Notice", "mess')
+    assert list(store.read_events()) == [before]
+
+    with RunStore.open(store.path) as resumed:
+        resumed.append_event(after)
+    assert list(store.read_events()) == [before, after]
+
+
+def test_a_garbled_line_in_the_middle_is_named(store: RunStore) -> None:
+    (store.path / "events.jsonl").write_text('{"event": "Nonsense", "time_s": 0}\n')
+    with pytest.raises(UserError, match=r"events\.jsonl line 1 is no event"):
+        list(store.read_events())
+
+
+def test_cells_are_added_replaced_and_decide_the_verdict(store: RunStore) -> None:
+    store.save_results(empty_results())
+    assert store.finished_cells() == []
+    assert store.results["valid"] is False
+
+    store.save_cell(cell_result("none"))
+    store.save_cell(broken(cell_result("laplace")))
+    assert store.finished_cells() == ["none-seed0", "laplace-seed0"]
+    assert store.results["valid"] is False
+
+    store.save_cell(cell_result("laplace"))
+    assert store.finished_cells() == ["none-seed0", "laplace-seed0"]
+    assert store.results["valid"] is True
+
+
+def test_a_run_without_results_says_so(store: RunStore) -> None:
+    assert store.finished_cells() == []
+    with pytest.raises(UserError, match=r"no results\.json yet"):
+        _ = store.results
+
+
+def test_readers_never_see_half_a_results_file(store: RunStore) -> None:
+    store.save_results(run_results())
+    stop = threading.Event()
+    seen: list[int] = []
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.append(len(read_json(store.path / "results.json")["cells"]))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for seed in range(1, 20):
+        store.save_cell(cell_result("none", seed=seed))
+    stop.set()
+    reader.join()
+    assert seen == sorted(seen)
+    assert {path.name for path in store.path.iterdir()} == {"manifest.json", "results.json"}
+
+
+def test_refused_results_leave_the_old_ones(store: RunStore) -> None:
+    store.save_results(run_results())
+    old = (store.path / "results.json").read_bytes()
+    lying = run_results(broken(cell_result()))
+    lying["cells"][0]["valid"] = True
+    with pytest.raises(UserError, match=r"none-seed0\.valid: is True, its gates say otherwise"):
+        store.save_results(lying)
+    assert (store.path / "results.json").read_bytes() == old
+
+
+def test_numbers_that_are_not_finite_are_stored_as_null(store: RunStore) -> None:
+    cell = broken(cell_result(accuracy=math.nan), gate="finite", detail="accuracy is nan")
+    store.save_results(run_results(cell))
+
+    def refuse(constant: str) -> float:
+        raise AssertionError(f"{constant} is not JSON")
+
+    stored = json.loads((store.path / "results.json").read_text(), parse_constant=refuse)
+    assert stored["cells"][0]["accuracy"] is None
+    assert store.results["cells"][0]["accuracy"] is None
+
+
+def test_a_damaged_results_file_is_named(store: RunStore) -> None:
+    (store.path / "results.json").write_text('{"schema": 1, "cells"')
+    with pytest.raises(UserError, match=r"results\.json is damaged"):
+        _ = store.results
+
+
+def test_the_schema_check_names_the_place_of_the_fault() -> None:
+    results = run_results()
+    del results["cells"][1]["majority_rate"]  # type: ignore[misc]
+    results["cells"][2]["attacks"]["ridge"]["ssim"] = "high"  # type: ignore[typeddict-item]
+    with pytest.raises(UserError) as refusal:
+        validate_results(results)
+    assert "cells.1.majority_rate: Field required" in str(refusal.value)
+    assert "cells.2.attacks.ridge.ssim" in str(refusal.value)
+
+
+def test_contradictions_within_results_are_refused() -> None:
+    twice = run_results(cell_result(), cell_result())
+    with pytest.raises(UserError, match="'none-seed0' appears twice"):
+        validate_results(twice)
+    nameless = run_results({**cell_result(), "strongest": "psychic"})
+    with pytest.raises(UserError, match="'psychic' is not among its attacks"):
+        validate_results(nameless)
+    with pytest.raises(UserError, match="valid: is True"):
+        validate_results({**run_results(broken(cell_result())), "valid": True})
+    with pytest.raises(UserError, match="schema: is 7"):
+        validate_results({**run_results(), "schema": 7})
+
+
+def test_a_cell_whose_traffic_was_encrypted_has_no_attack() -> None:
+    unseen = {**cell_result(), "attacks": {}, "controls": {}, "strongest": None}
+    results = {**run_results(), "cells": [unseen]}
+    assert validate_results(results)["cells"][0]["strongest"] is None
+
+
+def test_the_machine_is_described_by_what_a_timing_depends_on() -> None:
+    machine = machine_manifest()
+    assert machine["cores"] >= 1
+    assert machine["cpu"]
+    assert machine["versions"]["torch"]
+    assert json.loads(json.dumps(machine)) == machine

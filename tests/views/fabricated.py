@@ -1,0 +1,205 @@
+"""A made-up run with the proportions of a real one, for the views to show: no number here was measured."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from splitfed import events
+from splitfed.results import SCHEMA, AttackScore, CellResult, Results
+from splitfed.views.strip import save_strip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from splitfed.views.strip import Pixels
+
+START_S = 1_700_000_000.0
+CELLS = ("none-seed0", "laplace-seed0", "sca-seed0")
+ROUNDS, CLIENTS, STEPS = 5, 3, 32
+TILE = 28
+
+
+def attack_score(psnr_db: float, ssim: float, *, reid: float = 0.5, n: int = 6000) -> AttackScore:
+    return {
+        "psnr_db": psnr_db,
+        "psnr_db_ci95": (psnr_db - 0.1, psnr_db + 0.1),
+        "psnr_db_p99": psnr_db + 5,
+        "psnr_excess_db": psnr_db - 19.5,
+        "ssim": ssim,
+        "ssim_ci95": (ssim - 0.003, ssim + 0.003),
+        "reid_top1": reid,
+        "reid_chance": 0.001,
+        "n": n,
+    }
+
+
+def cell_result(
+    defense: str = "none",
+    *,
+    seed: int = 0,
+    psnr_db: float = 28.5,
+    ssim: float = 0.85,
+    accuracy: float = 0.992,
+) -> CellResult:
+    params = {"none": {}, "laplace": {"scale": 0.5}, "sca": {"sparsity": 0.5}}[defense]
+    return {
+        "cell": f"{defense}-seed{seed}",
+        "defense": defense,
+        "params": params,
+        "seed": seed,
+        "accuracy": accuracy,
+        "majority_rate": 0.17,
+        "activation_bytes_per_image": 2000,
+        "wire_bytes_per_image": 2050.5,
+        "train_s": 31.0,
+        "attack_s": 40.0,
+        "attacks": {
+            "ridge": attack_score(psnr_db - 1, ssim - 0.05),
+            "decoder": attack_score(psnr_db, ssim, reid=0.86),
+        },
+        "controls": {"untrained": {"psnr_db": 8.1, "ssim": 0.02}},
+        "strongest": "decoder",
+        "gates": {"attack_learned": True, "victim_unchanged": True, "finite": True},
+        "gate_details": {"attack_learned": "training loss 0.09 to 0.01 in 38 epochs, weights moved"},
+        "valid": True,
+    }
+
+
+def run_results(*cells: CellResult, synthetic: bool = False) -> Results:
+    listed = list(cells) or [
+        cell_result("none"),
+        cell_result("laplace", psnr_db=22.4, ssim=0.69, accuracy=0.991),
+        cell_result("sca", psnr_db=24.1, ssim=0.74, accuracy=0.978),
+    ]
+    return {
+        "schema": SCHEMA,
+        "scenario": "medmnist_split",
+        "threat": "split",
+        "dataset": {
+            "name": "phantoms" if synthetic else "medical_mnist",
+            "synthetic": synthetic,
+            "shape": (1, TILE, TILE),
+            "classes": 6,
+            "train": 6000,
+            "aux": 6000,
+            "test": 3000,
+        },
+        "trivial": {
+            "mean_image": {"psnr_db": 12.9, "ssim": 0.253},
+            "class_mean": {"psnr_db": 19.5, "ssim": 0.545},
+        },
+        "cells": listed,
+        "valid": all(cell["valid"] for cell in listed),
+    }
+
+
+def broken(cell: CellResult, gate: str = "attack_learned", detail: str = "training loss rose") -> CellResult:
+    """The same cell with one gate failed."""
+    return {
+        **cell,
+        "gates": {**cell["gates"], gate: False},
+        "gate_details": {**cell["gate_details"], gate: detail},
+        "valid": False,
+    }
+
+
+def images(count: int = 6, *, channels: int = 1, blur: float = 0.0) -> Pixels:
+    """Rings of growing radius, (count, channels, TILE, TILE) in [0, 1]; ``blur`` fades them to grey."""
+    row, column = np.mgrid[0:TILE, 0:TILE] - (TILE - 1) / 2
+    radius = np.hypot(row, column)
+    rings = [np.exp(-(((radius - 3 - 1.5 * number) / 2) ** 2)) for number in range(count)]
+    stack = np.stack(rings)[:, None].repeat(channels, axis=1)
+    return np.asarray((1 - blur) * stack + blur * 0.4, dtype=np.float32)
+
+
+def run_events(run_dir: Path, *, synthetic: bool = False) -> list[events.Event]:
+    """All events of a whole run, one a second, with strips written under ``run_dir``."""
+    return list(_run_events(run_dir, synthetic))
+
+
+def _run_events(run_dir: Path, synthetic: bool) -> Iterator[events.Event]:
+    results = run_results(synthetic=synthetic)
+    clock = itertools.count(START_S)
+    yield events.RunStarted(
+        time_s=next(clock),
+        scenario="medmnist_split",
+        run_dir=str(run_dir),
+        threat="split",
+        dataset=results["dataset"]["name"],
+        synthetic=synthetic,
+        cells=CELLS,
+    )
+    for cell in results["cells"]:
+        yield from _cell_events(run_dir, cell, clock)
+        yield events.CellFinished(time_s=next(clock), cell=cell["cell"], result=dict(cell))
+    yield events.RunFinished(time_s=next(clock), results=dict(results), valid=True)
+
+
+def _cell_events(run_dir: Path, cell: CellResult, clock: Iterator[float]) -> Iterator[events.Event]:
+    name = cell["cell"]
+    yield events.CellStarted(
+        time_s=next(clock),
+        cell=name,
+        defense=cell["defense"],
+        seed=cell["seed"],
+        rounds=ROUNDS,
+        clients=CLIENTS,
+    )
+    for done in range(0, 101, 25):
+        yield events.PrepareProgress(
+            time_s=next(clock), cell=name, what="learning the dictionary", done=done, total=100
+        )
+    for number in range(1, ROUNDS + 1):
+        yield from _round_events(name, number, cell["accuracy"] or 0.0, clock)
+        yield from _attack_events(run_dir, cell, number, clock)
+    yield from _attack_events(run_dir, cell, ROUNDS, clock, final=True)
+
+
+def _round_events(cell: str, number: int, accuracy: float, clock: Iterator[float]) -> Iterator[events.Event]:
+    for step, client in itertools.product(range(STEPS // 4, STEPS + 1, STEPS // 4), range(CLIENTS)):
+        steps_done = (number - 1) * STEPS + step
+        yield events.ClientProgress(
+            time_s=next(clock),
+            cell=cell,
+            round=number,
+            client=client,
+            step=step,
+            steps=STEPS,
+            loss=1.8 * 0.97**steps_done + 0.05 * client,
+            images_per_s=900.0 + 40 * client,
+            sent_bytes=steps_done * 64 * 2050,
+        )
+    yield events.RoundFinished(
+        time_s=next(clock),
+        cell=cell,
+        round=number,
+        rounds=ROUNDS,
+        loss=1.8 * 0.97 ** (number * STEPS),
+        accuracy=accuracy - 0.3 * 0.4**number,
+    )
+
+
+def _attack_events(
+    run_dir: Path, cell: CellResult, number: int, clock: Iterator[float], *, final: bool = False
+) -> Iterator[events.Event]:
+    learned = 1.0 if final else 1 - 0.5**number
+    strip = f"cells/{cell['cell']}/strip.png"
+    for name, score in cell["attacks"].items():
+        save_strip(run_dir / strip, images(), images(blur=0.9 - 0.6 * learned))
+        yield events.AttackProgress(
+            time_s=next(clock),
+            cell=cell["cell"],
+            attack=name,
+            round=number,
+            epoch=4 * number,
+            train_loss=0.09 - 0.08 * learned,
+            psnr_db=(score["psnr_db"] or 0.0) - 12 * (1 - learned),
+            ssim=(score["ssim"] or 0.0) * learned,
+            strip=strip,
+            strip_tile=TILE,
+            final=final,
+        )
