@@ -59,7 +59,7 @@ class FederationOptions(Options):
     learning_rate: float = Field(default=0.05, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Of SGD; the state starts anew each round, as the averaged weights do."""
-    strategy: Literal["FedAvg", "FedAvgM", "FedMedian", "FedTrimmedAvg"] = "FedAvg"
+    strategy: Literal["FedAvg", "FedMedian", "FedTrimmedAvg"] = "FedAvg"
     """A Flower strategy by its own name; it averages the fronts."""
     codec: str = "float32"
     round_deadline_s: float = Field(default=1800, gt=0)
@@ -123,9 +123,7 @@ class Scenario(Options):
                 f"fewer than federation.batch ({batch})"
             )
         if self.data.test < clients:
-            raise ValueError(
-                f"data.test ({self.data.test}) must be at least federation.clients ({clients})"
-            )
+            raise ValueError(f"data.test ({self.data.test}) must be at least federation.clients ({clients})")
         return self
 
     def cells(self) -> tuple[Cell, ...]:
@@ -265,9 +263,7 @@ def _assign_component(table: dict[str, Any], kind: str, rest: str, value: Any, s
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
             raise ScenarioError(f'{source}: expected a list of names, for example {kind}=["none", "sca"]')
-        table[kind] = [
-            entry for n in names for entry in ([e for e in entries if e.get("name") == n] or [{"name": n}])
-        ]
+        table[kind] = [entry for n in names for entry in ([e for e in entries if e.get("name") == n] or [{"name": n}])]
         return
     name, _, option = rest.partition(".")
     chosen = [entry for entry in entries if entry.get("name") == name]
@@ -290,9 +286,7 @@ def _check_components(scenario: Scenario, source: str) -> None:
         if name is not None and name not in DATASETS:
             raise ScenarioError(f"{source}: {key}: {unknown('data set', name, DATASETS)}")
     if scenario.federation.codec not in CODECS:
-        raise ScenarioError(
-            f"{source}: federation.codec: {unknown('codec', scenario.federation.codec, CODECS)}"
-        )
+        raise ScenarioError(f"{source}: federation.codec: {unknown('codec', scenario.federation.codec, CODECS)}")
     registries: Iterable[tuple[str, Sequence[Component], Mapping[str, Any]]] = (
         ("defense", scenario.defense, DEFENSES),
         ("attack", scenario.attack, ATTACKS),

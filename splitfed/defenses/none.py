@@ -18,4 +18,6 @@ class NoDefense(Defense):
         # a batch of another size may take another summation order: a few units of float32 rounding
         rounding = 1e-5 * max(1.0, evidence.clean.abs().max().item())
         bound = evidence.codec_bound + rounding
-        return Finding(error <= bound, f"tapped activations differ from the front's by {error:.2g} (at most {bound:.2g})")
+        return Finding(
+            error <= bound, f"tapped activations differ from the front's by {error:.2g} (at most {bound:.2g})"
+        )

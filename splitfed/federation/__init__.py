@@ -1,0 +1,1 @@
+"""Flower's ServerApp and ClientApp, the in-process Grid that runs them, and checkpoints."""

@@ -1,0 +1,213 @@
+"""The server's side of split learning: one back per client, averaged after each round (SplitFed v1, Thapa et al.
+2022, arXiv 2004.12088)."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from splitfed.errors import Refused
+from splitfed.models.back import Back
+from splitfed.types import Phase
+from splitfed.wire.session import Hello, Session, StepResult
+
+
+@dataclass
+class Tally:
+    """Sums over one stream."""
+
+    loss_sum: float = 0.0
+    correct: int = 0
+    examples: int = 0
+    finished: bool = False
+
+    def add(self, loss: float, correct: int, examples: int) -> None:
+        """Count one batch with this mean loss."""
+        self.loss_sum += loss * examples
+        self.correct += correct
+        self.examples += examples
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss and accuracy over the finished streams of one round and phase."""
+
+    loss: float
+    accuracy: float
+    examples: int
+
+
+class TrainSession:
+    """One client's stream in a training round, with its own copy of the back."""
+
+    def __init__(self, back: Back, optimiser: torch.optim.Optimizer) -> None:
+        self.next_step = 0
+        self.back = back
+        self.tally = Tally()
+        self._optimiser = optimiser
+
+    def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
+        """Loss and its gradient with respect to the activation; the weights move in `update`."""
+        labels = _required(labels)
+        leaf = activation.detach().requires_grad_()
+        scores = self.back(leaf)
+        loss = F.cross_entropy(scores, labels)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        correct = int((scores.argmax(dim=1) == labels).sum())
+        self.tally.add(loss.item(), correct, len(labels))
+        self.next_step = step + 1
+        return StepResult(loss.item(), correct, leaf.grad)
+
+    def update(self) -> None:
+        """The optimiser step that belongs to the last `forward`."""
+        self._optimiser.step()
+
+    def finish(self, steps: int, examples: int) -> None:
+        """The client has sent all that it has."""
+        _check_count(self.next_step, steps, self.tally.examples, examples)
+        self.tally.finished = True
+
+
+class EvaluateSession:
+    """One client's stream through the averaged back; nothing is changed."""
+
+    def __init__(self, back: Back) -> None:
+        self.next_step = 0
+        self.tally = Tally()
+        self._back = back
+
+    @torch.no_grad()
+    def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
+        """Loss and correct predictions of one batch; no gradient."""
+        labels = _required(labels)
+        scores = self._back(activation)
+        loss = F.cross_entropy(scores, labels).item()
+        correct = int((scores.argmax(dim=1) == labels).sum())
+        self.tally.add(loss, correct, len(labels))
+        self.next_step = step + 1
+        return StepResult(loss, correct, None)
+
+    def update(self) -> None:
+        """An evaluation moves no weights."""
+
+    def finish(self, steps: int, examples: int) -> None:
+        """The client has sent all that it has."""
+        _check_count(self.next_step, steps, self.tally.examples, examples)
+        self.tally.finished = True
+
+
+def _required(labels: Tensor | None) -> Tensor:
+    if labels is None:
+        raise Refused("GARBLED", "this server computes the loss: each Forward needs labels")
+    return labels
+
+
+def _check_count(steps: int, said_steps: int, examples: int, said_examples: int) -> None:
+    if (steps, examples) != (said_steps, said_examples):
+        raise Refused(
+            "OUT_OF_ORDER",
+            f"the client says {said_steps} steps and {said_examples} examples, received {steps} and {examples}",
+        )
+
+
+@dataclass
+class BackHost:
+    """Holds the back, and opens a session per client, round and phase (a `wire.SessionHost`).
+
+    Attributes:
+        back: the averaged back.
+        optimiser: makes a new optimiser for a client's copy.
+        run: the only run that is served.
+        clients: how many clients there are.
+        activation_shape: of one image, without the batch.
+        classes: how many classes labels may name.
+    """
+
+    back: Back
+    optimiser: Callable[[nn.Module], torch.optim.Optimizer]
+    run: str
+    clients: int
+    activation_shape: tuple[int, ...]
+    classes: int
+    round: int = 0
+    _sessions: dict[tuple[Phase, int], TrainSession | EvaluateSession] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, number: int) -> None:
+        """Serve round `number` from now on; streams of other rounds are refused."""
+        with self._lock:
+            self.round = number
+            self._sessions.clear()
+
+    def open(self, hello: Hello) -> Session:
+        """A new session for this client.
+
+        Raises:
+            Refused: the run, round, client or shape is not one that is served now.
+        """
+        if hello.run != self.run:
+            raise Refused("UNKNOWN_RUN", f"you name run {hello.run!r}; I serve {self.run!r}")
+        if not 0 <= hello.client < self.clients:
+            raise Refused("UNKNOWN_CLIENT", f"you are client {hello.client}; I know 0 to {self.clients - 1}")
+        if tuple(hello.shape) != self.activation_shape:
+            raise Refused(
+                "WRONG_SHAPE",
+                f"client-{hello.client} Hello: want activations {self.activation_shape}, got {tuple(hello.shape)}",
+            )
+        with self._lock:
+            if hello.round != self.round:
+                raise Refused("STALE_ROUND", f"you train round {hello.round}; I am at {self.round}")
+            session = self._session(hello.phase)
+            self._sessions[hello.phase, hello.client] = session
+            return session
+
+    def _session(self, phase: Phase) -> TrainSession | EvaluateSession:
+        if phase is not Phase.TRAIN:
+            return EvaluateSession(self.back)
+        own = copy.deepcopy(self.back)
+        return TrainSession(own, self.optimiser(own))
+
+    def finished(self, phase: Phase) -> list[int]:
+        """The clients whose stream of this phase is complete, in order."""
+        with self._lock:
+            return sorted(c for (p, c), s in self._sessions.items() if p is phase and s.tally.finished)
+
+    def score(self, phase: Phase) -> Score:
+        """Over all clients whose stream of this phase is complete; zeros if there is none."""
+        tallies = [self._sessions[phase, client].tally for client in self.finished(phase)]
+        examples = sum(t.examples for t in tallies)
+        return Score(
+            loss=sum(t.loss_sum for t in tallies) / max(examples, 1),
+            accuracy=sum(t.correct for t in tallies) / max(examples, 1),
+            examples=examples,
+        )
+
+    @torch.no_grad()
+    def average(self, examples: Mapping[int, int]) -> None:
+        """Make the back the mean of these clients' backs, weighted by their numbers of examples.
+
+        Partial updates of any other client are dropped.
+        """
+        total = sum(examples.values())
+        with self._lock:
+            states = [
+                (count / total, self._train_session(client).back.state_dict())
+                for client, count in sorted(examples.items())
+            ]
+        mean = {
+            name: sum((weight * state[name] for weight, state in states), torch.zeros_like(value))
+            for name, value in self.back.state_dict().items()
+        }
+        self.back.load_state_dict(mean)
+
+    def _train_session(self, client: int) -> TrainSession:
+        session = self._sessions[Phase.TRAIN, client]
+        assert isinstance(session, TrainSession)
+        return session

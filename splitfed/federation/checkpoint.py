@@ -1,0 +1,40 @@
+"""What a run needs to go on from its last finished round.
+
+Optimisers start anew each round, and every random draw is seeded by its place, so front, back and round are all
+there is to keep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after `round` finished rounds; `history` holds (loss, accuracy) of each of them."""
+
+    round: int
+    front: dict[str, Tensor]
+    back: dict[str, Tensor]
+    history: list[tuple[float, float]]
+    traffic_bytes: int
+    images_sent: int
+    train_s: float
+
+    def save(self, path: Path) -> None:
+        """Write to `path` in one piece: a crash leaves the old file or the new one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        torch.save(vars(self), partial)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint | None:
+        """What `save` wrote, or None where there is nothing."""
+        if not path.is_file():
+            return None
+        return cls(**torch.load(path, weights_only=True))

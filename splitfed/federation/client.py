@@ -1,0 +1,194 @@
+"""One client: its images, its front, and its side of a training round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from splitfed.errors import SplitfedError
+from splitfed.federation.job import Job
+from splitfed.seeding import generator
+from splitfed.types import Images, Phase
+from splitfed.wire.link import Link
+from splitfed.wire.session import Hello
+
+
+@dataclass(frozen=True)
+class ClientImages:
+    """What one client holds: images to train on, and its share of the held-out images."""
+
+    train: Images
+    test: Images
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of one client, for whoever watches."""
+
+    round: int
+    client: int
+    step: int
+    steps: int
+    loss: float
+    images_per_s: float
+    sent_bytes: int
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """What a finished stream came to. Bytes are those of this protocol's frames."""
+
+    examples: int
+    steps: int
+    loss: float
+    sent_bytes: int
+    received_bytes: int
+
+
+Connect = Callable[[Sequence[str], Hello], AbstractContextManager[Link]]
+"""Opens a link for a stream: over gRPC to the first address that answers, or without a wire."""
+
+OnStep = Callable[[StepReport], None]
+
+
+class StoppedError(SplitfedError):
+    """The run is being stopped; the client leaves its round."""
+
+
+class Client:
+    """A client of one job. Its front is reloaded from the average each round; its images never leave it."""
+
+    def __init__(
+        self,
+        job: Job,
+        number: int,
+        images: ClientImages,
+        connect: Connect,
+        *,
+        on_step: OnStep | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.job = job
+        self.number = number
+        self.front = job.front()
+        self._defense = job.defense()
+        self._images = images
+        self._connect = connect
+        self._on_step = on_step
+        self._stopped = stopped
+        self._stems: dict[Phase, Tensor] = {}
+        self._stem_state: dict[str, Tensor] = {}
+        self._sent_bytes = 0
+
+    def prepare(self, round_number: int) -> int:
+        """Learn what the defense learns without labels before training; returns the number of images used."""
+        pixels = self._images.train.pixels
+        drawn_from = generator(self.job.cell.seed, "prepare", self.number, round_number)
+        self._defense.prepare(self.front, pixels, drawn_from)
+        return len(pixels)
+
+    def train(self, round_number: int, addresses: Sequence[str]) -> StreamReport:
+        """Train the front for the local epochs of one round, the back at the other end of a stream."""
+        self.front.train()
+        optimiser = self.job.optimiser(self.front.body)
+        inputs, labels = self._stem(Phase.TRAIN), self._images.train.labels
+        batches = list(self.order(round_number))
+        started, seen, loss_sum = time.monotonic(), 0, 0.0
+        with self._connect(addresses, self._hello(round_number, Phase.TRAIN)) as link:
+            for step, rows in enumerate(batches):
+                self._check_stopped()
+                activation = self._protected(inputs[rows], Phase.TRAIN, round_number, step)
+                result = link.forward(step, activation.detach(), labels[rows])
+                optimiser.zero_grad(set_to_none=True)
+                activation.backward(result.gradient)  # type: ignore[no-untyped-call]
+                optimiser.step()
+                self.front.after_step()
+                seen += len(rows)
+                loss_sum += result.loss * len(rows)
+                self._report(round_number, step, len(batches), result.loss, seen, started, link)
+            link.done(len(batches), seen)
+            self._sent_bytes += link.sent_bytes
+            return StreamReport(seen, len(batches), loss_sum / seen, link.sent_bytes, link.received_bytes)
+
+    @torch.no_grad()
+    def evaluate(self, phase: Phase, round_number: int, addresses: Sequence[str]) -> StreamReport:
+        """Stream the images of this phase in their own order through the averaged front, without training."""
+        self.front.eval()
+        inputs, labels = self._stem(phase), self._labels(phase)
+        seen, loss_sum, step = 0, 0.0, 0
+        with self._connect(addresses, self._hello(round_number, phase)) as link:
+            for step, rows in enumerate(torch.arange(len(labels)).split(self.job.scenario.federation.batch)):
+                self._check_stopped()
+                activation = self._protected(inputs[rows], phase, round_number, step)
+                result = link.forward(step, activation, labels[rows])
+                seen += len(rows)
+                loss_sum += result.loss * len(rows)
+            link.done(step + 1, seen)
+            return StreamReport(seen, step + 1, loss_sum / max(seen, 1), link.sent_bytes, link.received_bytes)
+
+    def order(self, round_number: int) -> Iterator[Tensor]:
+        """The rows of each training batch of a round, in order.
+
+        A last batch of a single image is left out: batch norm has no variance there.
+        """
+        options = self.job.scenario.federation
+        for epoch in range(options.local_epochs):
+            drawn_from = generator(self.job.cell.seed, "order", self.number, round_number, epoch)
+            shuffled = torch.randperm(len(self._images.train), generator=drawn_from)
+            yield from (rows for rows in shuffled.split(options.batch) if len(rows) > 1)
+
+    def _protected(self, inputs: Tensor, phase: Phase, round_number: int, step: int) -> Tensor:
+        numbers = (int(phase), self.number, round_number, step)
+        noise = generator(self.job.cell.seed, "protect", *numbers)
+        return self._defense.protect(self.front.body(inputs), noise)
+
+    @torch.no_grad()
+    def _stem(self, phase: Phase) -> Tensor:
+        """The stem's output for all images of this phase, kept for as long as the stem stays the same."""
+        state = {name: value.clone() for name, value in self.front.stem.state_dict().items()}
+        if not _same(state, self._stem_state):
+            self._stems.clear()
+            self._stem_state = state
+        kind = Phase.TEST if phase is Phase.TEST else Phase.TRAIN
+        if kind not in self._stems:
+            pixels = self._images_of(kind).pixels
+            self._stems[kind] = torch.cat([self.front.stem(batch) for batch in pixels.split(256)])
+        return self._stems[kind]
+
+    def _images_of(self, phase: Phase) -> Images:
+        return self._images.test if phase is Phase.TEST else self._images.train
+
+    def _labels(self, phase: Phase) -> Tensor:
+        return self._images_of(phase).labels
+
+    def _hello(self, round_number: int, phase: Phase) -> Hello:
+        return Hello(
+            run=self.job.run,
+            round=round_number,
+            client=self.number,
+            phase=phase,
+            shape=(self.job.scenario.model.width,),
+            codec=self.job.scenario.federation.codec,
+            token=self.job.token,
+        )
+
+    def _check_stopped(self) -> None:
+        if self._stopped():
+            raise StoppedError("the run is being stopped")
+
+    def _report(
+        self, round_number: int, step: int, steps: int, loss: float, seen: int, started: float, link: Link
+    ) -> None:
+        if self._on_step is not None:
+            rate = seen / max(time.monotonic() - started, 1e-9)
+            sent = self._sent_bytes + link.sent_bytes
+            self._on_step(StepReport(round_number, self.number, step, steps, loss, rate, sent))
+
+
+def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

@@ -1,0 +1,109 @@
+"""Flower's ClientApp: turns a Message into a round of a `Client`, and the result into a reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from splitfed.federation.arrays import load_arrays, to_arrays
+from splitfed.federation.client import Client, ClientImages, Connect, OnStep, StreamReport
+from splitfed.federation.job import Job
+from splitfed.types import Phase
+from splitfed.wire.link import GrpcLink, Link
+from splitfed.wire.session import Hello
+
+ImagesOf = Callable[[Job, int], ClientImages]
+"""Finds the images of a client by its number."""
+
+
+def connect_over_grpc(job: Job) -> Connect:
+    """Streams that take the scenario's deadline."""
+    deadline_s = job.scenario.federation.stream_deadline_s
+
+    def connect(addresses: Sequence[str], hello: Hello) -> AbstractContextManager[Link]:
+        return GrpcLink(addresses, hello, deadline_s=deadline_s)
+
+    return connect
+
+
+def build_client_app(
+    images_of: ImagesOf,
+    *,
+    connect: Connect | None = None,
+    on_step: OnStep | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> ClientApp:
+    """A ClientApp for all clients that run in this process.
+
+    Args:
+        images_of: finds a client's own images.
+        connect: opens the streams; over gRPC by default.
+        on_step: told after each training step.
+        stopped: asked before each step; once true, clients leave their round.
+    """
+    app = ClientApp()
+    clients: dict[tuple[str, int], Client] = {}
+
+    def client_of(message: Message, context: Context) -> tuple[Client, ConfigRecord]:
+        config = message.content.config_records["config"]
+        number = int(context.node_config["partition-id"])
+        key = (str(config["run"]), number)
+        if key not in clients:
+            job = Job.from_config(config)
+            link = connect or connect_over_grpc(job)
+            clients[key] = Client(job, number, images_of(job, number), link, on_step=on_step, stopped=stopped)
+        client = clients[key]
+        arrays = message.content.array_records["arrays"]
+        load_arrays(client.front, arrays)
+        return client, config
+
+    @app.train("prepare")
+    def prepare(message: Message, context: Context) -> Message:
+        client, config = client_of(message, context)
+        examples = client.prepare(_round(config))
+        return _reply(message, to_arrays(client.front), {"num-examples": examples})
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        client, config = client_of(message, context)
+        report = client.train(_round(config), _addresses(config))
+        return _reply(message, to_arrays(client.front), _metrics(client, report))
+
+    @app.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        client, config = client_of(message, context)
+        phase = Phase(int(str(config["phase"])))
+        report = client.evaluate(phase, _round(config), _addresses(config))
+        return _reply(message, None, _metrics(client, report))
+
+    return app
+
+
+def _round(config: ConfigRecord) -> int:
+    return int(str(config["server-round"]))
+
+
+def _addresses(config: ConfigRecord) -> list[str]:
+    addresses = config["addresses"]
+    assert isinstance(addresses, list)
+    return [str(address) for address in addresses]
+
+
+def _metrics(client: Client, report: StreamReport) -> dict[str, float]:
+    return {
+        "client": client.number,
+        "num-examples": report.examples,
+        "loss": report.loss,
+        "sent-bytes": report.sent_bytes,
+        "received-bytes": report.received_bytes,
+    }
+
+
+def _reply(message: Message, arrays: ArrayRecord | None, metrics: dict[str, float]) -> Message:
+    content = RecordDict({"metrics": MetricRecord(dict(metrics))})
+    if arrays is not None:
+        content["arrays"] = arrays
+    return Message(content, reply_to=message)

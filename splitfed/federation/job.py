@@ -1,0 +1,88 @@
+"""What a ServerApp and its ClientApps agree on: one cell of a scenario, carried in a Message's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from flwr.app import ConfigRecord
+
+from splitfed import defenses
+from splitfed.defenses import Defense
+from splitfed.models.back import Back
+from splitfed.models.front import Front, initialise
+from splitfed.scenario import Cell, Scenario
+from splitfed.seeding import generator
+from splitfed.types import ImageShape
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to be trained.
+
+    Attributes:
+        run: names the cell on the wire.
+        scenario: the whole experiment.
+        cell: the defense and the seed.
+        shape: of one image.
+        classes: how many classes there are.
+        token: what a stream must show to be let in.
+    """
+
+    run: str
+    scenario: Scenario
+    cell: Cell
+    shape: ImageShape
+    classes: int
+    token: str
+
+    def defense(self) -> Defense:
+        """The cell's defense."""
+        return defenses.build(self.cell.defense.name, self.cell.defense.options)
+
+    def front(self) -> Front:
+        """The front as it is before the first round, the same in every process."""
+        drawn_from = generator(self.cell.seed, "front")
+        return self.defense().build_front(self.shape, self.scenario.model.width, drawn_from)
+
+    def back(self) -> Back:
+        """The back as it is before the first round."""
+        back = Back(self.scenario.model.width, self.classes)
+        initialise(back, generator(self.cell.seed, "back"))
+        return back
+
+    def optimiser(self, module: torch.nn.Module) -> torch.optim.Optimizer:
+        """A new optimiser over what `module` has to train; both sides make theirs anew each round."""
+        options = self.scenario.federation
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        if options.optimiser == "adam":
+            return torch.optim.Adam(parameters, lr=options.learning_rate)
+        return torch.optim.SGD(parameters, lr=options.learning_rate, momentum=options.momentum)
+
+    def to_config(self, addresses: list[str]) -> ConfigRecord:
+        """The settings of a Message; `addresses` are tried in this order by a client's stream."""
+        return ConfigRecord(
+            {
+                "run": self.run,
+                "scenario": self.scenario.model_dump_json(),
+                "cell": self.cell.model_dump_json(),
+                "shape": list(self.shape),
+                "classes": self.classes,
+                "token": self.token,
+                "addresses": list(addresses),
+            }
+        )
+
+    @classmethod
+    def from_config(cls, config: ConfigRecord) -> Job:
+        """What `to_config` wrote."""
+        shape = config["shape"]
+        assert isinstance(shape, list)
+        return cls(
+            run=str(config["run"]),
+            scenario=Scenario.model_validate_json(str(config["scenario"])),
+            cell=Cell.model_validate_json(str(config["cell"])),
+            shape=ImageShape(*(int(edge) for edge in shape)),
+            classes=int(str(config["classes"])),
+            token=str(config["token"]),
+        )

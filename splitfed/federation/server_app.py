@@ -1,0 +1,263 @@
+"""Flower's ServerApp: holds the back, hosts the split service, and averages fronts with a Flower strategy.
+
+`Strategy.start` always begins at round 1 and takes replies as they come; this loop calls the same public methods
+of the strategy, but can go on from a checkpoint and sums in the order of the clients.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.serverapp import Grid, ServerApp, strategy
+from flwr.serverapp.strategy import Strategy
+
+from splitfed.errors import SplitfedError
+from splitfed.federation.arrays import load_arrays, to_arrays
+from splitfed.federation.backs import BackHost, Score
+from splitfed.federation.checkpoint import Checkpoint
+from splitfed.federation.job import Job
+from splitfed.models.back import Back
+from splitfed.models.front import Front
+from splitfed.types import Phase
+from splitfed.wire.service import SplitServer
+
+SPARE_STREAMS = 4
+"""Beyond one stream per client: reconnections, and room to say no."""
+
+
+class Watcher(Protocol):
+    """Who watches a federation: the lab, or a deployment's log."""
+
+    def route(self, server_address: str) -> list[str]:
+        """The addresses that clients try in turn; a tap's relay may come before the server itself."""
+
+    def prepared(self, done: int, total: int) -> None:
+        """A round of unsupervised preparation is over."""
+
+    def front_sent(self, round_number: int, front: Front) -> None:
+        """This front goes to every participant at the start of this round."""
+
+    def client_lost(self, round_number: int, client: int, reason: str) -> None:
+        """A client's updates of this round were dropped."""
+
+    def round_finished(self, round_number: int, train: Score, test: Score) -> None:
+        """Fronts and backs were averaged, and the model tested."""
+
+
+@dataclass(frozen=True)
+class FederationResult:
+    """A trained cell.
+
+    Attributes:
+        front: the averaged front after the last round.
+        back: the averaged back.
+        accuracy: on the held-out images after the last round.
+        train_accuracy: on the clients' training images, with the final front.
+        wire_bytes_per_image: frames sent and received for one training image, mean.
+        train_s: seconds of preparation, training and testing.
+        history: (training loss, test accuracy) per round.
+        refused: how many frames the service refused, by reason.
+    """
+
+    front: Front
+    back: Back
+    accuracy: float
+    train_accuracy: float
+    wire_bytes_per_image: float
+    train_s: float
+    history: list[tuple[float, float]]
+    refused: dict[str, int]
+
+
+@dataclass
+class _Progress:
+    """What grows from round to round."""
+
+    round: int = 0
+    history: list[tuple[float, float]] = field(default_factory=list)
+    traffic_bytes: int = 0
+    images_sent: int = 0
+    train_s: float = 0.0
+
+
+class Federation:
+    """Trains one job over a Grid; `run` is what the ServerApp does."""
+
+    def __init__(self, job: Job, watcher: Watcher, *, checkpoint: Path | None = None) -> None:
+        self.job = job
+        self.front = job.front()
+        self.back = job.back()
+        self._watcher = watcher
+        self._checkpoint = checkpoint
+        self._progress = _Progress()
+        self._strategy = _strategy(job)
+        self._host = BackHost(
+            back=self.back,
+            optimiser=job.optimiser,
+            run=job.run,
+            clients=job.scenario.federation.clients,
+            activation_shape=(job.scenario.model.width,),
+            classes=job.classes,
+        )
+
+    def run(self, grid: Grid) -> FederationResult:
+        """Prepare, train all rounds that are not yet done, and audit the final front."""
+        started = time.monotonic()
+        clients = self.job.scenario.federation.clients
+        resumed = self._resume()
+        with SplitServer(self._host, token=self.job.token, max_streams=clients + SPARE_STREAMS) as server:
+            config = self.job.to_config(self._watcher.route(server.address))
+            if not resumed:
+                self._prepare(grid, config)
+            for number in range(self._progress.round + 1, self.job.scenario.federation.rounds + 1):
+                self._round(grid, config, number)
+                self._progress.train_s += time.monotonic() - started
+                started = time.monotonic()
+                self._save()
+            last = self._progress.round
+            self._watcher.front_sent(last + 1, self.front)
+            audit = self._evaluate(grid, config, Phase.AUDIT, last + 1)
+            refused = dict(server.counters.refused)
+        return FederationResult(
+            front=self.front.eval(),
+            back=self.back,
+            accuracy=self._progress.history[-1][1],
+            train_accuracy=audit.accuracy,
+            wire_bytes_per_image=self._progress.traffic_bytes / max(self._progress.images_sent, 1),
+            train_s=self._progress.train_s,
+            history=self._progress.history,
+            refused=refused,
+        )
+
+    def _prepare(self, grid: Grid, config: ConfigRecord) -> None:
+        total = self.job.defense().prepare_rounds()
+        for number in range(1, total + 1):
+            content = _content(to_arrays(self.front), config, number)
+            messages = [Message(content, node, "train.prepare") for node in grid.get_node_ids()]
+            arrays, _ = self._strategy.aggregate_train(number, self._ask(grid, messages))
+            if arrays is None:
+                raise SplitfedError(f"no client answered preparation round {number} of {total}")
+            load_arrays(self.front, arrays)
+            self.front.after_average()
+            self._watcher.prepared(number, total)
+
+    def _round(self, grid: Grid, config: ConfigRecord, number: int) -> None:
+        self._host.begin(number)
+        self._watcher.front_sent(number, self.front)
+        config["server-round"] = number
+        messages = self._strategy.configure_train(number, to_arrays(self.front), config, grid)
+        replies = self._complete(self._ask(grid, messages), number)
+        if not replies:
+            raise SplitfedError(
+                f"round {number}: no client finished; see the lost clients above. "
+                "Finished rounds are kept: run again with --resume"
+            )
+        arrays, _ = self._strategy.aggregate_train(number, replies.values())
+        assert arrays is not None
+        self._load(arrays)
+        self._host.average({client: _metric(reply, "num-examples") for client, reply in replies.items()})
+        for reply in replies.values():
+            self._progress.traffic_bytes += _metric(reply, "sent-bytes") + _metric(reply, "received-bytes")
+            self._progress.images_sent += _metric(reply, "num-examples")
+        train = self._host.score(Phase.TRAIN)
+        test = self._evaluate(grid, config, Phase.TEST, number)
+        self._progress.round = number
+        self._progress.history.append((train.loss, test.accuracy))
+        self._watcher.round_finished(number, train, test)
+
+    def _load(self, arrays: ArrayRecord) -> None:
+        """Load an averaged front. Its stem is not trained: an average of equal numbers would only round them."""
+        stem = copy.deepcopy(self.front.stem.state_dict())
+        load_arrays(self.front, arrays)
+        self.front.stem.load_state_dict(stem)
+        self.front.after_average()
+
+    def _evaluate(self, grid: Grid, config: ConfigRecord, phase: Phase, number: int) -> Score:
+        if phase is Phase.AUDIT:
+            self._host.begin(number)
+        config["phase"] = int(phase)
+        config["server-round"] = number
+        messages = self._strategy.configure_evaluate(number, to_arrays(self.front), config, grid)
+        for reply in self._ask(grid, messages):
+            if reply.has_error():
+                self._watcher.client_lost(number, _client(reply), str(reply.error.reason))
+        return self._host.score(phase)
+
+    def _ask(self, grid: Grid, messages: Iterable[Message]) -> list[Message]:
+        deadline_s = self.job.scenario.federation.round_deadline_s
+        replies = grid.send_and_receive(messages, timeout=deadline_s)
+        return sorted(replies, key=lambda reply: reply.metadata.src_node_id)
+
+    def _complete(self, replies: list[Message], number: int) -> dict[int, Message]:
+        """Client -> reply, of those that answered without error and whose stream is complete."""
+        finished = self._host.finished(Phase.TRAIN)
+        complete: dict[int, Message] = {}
+        for reply in replies:
+            if reply.has_error():
+                self._watcher.client_lost(number, _client(reply), str(reply.error.reason))
+                continue
+            client = _metric(reply, "client")
+            if client in finished:
+                complete[client] = reply
+            else:
+                self._watcher.client_lost(number, client, "its stream of activations did not finish")
+        missing = self.job.scenario.federation.clients - len(replies)
+        if missing:
+            self._watcher.client_lost(number, -1, f"{missing} of the clients did not answer in time")
+        return complete
+
+    def _save(self) -> None:
+        if self._checkpoint is None:
+            return
+        Checkpoint(front=self.front.state_dict(), back=self.back.state_dict(), **vars(self._progress)).save(
+            self._checkpoint
+        )
+
+    def _resume(self) -> bool:
+        saved = Checkpoint.load(self._checkpoint) if self._checkpoint else None
+        if saved is None:
+            return False
+        self.front.load_state_dict(saved.front)
+        self.back.load_state_dict(saved.back)
+        names = _Progress.__dataclass_fields__
+        self._progress = _Progress(**{name: getattr(saved, name) for name in names})
+        return True
+
+
+def build_server_app(federation: Federation, results: list[FederationResult]) -> ServerApp:
+    """A ServerApp that runs `federation` and appends its result to `results`."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:  # noqa: ARG001 - Flower's signature
+        results.append(federation.run(grid))
+
+    return app
+
+
+def _strategy(job: Job) -> Strategy:
+    clients = job.scenario.federation.clients
+    kind = getattr(strategy, job.scenario.federation.strategy)
+    made: Strategy = kind(min_train_nodes=clients, min_evaluate_nodes=clients, min_available_nodes=clients)
+    return made
+
+
+def _content(arrays: ArrayRecord, config: ConfigRecord, number: int) -> RecordDict:
+    config["server-round"] = number
+    return RecordDict({"arrays": arrays, "config": config})
+
+
+def _client(reply: Message) -> int:
+    """The number of the client behind a reply; local nodes are numbered from 1."""
+    return int(reply.metadata.src_node_id) - 1
+
+
+def _metric(reply: Message, name: str) -> int:
+    (record,) = reply.content.metric_records.values()
+    return int(float(str(record[name])))
