@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 class Finding(NamedTuple):
-    """One measurement against what the defense states; ``detail`` gives both."""
+    """One measurement against what the defense states: whether it acts as stated, and the figures of both."""
 
-    passed: bool
+    acts: bool
     detail: str
 
 
@@ -31,8 +31,8 @@ def gaussian_scale(noise: Tensor) -> float:
 
 def noise_scale_within(measured: float, stated: float, *, tolerance: float = 0.05) -> Finding:
     """Whether noise measured at the tap has the stated scale, to a relative ``tolerance``."""
-    passed = abs(measured - stated) <= tolerance * stated
-    return Finding(passed, f"noise scale {measured:.4g} measured, {stated:.4g} stated (± {tolerance:.0%})")
+    acts = abs(measured - stated) <= tolerance * stated
+    return Finding(acts, f"noise scale {measured:.4g} measured, {stated:.4g} stated (± {tolerance:.0%})")
 
 
 def density(code: Tensor) -> float:

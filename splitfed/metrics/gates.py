@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from splitfed.metrics.findings import Finding
 from splitfed.types import Images
 
 
@@ -31,6 +30,15 @@ class Fit(Protocol):
     def last_loss(self) -> float: ...
     @property
     def parameters_moved(self) -> bool: ...
+
+
+class Measured(Protocol):
+    """What a defense found of itself at the tap (`metrics.findings.Finding`, `defenses.base.Finding`)."""
+
+    @property
+    def acts(self) -> bool: ...
+    @property
+    def detail(self) -> str: ...
 
 
 def attack_learned(fits: Mapping[str, Fit]) -> GateResult:
@@ -63,9 +71,7 @@ def victim_unchanged(before: str, after: str) -> GateResult:
     return GateResult("victim_unchanged", passed, detail)
 
 
-def attack_beats_class_mean(
-    *, attack_psnr_db: float, class_mean_psnr_db: float, margin_db: float
-) -> GateResult:
+def attack_beats_class_mean(*, attack_psnr_db: float, class_mean_psnr_db: float, margin_db: float) -> GateResult:
     """On the undefended cell the strongest attack sees more than the class, by ``margin_db`` or more.
 
     An attacker that cannot do that against no defense says nothing about the others.
@@ -78,10 +84,10 @@ def attack_beats_class_mean(
     return GateResult("attack_beats_class_mean", excess_db >= margin_db, detail)
 
 
-def defense_acts(findings: Iterable[Finding]) -> GateResult:
+def defense_acts(findings: Iterable[Measured]) -> GateResult:
     """The defense does what it says, as measured (see `metrics.findings`). No finding at all fails."""
     findings = list(findings)
-    failures = [finding.detail for finding in findings if not finding.passed]
+    failures = [finding.detail for finding in findings if not finding.acts]
     if not findings:
         failures = ["nothing was measured"]
     detail = "; ".join(failures or [finding.detail for finding in findings])
@@ -91,9 +97,7 @@ def defense_acts(findings: Iterable[Finding]) -> GateResult:
 def aux_disjoint(auxiliary: Images, victims: Images) -> GateResult:
     """No auxiliary image equals a victim's image, by a hash of the pixels at 8 bits."""
     shared = set(auxiliary.content_hashes()) & set(victims.content_hashes())
-    detail = (
-        f"{len(shared)} of {len(auxiliary)} auxiliary images are among the {len(victims)} victims' images"
-    )
+    detail = f"{len(shared)} of {len(auxiliary)} auxiliary images are among the {len(victims)} victims' images"
     return GateResult("aux_disjoint", not shared, detail)
 
 

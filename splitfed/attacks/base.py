@@ -1,0 +1,102 @@
+"""What every attack is: something that learns to invert a front from what the attacker knows.
+
+An attack sees its own auxiliary images and the front that it holds as a participant (`types.Knowledge`), and the
+activations that the tap recorded. It never sees an image of a victim, and it only ever calls the front.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from splitfed.options import Options
+from splitfed.types import Knowledge
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an attack has come with the present front.
+
+    Attributes:
+        epoch: units of work done since the attack was made, from 1.
+        train_loss: the loss on the fit part of the auxiliary images in this unit.
+        validation_loss: the mean squared error on the validation part.
+        plateaued: whether more work is pointless.
+    """
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    plateaued: bool
+
+
+@dataclass(frozen=True)
+class FitEvidence:
+    """What an attack says about its training; the gates and the choice of the strongest read it.
+
+    Attributes:
+        first_loss: mean squared error on the fit part with the present front, before any learning.
+        last_loss: the same after the last unit of work.
+        parameters_moved: whether the trainable parameters differ from those at the start, by hash.
+        epochs: units of work done.
+        validation_psnr_db: PSNR on the validation part, dB.
+        validation_ssim: SSIM on the validation part; the strongest attack is the one with the highest.
+        plateaued: whether training ended because nothing improved any more.
+    """
+
+    first_loss: float
+    last_loss: float
+    parameters_moved: bool
+    epochs: int
+    validation_psnr_db: float
+    validation_ssim: float
+    plateaued: bool
+
+
+class Attack(ABC):
+    """Observation + Knowledge -> Reconstruction.
+
+    Call ``begin`` once per front, then ``advance`` until it says plateaued (or as often as there is time), then
+    ``reconstruct`` at any moment. The same generator seeds give the same images with one thread.
+
+    Subclasses set `name` and `about`, and declare their own `Options`.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    """One line for `splitfed attacks`."""
+    needs_labels: ClassVar[bool] = False
+    """Whether it needs the labels of the observed batches, which only some scenarios send in clear."""
+    is_control: ClassVar[bool] = False
+    """Whether it is reported beside the attacks, never as the strongest, and not asked whether it learned."""
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    @abstractmethod
+    def begin(self, knowledge: Knowledge, generator: torch.Generator) -> None:
+        """Face a front: the first, or the one of a new round.
+
+        A trained attack keeps its weights as a warm start and refreshes its statistics. The auxiliary images
+        must be those of the first call.
+
+        Raises:
+            AttackError: there are too few auxiliary images, or others than before.
+        """
+
+    @abstractmethod
+    def advance(self) -> Progress:
+        """Do one unit of work: an epoch for a trained attack, the whole solve for a closed form."""
+
+    @abstractmethod
+    def reconstruct(self, activation: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] from observed activations (B, ...)."""
+
+    @abstractmethod
+    def evidence(self) -> FitEvidence:
+        """What the training did with the present front; call it after ``advance``."""

@@ -1,0 +1,106 @@
+"""What the attacks share that learn a map from one activation to one image."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from splitfed.attacks.auxiliary import Auxiliary, Pairs, observe, predict_rows, split_auxiliary
+from splitfed.attacks.base import Attack, FitEvidence
+from splitfed.errors import AttackError
+from splitfed.metrics.quality import psnr_db, ssim
+from splitfed.types import Knowledge
+
+
+@dataclass(frozen=True)
+class Session:
+    """One front, and what the attacker prepared to learn from it.
+
+    Attributes:
+        knowledge: the front and the auxiliary images.
+        generator: all of the attack's randomness with this front.
+        auxiliary: the images and their split.
+        fit: pairs to learn from; of a randomised defense, one draw.
+        validation: pairs to judge by, one draw that stays.
+    """
+
+    knowledge: Knowledge
+    generator: torch.Generator
+    auxiliary: Auxiliary
+    fit: Pairs
+    validation: Pairs
+
+    def redraw_fit(self) -> Pairs:
+        """The fit part again: a fresh draw if the defense is randomised, else the same pairs."""
+        if not self.knowledge.randomised:
+            return self.fit
+        return observe(self.knowledge, self.auxiliary.pixels[self.auxiliary.fit], self.generator)
+
+
+class Inverter(Attack):
+    """An attack that learns a map from features (activations as rows) to pixels."""
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self._session: Session | None = None
+        self._epochs = 0
+        self._plateaued = False
+        self._first_loss = float("nan")
+
+    def begin(self, knowledge: Knowledge, generator: torch.Generator) -> None:
+        before = self._session.auxiliary if self._session else None
+        auxiliary = split_auxiliary(knowledge, generator, before=before)
+        self._session = Session(
+            knowledge,
+            generator,
+            auxiliary,
+            fit=observe(knowledge, auxiliary.pixels[auxiliary.fit], generator),
+            validation=observe(knowledge, auxiliary.pixels[auxiliary.validation], generator),
+        )
+        self._plateaued = False
+        self._first_loss = self._start(self._session)
+
+    def reconstruct(self, activation: Tensor) -> Tensor:
+        shape = self._begun.auxiliary.shape
+        return predict_rows(self._predict, activation.flatten(1).float()).clamp(0, 1).view(-1, *shape)
+
+    def evidence(self) -> FitEvidence:
+        session = self._begun
+        shape = session.auxiliary.shape
+        images = predict_rows(self._predict, session.validation.features).view(-1, *shape)
+        targets = session.validation.targets.view(-1, *shape)
+        return FitEvidence(
+            first_loss=self._first_loss,
+            last_loss=session.fit.mse(self._predict_last),
+            parameters_moved=self._parameters_moved(),
+            epochs=self._epochs,
+            validation_psnr_db=float(psnr_db(images, targets).mean()),
+            validation_ssim=float(ssim(images, targets).mean()),
+            plateaued=self._plateaued,
+        )
+
+    @property
+    def _begun(self) -> Session:
+        if self._session is None:
+            raise AttackError(f"{self.name}: begin() comes first")
+        return self._session
+
+    @abstractmethod
+    def _start(self, session: Session) -> float:
+        """Prepare for this front; the mean squared error on the fit part before any learning."""
+
+    @abstractmethod
+    def _predict(self, features: Tensor) -> Tensor:
+        """Features (B, d) to pixels as rows, by the best weights so far."""
+
+    def _predict_last(self, features: Tensor) -> Tensor:
+        """The same by the weights of the last unit of work."""
+        return self._predict(features)
+
+    @abstractmethod
+    def _parameters_moved(self) -> bool:
+        """Whether the trainable parameters differ from those before any learning, by hash."""
