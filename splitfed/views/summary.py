@@ -1,0 +1,160 @@
+"""Results as rows of one table: a row per defense, its seeds taken together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from splitfed.views.text import MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from splitfed.results import AttackScore, CellResult, Interval, Number, Results, Score
+
+
+class Estimate(NamedTuple):
+    """A mean with an interval around it; both None where there is no finite number."""
+
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One defense with its options.
+
+    With one seed the intervals are 95 % bootstrap intervals over images; with several they are the mean over
+    seeds plus and minus one standard deviation. Scores are those of the strongest attack of each cell.
+    """
+
+    defense: str
+    params: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    strongest: str
+    accuracy: Estimate
+    psnr_db: Estimate
+    ssim: Estimate
+    reid_top1: Estimate
+    psnr_excess_db: Estimate
+    psnr_db_p99: Estimate
+    fid_lite0: Estimate
+    activation_bytes: float | None
+    wire_bytes: float | None
+    failed_gates: tuple[tuple[str, str, str], ...]
+    """Cell, gate and detail of each gate that failed."""
+    valid: bool
+
+    @property
+    def label(self) -> str:
+        """The defense and its options: "sca (sparsity 0.5)"."""
+        return label(self.defense, self.params)
+
+
+class PlainRow(NamedTuple):
+    """A predictor without training, to compare the attacks with."""
+
+    label: str
+    psnr_db: float | None
+    ssim: float | None
+
+
+def label(defense: str, params: Mapping[str, Any]) -> str:
+    """A defense and its options in words.
+
+    >>> label("sca", {"sparsity": 0.5}), label("none", {})
+    ('sca (sparsity 0.5)', 'none')
+    """
+    options = ", ".join(f"{name} {value}" for name, value in params.items())
+    return f"{defense} ({options})" if options else defense
+
+
+def strongest_score(cell: CellResult) -> AttackScore | None:
+    """The scores of the strongest attack on a cell; None where nothing was observed."""
+    return cell["attacks"][cell["strongest"]] if cell["strongest"] is not None else None
+
+
+def rows(results: Results) -> list[Row]:
+    """One row per defense with its options, in the order of the results."""
+    groups: dict[str, list[CellResult]] = {}
+    for cell in results["cells"]:
+        groups.setdefault(repr((cell["defense"], sorted(cell["params"].items()))), []).append(cell)
+    return [_row(group) for group in groups.values()]
+
+
+def plain_rows(results: Results) -> list[PlainRow]:
+    """The trivial predictors, then each untrained control where it came closest (highest SSIM) over cells."""
+    trivial = [PlainRow(name.replace("_", " "), s["psnr_db"], s["ssim"]) for name, s in results["trivial"].items()]
+    controls: dict[str, Score] = {}
+    for cell in results["cells"]:
+        for name, score in cell["controls"].items():
+            if name not in controls or (score["ssim"] or -1) > (controls[name]["ssim"] or -1):
+                controls[name] = score
+    return trivial + [PlainRow(f"{name} attack", s["psnr_db"], s["ssim"]) for name, s in controls.items()]
+
+
+def majority_rate(results: Results) -> float | None:
+    """The accuracy of always naming the most frequent class."""
+    return _mean(cell["majority_rate"] for cell in results["cells"])
+
+
+def reid_chance(results: Results) -> float | None:
+    """The re-identification rate of guessing."""
+    scores = (strongest_score(cell) for cell in results["cells"])
+    return _mean(score["reid_chance"] for score in scores if score)
+
+
+def seed_count(results: Results) -> int:
+    """The largest number of seeds of a defense."""
+    return max((len(row.seeds) for row in rows(results)), default=0)
+
+
+def _row(cells: Sequence[CellResult]) -> Row:
+    def estimate(read: Callable[[AttackScore], Number], interval: str = "") -> Estimate:
+        scores = [score for cell in cells if (score := strongest_score(cell))]
+        return _estimate([read(s) for s in scores], [s.get(interval) for s in scores])
+
+    first = cells[0]
+    return Row(
+        defense=first["defense"],
+        params=first["params"],
+        seeds=tuple(cell["seed"] for cell in cells),
+        strongest="/".join(dict.fromkeys(cell["strongest"] or MISSING for cell in cells)),
+        accuracy=_estimate([cell["accuracy"] for cell in cells], [None] * len(cells)),
+        psnr_db=estimate(lambda s: s["psnr_db"], "psnr_db_ci95"),
+        ssim=estimate(lambda s: s["ssim"], "ssim_ci95"),
+        reid_top1=estimate(lambda s: s["reid_top1"]),
+        psnr_excess_db=estimate(lambda s: s["psnr_excess_db"]),
+        psnr_db_p99=estimate(lambda s: s["psnr_db_p99"]),
+        fid_lite0=estimate(lambda s: s.get("fid_lite0")),
+        activation_bytes=_mean(cell["activation_bytes_per_image"] for cell in cells),
+        wire_bytes=_mean(cell["wire_bytes_per_image"] for cell in cells),
+        failed_gates=tuple(failure for cell in cells for failure in failed_gates(cell)),
+        valid=all(cell["valid"] for cell in cells),
+    )
+
+
+def failed_gates(cell: CellResult) -> list[tuple[str, str, str]]:
+    """Cell, gate and detail of each gate that this cell failed."""
+    details = cell["gate_details"]
+    return [(cell["cell"], gate, details.get(gate, "")) for gate, ok in cell["gates"].items() if not ok]
+
+
+def _estimate(values: Sequence[Number], intervals: Sequence[Any]) -> Estimate:
+    if any(value is None or not math.isfinite(value) for value in values) or not values:
+        return Estimate(None)
+    finite = [value for value in values if value is not None]
+    mean = fmean(finite)
+    if len(finite) > 1:
+        spread = stdev(finite)
+        return Estimate(mean, mean - spread, mean + spread)
+    interval: Interval | None = intervals[0]
+    return Estimate(mean, *interval) if interval else Estimate(mean)
+
+
+def _mean(values: Iterable[Number]) -> float | None:
+    finite = [value for value in values if value is not None]
+    return fmean(finite) if finite else None

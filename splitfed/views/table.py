@@ -1,0 +1,232 @@
+"""The final table, for a terminal, for Markdown, for LaTeX, and as CSV with every number."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from splitfed.views import summary
+from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from splitfed.results import Results
+    from splitfed.views.summary import Estimate, Row
+
+WIDE_COLUMNS = 132
+"""From this width on a terminal shows the intervals too."""
+
+
+class Column(NamedTuple):
+    """One column: ``better`` is the direction that is better for the defender (``↑``, ``↓`` or none)."""
+
+    title: str
+    narrow_title: str
+    """The title for 80 columns, in two lines."""
+    better: str
+    cell: Callable[[Row, bool], str]
+    """The text for a row, with or without its interval."""
+
+    @property
+    def heading(self) -> str:
+        """Title and arrow in one line."""
+        return f"{self.title} {self.better}".rstrip()
+
+    @property
+    def narrow_heading(self) -> str:
+        """Title and arrow in two short lines."""
+        return f"{self.narrow_title} {self.better}".rstrip()
+
+
+class ResultsTable:
+    """The final table for a rich console: one row per defense, trivial predictors and failed gates beneath."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw for the width at hand."""
+        del console
+        if self._results["dataset"]["synthetic"]:
+            yield banner(SYNTHETIC)
+        yield _rich_table(self._results, wide=options.max_width >= WIDE_COLUMNS)
+        for line in failures(self._results):
+            yield Text(line, style="bold red")
+        yield Text(" ".join(how_to_read(self._results)), style="dim")
+
+
+def banner(message: str) -> Text:
+    """A line that no one can miss, in light and dark terminals."""
+    return Text(f" {message} ", style="bold white on red")
+
+
+def columns(results: Results) -> list[Column]:
+    """The columns of the table, in their order; FID only where it was computed."""
+    listed = [
+        Column("accuracy", "accu-\nracy", "↑", lambda row, wide: _estimate(row.accuracy, 3, wide)),
+        Column("PSNR dB", "PSNR\ndB", "↓", lambda row, wide: _estimate(row.psnr_db, 1, wide)),
+        Column("SSIM", "SSIM\n", "↓", lambda row, wide: _estimate(row.ssim, 3, wide)),
+        Column("re-id", "re-id\n", "↓", lambda row, _: percent(row.reid_top1.mean)),
+        Column("excess dB", "excess\ndB", "↓", lambda row, _: _signed(row.psnr_excess_db.mean)),
+        Column("FID lite0", "FID\nlite0", "↑", lambda row, _: number(row.fid_lite0.mean, 1)),
+        Column("bytes cut/wire", "bytes\ncut/wire", "↓", lambda row, wide: _bytes(row, wide)),
+        Column("strongest attack", "strongest\nattack", "", lambda row, _: row.strongest),
+        Column("verdict", "\nverdict", "", lambda row, _: "valid" if row.valid else "INVALID"),
+    ]
+    has_fid = any(row.fid_lite0.mean is not None for row in summary.rows(results))
+    return [column for column in listed if has_fid or column.title != "FID lite0"]
+
+
+def failures(results: Results) -> list[str]:
+    """One line per failed gate: which cell, which gate, what was found."""
+    return [
+        f"INVALID {cell}: gate {gate} failed" + (f" ({detail})" if detail else "")
+        for row in summary.rows(results)
+        for cell, gate, detail in row.failed_gates
+    ]
+
+
+def how_to_read(results: Results) -> list[str]:
+    """What the table means, in sentences."""
+    seeds = summary.seed_count(results)
+    interval = (
+        f"± is one standard deviation over {seeds} seeds." if seeds > 1
+        else "± is the 95 % bootstrap interval over images."
+    )  # fmt: skip
+    return [
+        "Arrows point to what is better for the defender.",
+        "Scores are those of the strongest attack on each defense, by SSIM.",
+        f"Always naming the most frequent class: accuracy {number(summary.majority_rate(results), 3)};",
+        f"guessing who is who: re-id {percent(summary.reid_chance(results))}.",
+        "Excess: PSNR above the class mean, which is leakage of the individual rather than of its class.",
+        "Bytes per image: the activation at the cut / all that crossed the wire for it.",
+        interval,
+    ]
+
+
+def markdown(results: Results) -> str:
+    """The table as GitHub-flavoured Markdown, with how to read it."""
+    listed = columns(results)
+    lines = ["| defense | " + " | ".join(c.heading for c in listed) + " |", "|---" * (len(listed) + 1) + "|"]
+    lines += [_markdown_row(row.label, [c.cell(row, True) for c in listed]) for row in summary.rows(results)]
+    lines += [_markdown_row(f"*{label}*", cells) for label, cells in _plain_cells(results, listed)]
+    synthetic = [f"**{SYNTHETIC}.**", ""] if results["dataset"]["synthetic"] else []
+    faults = [f"- **{line}**" for line in failures(results)]
+    return "\n".join([*synthetic, *lines, "", *faults, *([""] if faults else []), *how_to_read(results), ""])
+
+
+CSV_FIELDS = (
+    "scenario", "threat", "dataset", "synthetic", "cell", "defense", "params", "seed", "valid", "failed_gates",
+    "accuracy", "majority_rate", "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
+    "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
+    "ssim", "ssim_low", "ssim_high", "fid_lite0", "reid_top1", "reid_chance", "n",
+)  # fmt: skip
+
+
+def to_csv(results: Results) -> str:
+    """Every number, one line per cell and attack (kind ``attack`` or ``control``), then the trivial predictors."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_csv_rows(results))
+    return text.getvalue()
+
+
+def latex(results: Results) -> str:
+    """The table as a booktabs ``tabular``."""
+    listed = columns(results)
+    titles = ["defense", *(c.heading for c in listed)]
+    body = [[row.label, *(c.cell(row, True) for c in listed)] for row in summary.rows(results)]
+    body += [[label, *cells] for label, cells in _plain_cells(results, listed)]
+    lines = [" & ".join(map(_tex, line)) + r" \\" for line in [titles, *body]]
+    lines.insert(1, r"\midrule")
+    comments = [f"% {line}" for line in (*_synthetic(results), *failures(results), *how_to_read(results))]
+    top, bottom = rf"\begin{{tabular}}{{l{'r' * len(listed)}}}", r"\end{tabular}"
+    return "\n".join([*comments, top, r"\toprule", *lines, r"\bottomrule", bottom, ""])
+
+
+def _rich_table(results: Results, *, wide: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, header_style="bold")
+    listed = columns(results)
+    table.add_column("defense")
+    for column in listed:
+        heading = column.heading if wide else column.narrow_heading
+        table.add_column(heading, justify="right" if column.better else "left", no_wrap=bool(column.better))
+    for row in summary.rows(results):
+        style = "" if row.valid else "bold red"
+        table.add_row(row.label, *(c.cell(row, wide) for c in listed), style=style)
+    table.add_section()
+    for label, cells in _plain_cells(results, listed):
+        table.add_row(label, *cells, style="dim")
+    return table
+
+
+def _plain_cells(results: Results, listed: list[Column]) -> Iterator[tuple[str, list[str]]]:
+    for row in summary.plain_rows(results):
+        known = {"PSNR dB": number(row.psnr_db, 1), "SSIM": number(row.ssim, 3)}
+        yield row.label, [known.get(column.title, "") for column in listed]
+
+
+def _csv_rows(results: Results) -> Iterator[dict[str, object]]:
+    run = {
+        "scenario": results["scenario"],
+        "threat": results["threat"],
+        "dataset": results["dataset"]["name"],
+        "synthetic": results["dataset"]["synthetic"],
+    }
+    for cell in results["cells"]:
+        shared = {**run, **{name: cell[name] for name in CSV_FIELDS if name in cell and name not in run}}  # type: ignore[literal-required]
+        shared["params"] = ";".join(f"{name}={value}" for name, value in cell["params"].items())
+        shared["failed_gates"] = ";".join(gate for _, gate, _ in summary.failed_gates(cell))
+        for kind, scores in (("attack", cell["attacks"]), ("control", cell["controls"])):
+            for name, score in scores.items():
+                strongest = kind == "attack" and name == cell["strongest"]
+                yield {**shared, **_csv_score(score), "kind": kind, "attack": name, "strongest": strongest}
+    for name, score in results["trivial"].items():
+        yield {**run, **_csv_score(score), "kind": "trivial", "attack": name}
+
+
+def _csv_score(score: Mapping[str, object]) -> dict[str, object]:
+    flat = {name: score[name] for name in CSV_FIELDS if name in score}
+    for name in ("psnr_db", "ssim"):
+        interval = score.get(f"{name}_ci95")
+        if isinstance(interval, list | tuple):
+            flat[f"{name}_low"], flat[f"{name}_high"] = interval
+    return flat
+
+
+def _estimate(value: Estimate, digits: int, wide: bool) -> str:
+    text = number(value.mean, digits)
+    if not wide or value.low is None or value.high is None:
+        return text
+    return f"{text} ±{number((value.high - value.low) / 2, digits)}"
+
+
+def _signed(value: float | None) -> str:
+    return MISSING if value is None else f"{value:+.1f}"
+
+
+def _bytes(row: Row, wide: bool) -> str:
+    return byte_pair(row.activation_bytes, row.wire_bytes, digits=2 if wide else 1)
+
+
+def _markdown_row(label: str, cells: list[str]) -> str:
+    return f"| {label} | " + " | ".join(cells) + " |"
+
+
+def _synthetic(results: Results) -> list[str]:
+    return [SYNTHETIC] if results["dataset"]["synthetic"] else []
+
+
+def _tex(text: str) -> str:
+    plain = text.translate({ord(c): f"\\{c}" for c in "&%$#_{}"})
+    signs = {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "—": "--"}
+    return "".join(signs.get(c, c) for c in plain)

@@ -1,0 +1,131 @@
+"""The final table says what the results say, in every form, and an invalid cell cannot be overlooked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from splitfed.results import CellResult, Results
+from splitfed.views import summary, table
+from splitfed.views.text import SYNTHETIC
+from tests.views.fabricated import broken, cell_result, run_results
+
+
+def draw(results: Results, width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table.ResultsTable(results))
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_table_fits_its_terminal_and_cuts_nothing(width: int) -> None:
+    drawn = draw(run_results(), width)
+    assert max(map(len, drawn.splitlines())) <= width
+    assert "…" not in drawn
+    for text in ("sca", "laplace", "0.978", "24.1", "0.740", "86.0 %", "decoder", "class mean", "19.5", "0.545"):
+        assert text in drawn
+
+
+def test_a_wide_terminal_shows_the_intervals_and_a_narrow_one_the_means() -> None:
+    assert "28.5 ±0.1" in draw(run_results(), 160)
+    assert "±0.1" not in draw(run_results(), 80)
+
+
+def test_each_column_says_which_direction_is_better_for_the_defender() -> None:
+    arrows = {column.title: column.better for column in table.columns(run_results())}
+    assert arrows["accuracy"] == "↑"
+    assert {arrows[name] for name in ("PSNR dB", "SSIM", "re-id", "excess dB", "bytes cut/wire")} == {"↓"}
+
+
+@pytest.mark.parametrize("form", [table.markdown, table.latex, lambda results: draw(results, 80)])
+def test_an_invalid_cell_is_named_with_its_gate_in_every_form(form: object) -> None:
+    assert callable(form)
+    good, bad = form(run_results()), form(run_results(cell_result(), broken(cell_result("sca"))))
+    assert "INVALID" not in good
+    assert "INVALID" in bad
+    assert re.search(r"INVALID sca-seed0: gate attack_learned failed\s+\(training\s+loss\s+rose\)", bad)
+
+
+def test_synthetic_data_is_announced_in_every_form() -> None:
+    results = run_results(synthetic=True)
+    assert SYNTHETIC in table.markdown(results)
+    assert SYNTHETIC in table.latex(results)
+    assert "SYNTHETIC DATA" in draw(results, 80)
+    assert "SYNTHETIC" not in draw(run_results(), 80)
+    assert {line["synthetic"] for line in csv.DictReader(io.StringIO(table.to_csv(results)))} == {"True"}
+
+
+def test_csv_keeps_every_score_of_every_attack() -> None:
+    results = run_results(cell_result(psnr_db=28.512345))
+    lines = list(csv.DictReader(io.StringIO(table.to_csv(results))))
+    assert [(line["kind"], line["attack"]) for line in lines] == [
+        ("attack", "ridge"),
+        ("attack", "decoder"),
+        ("control", "untrained"),
+        ("trivial", "mean_image"),
+        ("trivial", "class_mean"),
+    ]
+    decoder = lines[1]
+    score = results["cells"][0]["attacks"]["decoder"]
+    assert float(decoder["psnr_db"]) == score["psnr_db"]
+    assert (float(decoder["ssim_low"]), float(decoder["ssim_high"])) == score["ssim_ci95"]
+    assert decoder["strongest"] == "True"
+    assert lines[0]["strongest"] == "False"
+
+
+def test_seeds_of_a_defense_become_one_row_with_their_spread() -> None:
+    cells = [cell_result("sca", seed=seed, psnr_db=20.0 + 2 * seed) for seed in range(3)]
+    (row,) = summary.rows(run_results(*cells))
+    assert row.seeds == (0, 1, 2)
+    assert row.psnr_db == pytest.approx((22.0, 20.0, 24.0))  # standard deviation of 20, 22, 24 is 2
+    assert "standard deviation over 3 seeds" in table.markdown(run_results(*cells))
+
+
+def test_one_invalid_seed_makes_the_row_invalid() -> None:
+    rows = summary.rows(run_results(cell_result(seed=0), broken(cell_result(seed=1))))
+    assert [row.valid for row in rows] == [False]
+
+
+def test_options_of_one_defense_are_rows_of_their_own() -> None:
+    weak: CellResult = {**cell_result("sca"), "cell": "weak", "params": {"sparsity": 0.1}}
+    labels = [row.label for row in summary.rows(run_results(weak, cell_result("sca")))]
+    assert labels == ["sca (sparsity 0.1)", "sca (sparsity 0.5)"]
+
+
+def test_the_strongest_attack_speaks_not_the_most_flattering() -> None:
+    (row,) = summary.rows(run_results(cell_result(psnr_db=25.0, ssim=0.8)))
+    assert row.strongest == "decoder"
+    assert row.ssim.mean == 0.8
+
+
+def test_a_number_that_is_missing_is_a_dash_and_never_averaged_away() -> None:
+    cells = [cell_result(seed=0), {**cell_result(seed=1), "accuracy": None}]
+    (row,) = summary.rows(run_results(*cells))  # type: ignore[arg-type]
+    assert row.accuracy.mean is None
+    assert "| — |" in table.markdown(run_results(*cells))  # type: ignore[arg-type]
+
+
+def test_a_cell_that_nobody_could_observe_has_no_scores() -> None:
+    unseen: CellResult = {**cell_result(), "attacks": {}, "controls": {}, "strongest": None}
+    (row,) = summary.rows(run_results(unseen))
+    assert row.strongest == "—"
+    assert row.psnr_db.mean is None
+    assert "0.992" in draw(run_results(unseen), 80)
+
+
+def test_the_control_is_shown_where_it_came_closest() -> None:
+    near: CellResult = {**cell_result("sca"), "controls": {"untrained": {"psnr_db": 11.0, "ssim": 0.2}}}
+    control = summary.plain_rows(run_results(cell_result(), near))[-1]
+    assert control == ("untrained attack", 11.0, 0.2)
+
+
+def test_fid_has_a_column_only_where_it_was_computed() -> None:
+    scored = cell_result()
+    scored["attacks"]["decoder"]["fid_lite0"] = 45.57
+    assert "| FID lite0 ↑ |" in table.markdown(run_results(scored))
+    assert "45.6" in table.markdown(run_results(scored))
+    assert "FID" not in table.markdown(run_results())
