@@ -1,0 +1,120 @@
+"""What the server accepts: each frame becomes checked values, or a refusal that says why not."""
+
+from __future__ import annotations
+
+import hmac
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from splitfed.errors import FrameError, Refused
+from splitfed.wire._pb import split_pb2 as pb
+from splitfed.wire.codec import CODECS, all_finite
+from splitfed.wire.frames import read_hello, read_labels, read_spec, read_tensor, unpack
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from splitfed.wire.codec import TensorSpec
+    from splitfed.wire.session import Hello, StepResult
+
+_MAX_RUN_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class StreamRules:
+    """What every stream of a server has to keep to.
+
+    Attributes:
+        token: what a client must say to be let in.
+        classes: labels are below this.
+        max_message_bytes: the largest frame, and the largest tensor once decoded.
+    """
+
+    token: str
+    classes: int
+    max_message_bytes: int
+
+    def check_size(self, raw: bytes) -> None:
+        """Refuse a frame that is too large."""
+        if len(raw) > self.max_message_bytes:
+            raise Refused("OVERSIZED", f"a frame: want at most {self.max_message_bytes} bytes, got {len(raw)}")
+
+    def introduction(self, raw: bytes) -> tuple[Hello, bytes]:
+        """Who opens the stream, and the stream's name.
+
+        Raises:
+            Refused: no Hello, the wrong token, an unknown codec, or no name.
+            FrameError: no frame.
+        """
+        frame, _ = unpack(pb.ClientFrame, raw)
+        if not frame.HasField("hello"):
+            raise Refused("OUT_OF_ORDER", f"want Hello first, got {frame.WhichOneof('body')}")
+        if not hmac.compare_digest(frame.hello.token.encode(), self.token.encode()):
+            raise Refused("BAD_TOKEN", f"client-{frame.hello.client} Hello: not the token of this server")
+        hello = read_hello(frame.hello)
+        if not hello.codec:
+            raise Refused("UNKNOWN_CODEC", f"{hello} Hello: want one of {', '.join(CODECS)}")
+        if not (frame.hello.stream and 0 < len(hello.run) <= _MAX_RUN_LENGTH):
+            raise FrameError(f"Hello: want a stream and a run of 1 to {_MAX_RUN_LENGTH} characters")
+        return hello, frame.hello.stream
+
+    def batch(self, hello: Hello, message: pb.Forward, data: memoryview) -> tuple[Tensor, Tensor | None]:
+        """Activation and labels of one batch.
+
+        Raises:
+            Refused: it is not what ``hello`` announced, not finite, too large, or its labels do not fit.
+        """
+        where = f"{hello} Forward step {message.step}"
+        spec = read_spec(message.tensor)
+        self._check_spec(where, hello, spec)
+        try:
+            activation = read_tensor(spec, data)
+        except FrameError as error:
+            raise Refused("GARBLED", f"{where}: {error}") from None
+        if not all_finite(activation):
+            raise Refused("NOT_FINITE", f"{where}: a number is NaN or infinite")
+        labels = read_labels(message)
+        if labels is not None:
+            check_labels(where, labels, spec.shape[0], self.classes)
+        return activation, labels
+
+    def _check_spec(self, where: str, hello: Hello, spec: TensorSpec) -> None:
+        if spec.codec != hello.codec:
+            got = spec.codec or "an unknown one"
+            raise Refused("WRONG_CODEC", f"{where}: want {hello.codec} as announced, got {got}")
+        if spec.shape[1:] != hello.shape or spec.shape[:1] in ((), (0,)):
+            want = ", ".join(["B ≥ 1", *map(str, hello.shape)])
+            raise Refused("WRONG_SHAPE", f"{where}: want ({want}), got {spec.shape}")
+        if 4 * spec.numbers > self.max_message_bytes:
+            raise Refused(
+                "OVERSIZED",
+                f"{where}: want at most {self.max_message_bytes} bytes, {spec.shape} takes {4 * spec.numbers}",
+            )
+
+
+def check_labels(where: str, labels: Tensor, batch: int, classes: int) -> None:
+    """Refuse labels that are not one class per image.
+
+    Raises:
+        Refused: BAD_LABELS.
+    """
+    if len(labels) != batch:
+        raise Refused("BAD_LABELS", f"{where}: want {batch} labels, got {len(labels)}")
+    highest = int(labels.max())
+    if highest >= classes:
+        raise Refused("BAD_LABELS", f"{where}: want labels below {classes}, got {highest}")
+
+
+def check_result(hello: Hello, step: int, result: StepResult) -> None:
+    """Refuse to go on with a training that has diverged.
+
+    Raises:
+        Refused: NOT_FINITE.
+    """
+    finite = math.isfinite(result.loss) and (result.gradient is None or all_finite(result.gradient.detach()))
+    if not finite:
+        raise Refused(
+            "NOT_FINITE",
+            f"{hello} step {step}: training diverged, the loss is {result.loss:g}; lower the learning rate",
+        )

@@ -1,0 +1,215 @@
+"""Builds and takes apart the frames of split.proto without copying their tensors more than once.
+
+A frame is a small protobuf message whose last field, ``data``, is spliced behind the serialised rest, and found
+again by walking over the top-level fields. The bytes are the ones that protobuf itself would write.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from google.protobuf.message import DecodeError
+
+from splitfed.errors import FrameError
+from splitfed.types import Phase
+from splitfed.wire._pb import split_pb2 as pb
+from splitfed.wire.codec import CODECS, Encoded, TensorSpec, join
+from splitfed.wire.session import Hello
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Frame = TypeVar("Frame", pb.ClientFrame, pb.ServerFrame)
+
+_LENGTH_DELIMITED = 2
+_DATA_TAG = pb.ClientFrame.DATA_FIELD_NUMBER << 3 | _LENGTH_DELIMITED
+_FIXED_BYTES = {1: 8, 5: 4}  # wire type -> length
+_CODEC_NAMES = {pb.Codec.Value(name.upper()): name for name in CODECS}
+
+
+def pack(head: pb.ClientFrame | pb.ServerFrame, tensor: Encoded | None = None) -> bytes:
+    """The bytes of a frame; ``head`` is all of it but ``data``."""
+    start = head.SerializeToString()
+    if tensor is None:
+        return start
+    prefix = start + bytes((_DATA_TAG,)) + _varint(tensor.nbytes)
+    return join((memoryview(prefix), *tensor.buffers))
+
+
+def unpack(kind: type[Frame], raw: bytes) -> tuple[Frame, memoryview]:
+    """A frame without its ``data``, and its ``data`` as a view of ``raw`` (empty when absent).
+
+    Raises:
+        FrameError: these bytes are no frame.
+    """
+    view = memoryview(raw)
+    head_end, data = _find_data(view)
+    frame = kind()
+    try:
+        frame.ParseFromString(view[:head_end].tobytes())
+    except DecodeError as error:
+        raise FrameError(f"{len(raw)} bytes are no {kind.DESCRIPTOR.name}: {error}") from None
+    if frame.WhichOneof("body") is None:
+        raise FrameError(f"{len(raw)} bytes are no {kind.DESCRIPTOR.name}: it says nothing")
+    return frame, data
+
+
+def hello_frame(hello: Hello, stream: bytes) -> bytes:
+    """The frame that opens a stream; ``stream`` names it."""
+    message = pb.Hello(
+        run=hello.run,
+        round=hello.round,
+        client=hello.client,
+        phase=hello.phase.name,
+        shape=hello.shape,
+        codec=hello.codec.upper(),
+        token=hello.token,
+        next_step=hello.next_step,
+        stream=stream,
+    )
+    return pack(pb.ClientFrame(hello=message))
+
+
+def read_hello(message: pb.Hello) -> Hello:
+    """What the opening frame says.
+
+    Raises:
+        FrameError: a phase or a codec that this protocol does not have; the codec is ``""`` then.
+    """
+    try:
+        phase = Phase(message.phase)
+    except ValueError:
+        raise FrameError(f"Hello: no phase has the number {message.phase}") from None
+    return Hello(
+        run=message.run,
+        round=message.round,
+        client=message.client,
+        phase=phase,
+        shape=tuple(message.shape),
+        codec=_CODEC_NAMES.get(message.codec, ""),
+        token=message.token,
+        next_step=message.next_step,
+    )
+
+
+def forward_frame(step: int, tensor: Encoded, labels: Tensor | None) -> bytes:
+    """A batch of activations on its way to the server."""
+    numbers = [] if labels is None else labels.tolist()
+    message = pb.Forward(step=step, labels=numbers, tensor=_spec_message(tensor.spec))
+    return pack(pb.ClientFrame(forward=message), tensor)
+
+
+def gradient_frame(step: int, loss: float, correct: int, tensor: Encoded | None) -> bytes:
+    """The answer to a batch; without a tensor in TEST and AUDIT."""
+    spec = None if tensor is None else _spec_message(tensor.spec)
+    message = pb.Gradient(step=step, loss=loss, correct=correct, tensor=spec)
+    return pack(pb.ServerFrame(gradient=message), tensor)
+
+
+def done_frame(steps: int, examples: int) -> bytes:
+    """The client is through."""
+    return pack(pb.ClientFrame(done=pb.Done(steps=steps, examples=examples)))
+
+
+def accept_frame(next_step: int) -> bytes:
+    """The client may begin, or go on, with this step."""
+    return pack(pb.ServerFrame(accept=pb.Accept(next_step=next_step)))
+
+
+def finished_frame(steps: int, examples: int) -> bytes:
+    """The server has them all."""
+    return pack(pb.ServerFrame(finished=pb.Finished(steps=steps, examples=examples)))
+
+
+def refusal_frame(reason: str, message: str) -> bytes:
+    """No, because; ``reason`` is a name of ``Refusal.Reason``."""
+    return pack(pb.ServerFrame(refusal=pb.Refusal(reason=reason, message=message)))
+
+
+def reason_name(number: int) -> str:
+    """The name of a refusal's reason; a newer server may have reasons that have no name here."""
+    known = number in pb.Refusal.Reason.values()
+    return str(pb.Refusal.Reason.Name(number)) if known else f"REASON_{number}"
+
+
+def read_labels(message: pb.Forward) -> Tensor | None:
+    """int64, (B,), or None where labels did not travel."""
+    return torch.tensor(message.labels, dtype=torch.int64) if message.labels else None
+
+
+def read_spec(message: pb.Tensor) -> TensorSpec:
+    """How to read ``data``; the codec is ``""`` if this protocol does not have it."""
+    codec = _CODEC_NAMES.get(message.codec, "")
+    return TensorSpec(tuple(message.shape), codec, message.scale, message.zero_point)
+
+
+def read_tensor(spec: TensorSpec, data: memoryview) -> Tensor:
+    """The float32 tensor that ``data`` holds.
+
+    Raises:
+        FrameError: the codec is unknown, or ``data`` is not what ``spec`` says.
+    """
+    if spec.codec not in CODECS:
+        raise FrameError("a tensor in a codec that this protocol does not have")
+    return CODECS[spec.codec].decode(spec, data)
+
+
+def _spec_message(spec: TensorSpec) -> pb.Tensor:
+    return pb.Tensor(
+        shape=spec.shape,
+        codec=spec.codec.upper(),
+        scale=spec.scale,
+        zero_point=spec.zero_point,
+    )
+
+
+def _find_data(view: memoryview) -> tuple[int, memoryview]:
+    position = 0
+    while position < len(view):
+        tag_start = position
+        tag, position = _read_varint(view, position)
+        length, position = _field_length(view, tag, position)
+        if position + length > len(view):
+            raise FrameError(f"a field of {length} bytes at {tag_start} runs beyond the frame's {len(view)}")
+        if tag == _DATA_TAG:
+            if position + length != len(view):
+                raise FrameError(f"data ends at {position + length} of {len(view)} bytes; it must be last")
+            return tag_start, view[position:]
+        position += length
+    return len(view), view[:0]
+
+
+def _field_length(view: memoryview, tag: int, position: int) -> tuple[int, int]:
+    """Length of a field's content, and where it starts."""
+    wire_type = tag & 7
+    if wire_type == _LENGTH_DELIMITED:
+        return _read_varint(view, position)
+    if wire_type == 0:
+        return 0, _read_varint(view, position)[1]
+    if wire_type in _FIXED_BYTES:
+        return _FIXED_BYTES[wire_type], position
+    raise FrameError(f"no field of a frame has wire type {wire_type}")
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
+    """The number at ``position``, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= len(view):
+            break
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise FrameError(f"a number is cut off or too long at byte {position}")

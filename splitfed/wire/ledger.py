@@ -1,0 +1,202 @@
+"""Sees to it that every step is applied exactly once, however often a stream breaks.
+
+A `Seat` is a client's place in one round and phase. It outlives the streams that carry it: a client that dials
+again takes its seat back, and a step that was already applied is answered with the reply that was kept. Nothing
+here knows of gRPC.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from splitfed.errors import FrameError, Refused
+from splitfed.types import Phase
+from splitfed.wire.checks import check_result
+from splitfed.wire.codec import CODECS
+from splitfed.wire.frames import gradient_frame
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from splitfed.wire.session import Hello, Session, SessionHost, StepResult
+
+logger = logging.getLogger(__name__)
+
+
+class Seat:
+    """One client's place in one round and phase.
+
+    Each stream that takes the seat gets a new turn; an older turn is refused from then on.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turn = 0
+        self._stream = b""
+        self._hello: Hello | None = None
+        self._session: Session | None = None
+        self._reply: bytes | None = None
+        self._owes_update = False
+        self._totals: tuple[int, int] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the client said that it is through."""
+        return self._totals is not None
+
+    def take(self, hello: Hello, stream: bytes, host: SessionHost) -> tuple[int, int]:
+        """Sit down: go on where the same ``stream`` broke, or start afresh. Returns the turn and the next step.
+
+        Raises:
+            Refused: by the host, or because there is nothing to go on from.
+        """
+        with self._lock:
+            if stream == self._stream and self._hello is not None:
+                next_step = self._resume(hello)
+            else:
+                next_step = self._start(hello, stream, host)
+            self._turn += 1
+            return self._turn, next_step
+
+    def forward(self, turn: int, step: int, activation: Tensor, labels: Tensor | None) -> bytes:
+        """The reply to a batch; `settle` is owed once it was sent.
+
+        Raises:
+            Refused: another turn has begun, or it is not this step's time, or its result is not finite.
+        """
+        with self._lock:
+            session = self._playing(turn)
+            self._settle()
+            if step == session.next_step - 1 and self._reply is not None:
+                return self._reply
+            if step != session.next_step:
+                raise Refused("OUT_OF_ORDER", f"{self._hello} Forward: want step {session.next_step}, got {step}")
+            self._reply = self._answer(session, step, activation, labels)
+            return self._reply
+
+    def settle(self) -> None:
+        """Apply the update that the last batch calls for, unless that is done.
+
+        A session that fails here is given up, and its client is told so at its next frame.
+        """
+        try:
+            with self._lock:
+                self._settle()
+        except Exception:
+            logger.exception("%s: its update failed", self._hello)
+
+    def finish(self, turn: int, steps: int, examples: int) -> None:
+        """The client is through.
+
+        Raises:
+            Refused: another turn has begun, or batches are missing.
+        """
+        with self._lock:
+            if self._totals == (steps, examples) and turn == self._turn:
+                return
+            session = self._playing(turn)
+            self._settle()
+            if steps != session.next_step:
+                raise Refused("OUT_OF_ORDER", f"{self._hello} Done: want {session.next_step} steps, got {steps}")
+            session.finish(steps, examples)
+            self._totals = (steps, examples)
+            self._session = self._reply = None
+
+    def _resume(self, hello: Hello) -> int:
+        self._settle()
+        if replace(hello, next_step=0) != self._hello:
+            raise Refused("OUT_OF_ORDER", f"{hello}: goes on with a stream of another shape or codec")
+        answered = self._totals[0] if self._totals is not None else self._playing(self._turn).next_step
+        if hello.next_step not in (answered, answered - 1):
+            raise Refused("OUT_OF_ORDER", f"{hello}: cannot go on at step {hello.next_step}, I am at {answered}")
+        return answered
+
+    def _start(self, hello: Hello, stream: bytes, host: SessionHost) -> int:
+        if hello.next_step != 0:
+            raise Refused(
+                "OUT_OF_ORDER",
+                f"{hello}: I have no stream to go on with at step {hello.next_step}; start again from step 0",
+            )
+        self._session = host.open(hello)
+        self._stream, self._hello = stream, hello
+        self._reply, self._owes_update, self._totals = None, False, None
+        return self._session.next_step
+
+    def _playing(self, turn: int) -> Session:
+        if turn != self._turn:
+            raise Refused("SUPERSEDED", f"{self._hello}: dialled again on another stream")
+        if self._totals is not None:
+            raise Refused("OUT_OF_ORDER", f"{self._hello}: has said Done")
+        if self._session is None:
+            raise Refused("INTERNAL", f"{self._hello}: its session failed, see the server's log; start afresh")
+        return self._session
+
+    def _answer(self, session: Session, step: int, activation: Tensor, labels: Tensor | None) -> bytes:
+        assert self._hello is not None
+        self._session = self._reply = None  # given up, should anything but a refused batch go wrong
+        try:
+            result = session.forward(step, activation, labels)
+        except Refused:
+            self._session = session
+            raise
+        if session.next_step != step + 1:
+            raise RuntimeError(f"{type(session).__name__}.forward left next_step at {session.next_step}")
+        reply = _reply(self._hello, step, result)
+        self._session, self._owes_update = session, self._hello.phase is Phase.TRAIN
+        return reply
+
+    def _settle(self) -> None:
+        if self._session is None or not self._owes_update:
+            return
+        session, self._session, self._owes_update = self._session, None, False
+        session.update()
+        self._session = session
+
+
+class Ledger:
+    """The seats of all clients of one `SessionHost`."""
+
+    def __init__(self, host: SessionHost) -> None:
+        self._host = host
+        self._lock = threading.Lock()
+        self._seats: dict[tuple[str, int, int, Phase], Seat] = {}
+
+    def take_seat(self, hello: Hello, stream: bytes) -> tuple[Seat, int, int]:
+        """The seat that ``hello`` asks for, the turn on it and the next step; see `Seat.take`.
+
+        Raises:
+            Refused: by the host, or because there is nothing to go on from.
+        """
+        with self._lock:
+            seat = self._seats.setdefault((hello.run, hello.round, hello.client, hello.phase), Seat())
+        turn, next_step = seat.take(hello, stream, self._host)
+        self._forget_before(hello)
+        return seat, turn, next_step
+
+    def _forget_before(self, hello: Hello) -> None:
+        """Drop what this client will not come back to: earlier rounds, and phases that it has finished."""
+        with self._lock:
+            for key, seat in list(self._seats.items()):
+                run, round_, client, phase = key
+                same_client = (run, client) == (hello.run, hello.client)
+                past = round_ < hello.round or (phase is not hello.phase and seat.finished)
+                if same_client and past:
+                    del self._seats[key]
+
+
+def _reply(hello: Hello, step: int, result: StepResult) -> bytes:
+    """The frame that says what became of a batch.
+
+    Raises:
+        Refused: loss or gradient are not finite, or out of the codec's range.
+    """
+    check_result(hello, step, result)
+    gradient = result.gradient
+    try:
+        encoded = None if gradient is None else CODECS[hello.codec].encode(gradient.detach())
+    except FrameError as error:
+        raise Refused("NOT_FINITE", f"{hello} step {step}: the gradient does not fit: {error}") from None
+    return gradient_frame(step, result.loss, result.correct, encoded)

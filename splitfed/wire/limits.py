@@ -1,0 +1,73 @@
+"""How large, how long and how often: the limits of the wire, and what they mean to gRPC."""
+
+from __future__ import annotations
+
+from splitfed.errors import UserError
+
+MAX_MESSAGE_BYTES = 64 * 2**20
+"""The largest frame, and the largest tensor in one: a batch of 64 with 250,000 float32 each."""
+
+SLACK_BYTES = 2**20
+"""How far beyond its limit a frame is still read, so that it can be refused with a reason. gRPC itself cuts off
+anything larger, with the status RESOURCE_EXHAUSTED."""
+
+KEEPALIVE_S = 10
+"""A peer is asked for a sign of life after so much silence, also while a call is quiet."""
+
+KEEPALIVE_ANSWER_S = 5
+"""A peer that has not answered by then is taken for dead; so a frozen one is noticed within 15 s."""
+
+METHOD = "/splitfed.v1.Split/Stream"
+
+
+def channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
+    """gRPC options that both ends share."""
+    return [
+        ("grpc.max_receive_message_length", max_message_bytes + SLACK_BYTES),
+        ("grpc.max_send_message_length", max_message_bytes + SLACK_BYTES),
+        ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_ANSWER_S * 1000),
+        ("grpc.http2.max_pings_without_data", 0),  # 0: no limit, a slow front may be silent for long
+    ]
+
+
+def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
+    """gRPC options of the server: a busy port is an error, and frequent signs of life are welcome."""
+    return [
+        *channel_options(max_message_bytes),
+        ("grpc.so_reuseport", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_S * 500),
+    ]
+
+
+def client_options(max_message_bytes: int) -> list[tuple[str, int]]:
+    """gRPC options of a client: a TCP connection of its own, to the address it was given and no proxy."""
+    return [
+        *channel_options(max_message_bytes),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_http_proxy", 0),
+    ]
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of ``host:port``.
+
+    >>> split_address("127.0.0.1:9000")
+    ('127.0.0.1', 9000)
+
+    Raises:
+        UserError: it is not of that form.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise UserError(f"address {address!r}: want host:port with a port up to 65535, as in 127.0.0.1:9000")
+    return host, int(port)
+
+
+def busy(address: str, reason: str) -> UserError:
+    """What to say when ``address`` cannot be listened on."""
+    host, port = split_address(address)
+    return UserError(
+        f"cannot listen on port {port} of {host} ({reason}): stop the program that uses it, "
+        f"or give another port; port 0 takes any free one"
+    )

@@ -1,0 +1,114 @@
+"""A small but real host for the tests of the wire: two linear layers, cut in the middle, trained by SGD."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from splitfed.errors import Refused
+from splitfed.types import Phase
+from splitfed.wire.session import Hello, StepResult
+
+CLASSES = 3
+PIXELS = 12
+WIDTH = 7
+RUN = "toy"
+TOKEN = "let me in"
+
+
+def hello(**changes: object) -> Hello:
+    """The usual introduction, with changes."""
+    usual = {"run": RUN, "round": 1, "client": 0, "phase": Phase.TRAIN, "shape": (WIDTH,), "token": TOKEN}
+    return Hello(**(usual | changes))  # type: ignore[arg-type]
+
+
+def make_front() -> nn.Module:
+    """The same front each time."""
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(PIXELS, WIDTH), nn.ReLU())
+
+
+def make_back() -> nn.Module:
+    """The same back each time."""
+    torch.manual_seed(2)
+    return nn.Linear(WIDTH, CLASSES)
+
+
+def make_batches(steps: int, batch: int = 5) -> list[tuple[Tensor, Tensor]]:
+    """The same pixels and labels each time."""
+    generator = torch.Generator().manual_seed(3)
+    return [
+        (
+            torch.rand(batch, PIXELS, generator=generator),
+            torch.randint(CLASSES, (batch,), generator=generator),
+        )
+        for _ in range(steps)
+    ]
+
+
+def sgd(module: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser that all sides use."""
+    return torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+
+
+class ToySession:
+    """The back's side of one stream, which notes what was asked of it."""
+
+    def __init__(self, phase: Phase) -> None:
+        self.next_step = 0
+        self.back = make_back()
+        self.seen: list[Tensor] = []
+        self.calls: list[str] = []
+        self._phase = phase
+        self._optimiser = sgd(self.back)
+
+    def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
+        assert labels is not None
+        self.calls.append(f"forward {step}")
+        self.seen.append(activation.clone())
+        self.next_step += 1
+        leaf = activation.requires_grad_()
+        scores = self.back(leaf)
+        loss = F.cross_entropy(scores, labels)
+        correct = int((scores.argmax(1) == labels).sum())
+        if self._phase is not Phase.TRAIN:
+            return StepResult(loss.item(), correct, None)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return StepResult(loss.item(), correct, leaf.grad)
+
+    def update(self) -> None:
+        self.calls.append("update")
+        self._optimiser.step()
+
+    def finish(self, steps: int, examples: int) -> None:
+        self.calls.append(f"finish {steps} {examples}")
+
+
+@dataclass
+class ToyHost:
+    """Takes clients 0 to 2 of one run in one round."""
+
+    classes: int = CLASSES
+    round: int = 1
+    sessions: dict[int, ToySession] = field(default_factory=dict)
+    opened: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def open(self, hello: Hello) -> ToySession:
+        if hello.run != RUN:
+            raise Refused("UNKNOWN_RUN", f"want {RUN}, got {hello.run}")
+        if hello.round != self.round:
+            raise Refused("STALE_ROUND", f"want {self.round}, got {hello.round}")
+        if hello.client > 2:
+            raise Refused("UNKNOWN_CLIENT", f"want 0 to 2, got {hello.client}")
+        if hello.shape != (WIDTH,):
+            raise Refused("WRONG_SHAPE", f"want ({WIDTH},), got {hello.shape}")
+        with self._lock:
+            self.opened += 1
+            session = self.sessions[hello.client] = ToySession(hello.phase)
+        return session
