@@ -12,8 +12,6 @@ import torch
 from splitfed.errors import FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
 _SMALLEST_NORMAL = float(torch.finfo(torch.float32).tiny)
@@ -42,7 +40,10 @@ class TensorSpec(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A tensor as bytes: the buffers follow each other on the wire and may alias the tensor's memory."""
+    """A tensor as bytes: the buffers follow each other on the wire.
+
+    They may alias the tensor's memory; what was received is one buffer.
+    """
 
     spec: TensorSpec
     buffers: tuple[memoryview, ...]
@@ -51,6 +52,11 @@ class Encoded(NamedTuple):
     def nbytes(self) -> int:
         """Length of all buffers, in bytes."""
         return sum(buffer.nbytes for buffer in self.buffers)
+
+    @property
+    def data(self) -> memoryview:
+        """All bytes in one piece."""
+        return self.buffers[0] if len(self.buffers) == 1 else memoryview(b"".join(self.buffers))
 
 
 class Codec(ABC):
@@ -67,11 +73,11 @@ class Codec(ABC):
         """
 
     @abstractmethod
-    def decode(self, spec: TensorSpec, data: memoryview) -> Tensor:
-        """The float32 tensor of ``spec.shape`` that ``data`` holds, in memory of its own.
+    def decode(self, encoded: Encoded) -> Tensor:
+        """The float32 tensor that was encoded, in memory of its own.
 
         Raises:
-            FrameError: ``data`` is not what ``spec`` says.
+            FrameError: the bytes are not what their ``spec`` says.
         """
 
     @abstractmethod
@@ -87,7 +93,8 @@ class Float32(Codec):
     def encode(self, tensor: Tensor) -> Encoded:
         return Encoded(TensorSpec(tuple(tensor.shape), self.name), (_bytes_of(tensor),))
 
-    def decode(self, spec: TensorSpec, data: memoryview) -> Tensor:
+    def decode(self, encoded: Encoded) -> Tensor:
+        spec, data = encoded.spec, encoded.data
         _expect_length(spec, data, 4 * spec.numbers)
         return _tensor_of(data, torch.float32).view(spec.shape)
 
@@ -117,7 +124,8 @@ class Half(Codec):
             )
         return Encoded(TensorSpec(tuple(tensor.shape), self.name), (_bytes_of(short),))
 
-    def decode(self, spec: TensorSpec, data: memoryview) -> Tensor:
+    def decode(self, encoded: Encoded) -> Tensor:
+        spec, data = encoded.spec, encoded.data
         _expect_length(spec, data, 2 * spec.numbers)
         return _tensor_of(data, self._dtype).to(torch.float32).view(spec.shape)
 
@@ -143,7 +151,8 @@ class Int8(Codec):
         spec = TensorSpec(tuple(tensor.shape), self.name, scale, zero_point)
         return Encoded(spec, (_bytes_of(quantised),))
 
-    def decode(self, spec: TensorSpec, data: memoryview) -> Tensor:
+    def decode(self, encoded: Encoded) -> Tensor:
+        spec, data = encoded.spec, encoded.data
         _expect_length(spec, data, spec.numbers)
         if not (_SMALLEST_NORMAL <= spec.scale <= _LARGEST and -128 <= spec.zero_point <= 127):
             raise FrameError(
@@ -177,7 +186,8 @@ class Sparse(Codec):
         spec = TensorSpec(tuple(tensor.shape), self.name)
         return Encoded(spec, (mask.data, flat[present].view(np.uint8).data))
 
-    def decode(self, spec: TensorSpec, data: memoryview) -> Tensor:
+    def decode(self, encoded: Encoded) -> Tensor:
+        spec, data = encoded.spec, encoded.data
         mask_bytes = (spec.numbers + 7) // 8
         _expect_length(spec, data[:mask_bytes], mask_bytes)
         mask = np.frombuffer(data[:mask_bytes], np.uint8)
@@ -209,11 +219,6 @@ CODECS: dict[str, Codec] = {
 def all_finite(tensor: Tensor) -> bool:
     """Whether no number is NaN or infinite; one pass over the tensor unless its sum overflows."""
     return math.isfinite(float(tensor.sum(dtype=torch.float32))) or bool(torch.isfinite(tensor).all())
-
-
-def join(buffers: Sequence[memoryview]) -> bytes:
-    """The buffers one after the other, copied once."""
-    return b"".join(buffers)
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:

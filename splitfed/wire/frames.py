@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from splitfed.errors import FrameError
 from splitfed.types import Phase
 from splitfed.wire._pb import split_pb2 as pb
-from splitfed.wire.codec import CODECS, Encoded, TensorSpec, join
+from splitfed.wire.codec import CODECS, Encoded, TensorSpec
 from splitfed.wire.session import Hello
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def pack(head: pb.ClientFrame | pb.ServerFrame, tensor: Encoded | None = None) -
     if tensor is None:
         return start
     prefix = start + bytes((_DATA_TAG,)) + _varint(tensor.nbytes)
-    return join((memoryview(prefix), *tensor.buffers))
+    return b"".join((prefix, *tensor.buffers))
 
 
 def unpack(kind: type[Frame], raw: bytes) -> tuple[Frame, memoryview]:
@@ -152,7 +152,7 @@ def read_tensor(spec: TensorSpec, data: memoryview) -> Tensor:
     """
     if spec.codec not in CODECS:
         raise FrameError("a tensor in a codec that this protocol does not have")
-    return CODECS[spec.codec].decode(spec, data)
+    return CODECS[spec.codec].decode(Encoded(spec, (data,)))
 
 
 def _spec_message(spec: TensorSpec) -> pb.Tensor:

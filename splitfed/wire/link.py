@@ -18,7 +18,7 @@ from splitfed.wire import limits
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.call import Call, CallLost
 from splitfed.wire.checks import check_labels, check_result
-from splitfed.wire.codec import CODECS, Encoded, all_finite, join
+from splitfed.wire.codec import CODECS, Encoded, all_finite
 from splitfed.wire.frames import (
     done_frame,
     forward_frame,
@@ -272,4 +272,4 @@ def encode(hello: Hello, step: int, activation: Tensor, labels: Tensor | None) -
 
 
 def _delivered(encoded: Encoded) -> Tensor:
-    return CODECS[encoded.spec.codec].decode(encoded.spec, memoryview(join(encoded.buffers)))
+    return CODECS[encoded.spec.codec].decode(encoded)
