@@ -10,14 +10,13 @@ from __future__ import annotations
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from splitfed.errors import ScenarioError, unknown
-from splitfed.options import Options
+from splitfed.options import Options, explain
 
 
 class DataOptions(Options):
@@ -179,6 +178,15 @@ def shipped() -> dict[str, Path]:
     return {file.stem: file for file in files}
 
 
+def describe_shipped() -> list[tuple[str, str]]:
+    """Name and one line of every shipped scenario."""
+    described = []
+    for name, path in sorted(shipped().items()):
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        described.append((name, str(table.get("about", ""))))
+    return described
+
+
 def load(name: str | Path, *, overrides: Sequence[str] = (), quick: bool = False) -> Scenario:
     """The scenario of this name or file, with `key=value` overrides applied.
 
@@ -301,34 +309,3 @@ def _check_components(scenario: Scenario, source: str) -> None:
             except ValidationError as error:
                 where = f"{source}: {kind} {component.name!r}"
                 raise ScenarioError(explain(error, options, where)) from None
-
-
-def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
-    """One line per mistake: where, what was found, what is allowed, the nearest valid key."""
-    return "\n".join(_explain_one(dict(item), model, source) for item in error.errors())
-
-
-def _explain_one(item: dict[str, Any], model: type[BaseModel], source: str) -> str:
-    location = tuple(item["loc"])
-    key = ".".join(str(part) for part in location)
-    if item["type"] == "extra_forbidden":
-        fields = _fields_at(model, location[:-1])
-        near = get_close_matches(str(location[-1]), fields, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"{source}: unknown key {key}; {hint}Allowed: {', '.join(sorted(fields)) or 'none'}"
-    if item["type"] == "missing":
-        return f"{source}: {key} is missing"
-    if not key:
-        return f"{source}: {str(item['msg']).removeprefix('Value error, ')}"
-    return f"{source}: {key} = {item['input']!r}: {item['msg']}"
-
-
-def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """The keys that are allowed in the table at this place."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None:
-            continue
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            model = field.annotation
-    return list(model.model_fields)

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from splitfed.metrics.findings import Finding
 from splitfed.models.front import Front, PlainFront, initialise
 from splitfed.options import Options
 from splitfed.types import ImageShape
-
-Progress = Callable[[int, int], None]
-"""Called with how many units are done and how many there are."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the gate `defense_acts` found: whether the defense does what it says, and the measured figures."""
-
-    acts: bool
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -33,16 +22,14 @@ class TapEvidence:
     Attributes:
         front: the final front, in evaluation mode.
         pixels: (N, C, H, W) in [0, 1], the images behind the tapped activations.
-        clean: (N, width), the front's output for them.
+        clean: (N, width), the front's output for them, in the client's batches and through the run's codec.
         tapped: (N, width), decoded from the wire.
-        codec_bound: how much the codec itself may change a value.
     """
 
     front: Front
     pixels: Tensor
     clean: Tensor
     tapped: Tensor
-    codec_bound: float
 
 
 class Defense(ABC):
@@ -83,5 +70,5 @@ class Defense(ABC):
         return activation
 
     @abstractmethod
-    def finding(self, evidence: TapEvidence) -> Finding:
-        """Whether the defense acted, measured at the tap (gate 4)."""
+    def findings(self, evidence: TapEvidence) -> list[Finding]:
+        """What shows that the defense acted, measured at the tap (gate 4); `metrics.findings` has the means."""

@@ -7,7 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from splitfed.defenses.base import Defense, Finding, TapEvidence
+from splitfed.defenses.base import Defense, TapEvidence
+from splitfed.metrics.findings import Finding, laplace_scale, noise_scale_within
 from splitfed.options import Options
 
 
@@ -38,11 +39,7 @@ class Laplace(Defense):
     def protect(self, activation: Tensor, generator: torch.Generator) -> Tensor:
         return activation + laplace(activation.shape, self.options.scale, generator)
 
-    def finding(self, evidence: TapEvidence) -> Finding:
-        """The noise measured at the tap, E|noise| = b, must be within 5 % of the stated scale."""
-        measured = (evidence.tapped - evidence.clean).abs().mean().item()
-        stated = self.options.scale
-        return Finding(
-            abs(measured - stated) <= 0.05 * stated,
-            f"noise at the tap has scale {measured:.4f}, stated {stated:.4f} (within 5 %)",
-        )
+    def findings(self, evidence: TapEvidence) -> list[Finding]:
+        """The noise measured at the tap has the stated scale, within 5 %."""
+        measured = laplace_scale(evidence.tapped - evidence.clean)
+        return [noise_scale_within(measured, self.options.scale)]

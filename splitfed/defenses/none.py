@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from splitfed.defenses.base import Defense, Finding, TapEvidence
+from splitfed.defenses.base import Defense, TapEvidence
+from splitfed.metrics.findings import Finding, is_identity
 
 
 class NoDefense(Defense):
@@ -12,12 +13,6 @@ class NoDefense(Defense):
     about = "no defense: activations leave as they are"
     source = "the reference"
 
-    def finding(self, evidence: TapEvidence) -> Finding:
-        """The tapped activations must be the front's own output, but for rounding and the codec."""
-        error = (evidence.tapped - evidence.clean).abs().max().item()
-        # a batch of another size may take another summation order: a few units of float32 rounding
-        rounding = 1e-5 * max(1.0, evidence.clean.abs().max().item())
-        bound = evidence.codec_bound + rounding
-        return Finding(
-            error <= bound, f"tapped activations differ from the front's by {error:.2g} (at most {bound:.2g})"
-        )
+    def findings(self, evidence: TapEvidence) -> list[Finding]:
+        """What was tapped is the front's own output, bit for bit."""
+        return [is_identity(evidence.tapped, evidence.clean)]

@@ -7,12 +7,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from splitfed.defenses.base import Defense, Finding, TapEvidence
+from splitfed.defenses.base import Defense, TapEvidence
+from splitfed.metrics.findings import Finding, is_identity
 from splitfed.models.front import Front, initialise
-from splitfed.models.sparse import learn_dictionary
+from splitfed.models.sparse import SparseCodingLayer, learn_dictionary
 from splitfed.models.sparse_front import SparseFront
 from splitfed.options import Options
 from splitfed.types import ImageShape
+
+CHECKED_IMAGES = 256
+"""How many images the gate encodes once more."""
+
+MAX_DENSITY = 0.5
+"""A code with more active coefficients than this is not sparse."""
 
 
 class SparseCodingOptions(Options):
@@ -69,21 +76,22 @@ class SparseCodingArchitecture(Defense):
         )
 
     @torch.no_grad()
-    def finding(self, evidence: TapEvidence) -> Finding:
-        """Nothing but the front's own output was tapped, and its codes are sparse, solved, and of unit atoms."""
+    def findings(self, evidence: TapEvidence) -> list[Finding]:
+        """Codes are sparse and solved, atoms of unit norm, and nothing but the front's output was tapped."""
         assert isinstance(evidence.front, SparseFront)
-        evidence.front(evidence.pixels[:256])
+        evidence.front(evidence.pixels[:CHECKED_IMAGES])
         layers = evidence.front.sparse_layers()
-        reports = [layer.report for layer in layers]
-        unit = all(
-            torch.allclose(layer.dictionary.flatten(1).norm(dim=1), torch.ones(len(layer.dictionary)), atol=1e-3)
-            for layer in layers
-        )
-        sparse = all(0.0 < report.density < 0.5 for report in reports)
-        solved = all(report.converged for report in reports)
-        described = "; ".join(
-            f"layer {number}: {report.density:.1%} of codes active, relative gap {report.relative_gap:.1e}"
-            for number, report in enumerate(reports, start=1)
-        )
-        detail = f"{described}; atoms {'of' if unit else 'NOT of'} unit norm"
-        return Finding(sparse and solved and unit, detail)
+        found = [is_identity(evidence.tapped, evidence.clean)]
+        for number, layer in enumerate(layers, start=1):
+            found += _layer_findings(f"sparse layer {number}", layer)
+        return found
+
+
+def _layer_findings(name: str, layer: SparseCodingLayer) -> list[Finding]:
+    report = layer.report
+    longest = (layer.dictionary.flatten(1).norm(dim=1) - 1).abs().max().item()
+    return [
+        Finding(0 < report.density < MAX_DENSITY, f"{name}: {report.density:.1%} of the codes are active"),
+        Finding(report.converged, f"{name}: relative duality gap {report.relative_gap:.1e}"),
+        Finding(longest < 1e-3, f"{name}: atoms are of unit norm to {longest:.1e}"),
+    ]

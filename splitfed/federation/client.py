@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from splitfed.errors import SplitfedError
 from splitfed.federation.job import Job
+from splitfed.federation.order import evaluation_batches, training_batches
 from splitfed.seeding import generator
 from splitfed.types import Images, Phase
 from splitfed.wire.link import Link
@@ -96,13 +97,13 @@ class Client:
         """Train the front for the local epochs of one round, the back at the other end of a stream."""
         self.front.train()
         optimiser = self.job.optimiser(self.front.body)
-        inputs, labels = self._stem(Phase.TRAIN), self._images.train.labels
-        batches = list(self.order(round_number))
+        labels = self._labels(Phase.TRAIN)
+        batches = training_batches(self.job, self.number, len(labels), round_number)
         started, seen, loss_sum = time.monotonic(), 0, 0.0
         with self._connect(addresses, self._hello(round_number, Phase.TRAIN)) as link:
             for step, rows in enumerate(batches):
                 self._check_stopped()
-                activation = self._protected(inputs[rows], Phase.TRAIN, round_number, step)
+                activation = self._protected(rows, Phase.TRAIN, round_number, step)
                 result = link.forward(step, activation.detach(), labels[rows])
                 optimiser.zero_grad(set_to_none=True)
                 activation.backward(result.gradient)  # type: ignore[no-untyped-call]
@@ -119,33 +120,28 @@ class Client:
     def evaluate(self, phase: Phase, round_number: int, addresses: Sequence[str]) -> StreamReport:
         """Stream the images of this phase in their own order through the averaged front, without training."""
         self.front.eval()
-        inputs, labels = self._stem(phase), self._labels(phase)
-        seen, loss_sum, step = 0, 0.0, 0
+        labels = self._labels(phase)
+        batches = evaluation_batches(self.job, len(labels))
+        seen, loss_sum = 0, 0.0
         with self._connect(addresses, self._hello(round_number, phase)) as link:
-            for step, rows in enumerate(torch.arange(len(labels)).split(self.job.scenario.federation.batch)):
+            for step, rows in enumerate(batches):
                 self._check_stopped()
-                activation = self._protected(inputs[rows], phase, round_number, step)
+                activation = self._protected(rows, phase, round_number, step)
                 result = link.forward(step, activation, labels[rows])
                 seen += len(rows)
                 loss_sum += result.loss * len(rows)
-            link.done(step + 1, seen)
-            return StreamReport(seen, step + 1, loss_sum / max(seen, 1), link.sent_bytes, link.received_bytes)
+            link.done(len(batches), seen)
+            return StreamReport(seen, len(batches), loss_sum / max(seen, 1), link.sent_bytes, link.received_bytes)
 
-    def order(self, round_number: int) -> Iterator[Tensor]:
-        """The rows of each training batch of a round, in order.
+    def activation(self, phase: Phase, rows: Tensor) -> Tensor:
+        """The front's output for these rows of a phase's images, before the defense's `protect`: (B, width)."""
+        activation: Tensor = self.front.body(self._stem(phase)[rows])
+        return activation
 
-        A last batch of a single image is left out: batch norm has no variance there.
-        """
-        options = self.job.scenario.federation
-        for epoch in range(options.local_epochs):
-            drawn_from = generator(self.job.cell.seed, "order", self.number, round_number, epoch)
-            shuffled = torch.randperm(len(self._images.train), generator=drawn_from)
-            yield from (rows for rows in shuffled.split(options.batch) if len(rows) > 1)
-
-    def _protected(self, inputs: Tensor, phase: Phase, round_number: int, step: int) -> Tensor:
+    def _protected(self, rows: Tensor, phase: Phase, round_number: int, step: int) -> Tensor:
         numbers = (int(phase), self.number, round_number, step)
         noise = generator(self.job.cell.seed, "protect", *numbers)
-        return self._defense.protect(self.front.body(inputs), noise)
+        return self._defense.protect(self.activation(phase, rows), noise)
 
     @torch.no_grad()
     def _stem(self, phase: Phase) -> Tensor:

@@ -1,0 +1,5 @@
+"""`python -m splitfed`."""
+
+from splitfed.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,44 @@
+"""The front that the attacker holds as a participant."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from splitfed.defenses.base import Defense
+from splitfed.metrics.fingerprint import fingerprint
+from splitfed.models.front import Front
+
+
+class HeldFront:
+    """Images in, activations out, as a client would send them: the front, then the defense's `protect`.
+
+    Several attacks ask about the same images, and a sparse front is dear to run, so its output for a batch is
+    kept. The noise of a randomised defense is drawn anew each time.
+    """
+
+    def __init__(self, front: Front, defense: Defense) -> None:
+        self._front = front.eval().requires_grad_(False)
+        self._defense = defense
+        self._kept: dict[bytes, Tensor] = {}
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        return self._defense.protect(self._clean(pixels), generator)
+
+    def fingerprint(self) -> str:
+        """A hash of the front's weights: it must be the same before and after an attack."""
+        return fingerprint(self._front.state_dict())
+
+    def _clean(self, pixels: Tensor) -> Tensor:
+        if pixels.requires_grad:
+            return self._run(pixels)
+        key = hashlib.blake2b(pixels.contiguous().numpy().data, digest_size=16).digest()
+        if key not in self._kept:
+            self._kept[key] = self._run(pixels)
+        return self._kept[key]
+
+    def _run(self, pixels: Tensor) -> Tensor:
+        activation: Tensor = self._front(pixels)
+        return activation

@@ -1,0 +1,253 @@
+"""The attacker: a process of its own that relays the clients' traffic, records what it sees, and inverts it.
+
+The relay's threads forward bytes; the main thread learns, at a lower priority, so that training hardly notices.
+It starts to listen before PyTorch is imported: clients need not wait for that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from splitfed.attacks import messages
+from splitfed.attacks.config import (
+    AttackerConfig,
+    Final,
+    front_path,
+    load_auxiliary,
+    newest_front,
+)
+from splitfed.types import Phase
+from splitfed.wire.observations import ObservationWriter, read_observations
+from splitfed.wire.relay import Relay
+from splitfed.wire.tap import Tap
+
+if TYPE_CHECKING:
+    from splitfed.attacks.base import Attack
+    from splitfed.attacks.held_front import HeldFront
+    from splitfed.types import Observation
+
+NICENESS = 10
+"""Of the learning thread; the relay's threads keep the process's own."""
+IDLE_S = 0.1
+"""Pause when there is nothing to learn from."""
+
+
+def run(config: AttackerConfig, output: TextIO = sys.stdout) -> None:
+    """Relay, observe and attack until all attacks on the final front are done, or the standard input closes."""
+    say = Speaker(output)
+    _end_with_parent()
+    writer = ObservationWriter(config.observations, keep_rounds=config.keep_rounds)
+    tap = Tap(writer)
+    with Relay(config.upstream, listen=config.listen, observer=tap) as relay:
+        say(messages.Listening(address=relay.address))
+        Attacker(config, tap, say).run()
+
+
+class Speaker:
+    """Writes messages, one a line, from one thread."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+
+    def __call__(self, message: messages.Message) -> None:
+        self._output.write(message.model_dump_json() + "\n")
+        self._output.flush()
+
+
+class Attacker:
+    """Follows the fronts of training with warm-started attacks, then attacks the final front to the plateau."""
+
+    def __init__(self, config: AttackerConfig, tap: Tap, say: Speaker) -> None:
+        from splitfed.attacks import build
+
+        _lower_priority()
+        self.config = config
+        self._tap = tap
+        self._say = say
+        self._auxiliary = load_auxiliary(config.knowledge)
+        self._attacks: list[Attack] = [build(c.name, c.options) for c in config.attacks]
+        self._shown_at = dict.fromkeys(range(len(self._attacks)), 0.0)
+        config.out.mkdir(parents=True, exist_ok=True)
+
+    def run(self) -> None:
+        """Learn from round to round until training is over; then finish every attack."""
+        for round_number in self._rounds():
+            held = self._begin(round_number)
+            self._learn_until_next(round_number, held)
+        self._finish()
+
+    def _rounds(self) -> Iterator[int]:
+        """The fronts worth learning from, newest first seen, until training is over."""
+        last = None
+        while Final.load(self.config.knowledge) is None:
+            newest = newest_front(self.config.knowledge)
+            if newest is None or newest == last:
+                time.sleep(IDLE_S)
+                continue
+            last = newest
+            yield newest
+
+    def _begin(self, round_number: int) -> HeldFront:
+        """Face the front of this round with every attack."""
+        from splitfed.seeding import generator
+        from splitfed.types import Knowledge
+
+        held = self._load_front(round_number)
+        randomised = self._defense().randomised
+        knowledge = Knowledge(auxiliary=self._auxiliary, observe=held, randomised=randomised)
+        for attack in self._attacks:
+            # one seed for all: they split the auxiliary images alike, and are judged on the same part
+            attack.begin(knowledge, generator(self.config.seed, "attack", round_number))
+        return held
+
+    def _learn_until_next(self, round_number: int, held: HeldFront) -> None:  # noqa: ARG002
+        """One unit of work per attack in turn, until there is a newer front or nothing more to gain."""
+        open_attacks = list(range(len(self._attacks)))
+        while open_attacks and not self._outdated(round_number):
+            for position in list(open_attacks):
+                if self._outdated(round_number):
+                    return
+                if self._advance(position, round_number):
+                    open_attacks.remove(position)
+
+    def _outdated(self, round_number: int) -> bool:
+        return newest_front(self.config.knowledge) != round_number or Final.load(self.config.knowledge) is not None
+
+    def _advance(self, position: int, round_number: int) -> bool:
+        """One unit of work; says how it went, with something to look at now and then; True at the plateau."""
+        attack = self._attacks[position]
+        progress = attack.advance()
+        due = time.monotonic() - self._shown_at[position] >= self.config.live_interval_s
+        shown = self._reconstruct_live(attack, round_number) if due or progress.plateaued else None
+        if shown is not None:
+            self._shown_at[position] = time.monotonic()
+        self._say(
+            messages.Learned(
+                attack=attack.name,
+                round=round_number,
+                epoch=progress.epoch,
+                train_loss=progress.train_loss,
+                reconstructions=shown.name if shown else None,
+            )
+        )
+        return progress.plateaued
+
+    def _reconstruct_live(self, attack: Attack, round_number: int) -> Path | None:
+        """Reconstruct the first observations of this round, if there are any yet."""
+        phase = Phase.AUDIT if self._has_audit(round_number) else Phase.TRAIN
+        observed = []
+        rows = 0
+        for observation in read_observations(self.config.observations, round=round_number, phase=phase):
+            observed.append(observation)
+            rows += len(observation.activation)
+            if rows >= self.config.live_images:
+                break
+        if not observed:
+            return None
+        path = self.config.out / f"live-{attack.name}.npz"
+        self._save(path, attack, observed)
+        return path
+
+    def _has_audit(self, round_number: int) -> bool:
+        return (
+            next(read_observations(self.config.observations, round=round_number, phase=Phase.AUDIT), None) is not None
+        )
+
+    def _finish(self) -> None:
+        """All attacks on the final front, each to its plateau, on every observation of it."""
+        final = Final.load(self.config.knowledge)
+        assert final is not None
+        observed = self._settled(final)
+        held = self._begin(final.round)
+        before = held.fingerprint()
+        for position, attack in enumerate(self._attacks):
+            started = time.monotonic()
+            while not self._advance(position, final.round):
+                pass
+            path = self.config.out / f"{attack.name}.npz"
+            self._save(path, attack, observed)
+            self._say(
+                messages.Attacked(
+                    attack=attack.name,
+                    is_control=attack.is_control,
+                    fit=messages.Fit(**vars(attack.evidence())),
+                    reconstructions=path.name,
+                    seconds=time.monotonic() - started,
+                )
+            )
+        self._say(
+            messages.Done(
+                front_before=before,
+                front_after=held.fingerprint(),
+                observed=sum(len(observation.activation) for observation in observed),
+                unparsed=self._tap.unparsed,
+            )
+        )
+
+    def _settled(self, final: Final) -> list[Observation]:
+        """The observations of the final front, once all expected ones are on disk or the wait is over."""
+        deadline = time.monotonic() + self.config.settle_s
+        while True:
+            observed = list(read_observations(self.config.observations, round=final.round, phase=Phase.AUDIT))
+            rows = sum(len(observation.activation) for observation in observed)
+            if rows >= final.rows:
+                return observed
+            if time.monotonic() > deadline:
+                self._say(messages.Warned(message=f"the tap saw {rows} of {final.rows} activations of the final front"))
+                return observed
+            time.sleep(IDLE_S)
+
+    def _save(self, path: Path, attack: Attack, observed: list[Observation]) -> None:
+        """Write index and images in one piece, so that a reader never sees half a file."""
+        import numpy as np
+        import torch
+
+        with torch.no_grad():
+            images = [attack.reconstruct(observation.activation) for observation in observed]
+        shape = (0, *self.config.shape)
+        pixels = torch.cat(images).clamp(0, 1).numpy() if images else np.zeros(shape, np.float32)
+        index = np.concatenate([o.index() for o in observed]) if observed else np.zeros((0, 4), np.int64)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, index=index, images=pixels)
+        partial.replace(path)
+
+    def _load_front(self, round_number: int) -> HeldFront:
+        import torch
+
+        from splitfed.attacks.held_front import HeldFront
+
+        defense = self._defense()
+        front = defense.build_front(self.config.image_shape, self.config.width, torch.Generator())
+        front.load_state_dict(torch.load(front_path(self.config.knowledge, round_number), weights_only=True))
+        return HeldFront(front, defense)
+
+    def _defense(self):  # type: ignore[no-untyped-def]
+        from splitfed import defenses
+
+        return defenses.build(self.config.defense.name, self.config.defense.options)
+
+
+def _lower_priority() -> None:
+    """Let training go first. Where the platform cannot do that for one thread, nothing changes."""
+    import torch
+
+    torch.set_num_threads(1)
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+def _end_with_parent() -> None:
+    """Leave when the standard input closes: a lab that died leaves no attacker behind."""
+
+    def wait() -> None:
+        while sys.stdin.buffer.read(1):
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True, name="parent").start()

@@ -1,0 +1,305 @@
+"""The command line: parse, build, run, close. Heavy packages are imported by the command that uses them."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from splitfed import __version__
+from splitfed.errors import UserError
+
+if TYPE_CHECKING:
+    from splitfed.events import Subscriber
+
+OK, BUG, USER_MISTAKE, INVALID, INTERRUPTED = 0, 1, 2, 3, 130
+
+EXAMPLES = """\
+examples:
+  splitfed scenario medmnist_split             the main job: three defenses, tapped and attacked, one table
+  splitfed scenario medmnist_split --quick     the same path within a minute, on fewer images
+  splitfed scenario medmnist_split --set data.train=3000 --set 'defense=["none", "sca"]'
+  splitfed scenario --resume runs/medmnist_split-20260101-120000
+  splitfed report runs/medmnist_split-20260101-120000 --format md
+  splitfed data fetch medical_mnist            download once, with a checksum
+
+exit codes: 0 ok, 1 a bug, 2 your mistake, 3 finished but INVALID, 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return command(arguments)
+    except UserError as error:
+        print(f"splitfed: {error}", file=sys.stderr)
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        print("splitfed: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return OK
+
+
+def _interrupt(signal_number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="splitfed",
+        description="A laboratory for privacy in federated split learning: train it, tap it, attack it, measure it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"splitfed {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_scenario(commands)
+    for kind, about in (
+        ("scenarios", "the scenarios that there are, one line each"),
+        ("defenses", "the defenses that there are, one line each"),
+        ("attacks", "the attacks that there are, one line each"),
+        ("datasets", "the data sets that there are, one line each"),
+    ):
+        listing = commands.add_parser(kind, help=about)
+        listing.set_defaults(command=_list, kind=kind)
+    _add_report(commands)
+    _add_data(commands)
+    _add_bench(commands)
+    attacker = commands.add_parser("attacker", help="the attacker's role: relay, record, reconstruct")
+    attacker.add_argument("--config", type=Path, required=True, help="a JSON or TOML file, see attacker/README.md")
+    attacker.set_defaults(command=_attacker)
+    doctor = commands.add_parser("doctor", help="what is installed, found, missing, and the cure")
+    doctor.add_argument("--data-root", type=Path, help="where to look for data sets first")
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _add_scenario(commands: Any) -> None:
+    scenario = commands.add_parser(
+        "scenario",
+        help="run an experiment: train, tap, attack, measure",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    scenario.add_argument("name", nargs="?", help="a scenario's name (see `splitfed scenarios`) or a .toml file")
+    scenario.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key; repeatable"
+    )
+    scenario.add_argument("--seeds", type=int, metavar="N", help="repeat with N seeds")
+    scenario.add_argument("--quick", action="store_true", help="the file's [quick] settings: a look, not a result")
+    scenario.add_argument("--data-root", type=Path, help="where to look for data sets first")
+    scenario.add_argument("--out", type=Path, default=Path("runs"), help="where run directories are made (runs)")
+    scenario.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run; finished cells are kept")
+    scenario.add_argument(
+        "--live",
+        choices=("auto", "terminal", "plain", "none"),
+        default="auto",
+        help="how to show progress; auto: the live view in a terminal, plain lines elsewhere",
+    )
+    scenario.set_defaults(command=_scenario)
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser("report", help="the results of a run, as a page or a table")
+    report.add_argument("run", type=Path, help="a run directory")
+    report.add_argument("--format", choices=("html", "csv", "json", "latex", "md"), default="html")
+    report.set_defaults(command=_report)
+
+
+def _add_data(commands: Any) -> None:
+    parser = commands.add_parser("data", help="list or fetch data sets")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    actions.add_parser("list", help="what there is").set_defaults(command=_list, kind="datasets")
+    fetch = actions.add_parser("fetch", help="find or download a data set and decode it into the cache")
+    fetch.add_argument("name")
+    fetch.add_argument("--data-root", type=Path, help="where to look first")
+    fetch.set_defaults(command=_fetch)
+
+
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser("bench", help="measure speed and memory; one JSON line per case")
+    bench.add_argument("what", choices=("scl", "wire", "scenario"))
+    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on; try --help")
+    bench.set_defaults(command=_bench)
+
+
+def _scenario(arguments: argparse.Namespace) -> int:
+    from splitfed.scenario import Scenario, load
+    from splitfed.store import RunStore
+
+    if arguments.resume is not None:
+        stored = RunStore.open(arguments.resume).manifest["scenario"]
+        scenario = Scenario.model_validate(stored)
+        _check_resumed(arguments, scenario.name)
+    elif arguments.name is None:
+        raise UserError("which scenario? `splitfed scenarios` lists them; the main job is medmnist_split")
+    else:
+        overrides = list(arguments.overrides)
+        if arguments.seeds is not None:
+            overrides.append(f"seeds={arguments.seeds}")
+        scenario = load(arguments.name, overrides=overrides, quick=arguments.quick)
+    return _run_scenario(scenario, arguments)
+
+
+def _check_resumed(arguments: argparse.Namespace, name: str) -> None:
+    if arguments.overrides or arguments.seeds is not None or arguments.quick:
+        raise UserError(
+            "--resume goes on with the settings that the run was started with: leave out --set, --seeds, --quick"
+        )
+    if arguments.name not in (None, name):
+        raise UserError(f"{arguments.resume} is a run of {name}, not of {arguments.name}")
+
+
+def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
+    from splitfed.views.report import write_report
+
+    watched = _Watched()
+    with _view(arguments.live) as view:
+        from splitfed.lab import run
+
+        subscribers = [watched] if view is None else [watched, view]
+        try:
+            results = run(
+                scenario,
+                out=arguments.out,
+                data_root=arguments.data_root,
+                resume=arguments.resume,
+                subscribers=subscribers,
+            )
+        except KeyboardInterrupt:
+            return _interrupted(watched)
+    store = watched.store()
+    write_report(store)
+    _print_table(results)
+    print(f"\n{store.path}/: results.json, report.html, images/")
+    return OK if results["valid"] else INVALID
+
+
+def _interrupted(watched: _Watched) -> int:
+    if watched.run_dir is None:
+        print("splitfed: interrupted before the run began", file=sys.stderr)
+    else:
+        print(f"splitfed: interrupted; go on with: splitfed scenario --resume {watched.run_dir}", file=sys.stderr)
+    return INTERRUPTED
+
+
+class _Watched:
+    """Remembers where the run lies."""
+
+    def __init__(self) -> None:
+        self.run_dir: str | None = None
+
+    def __call__(self, event: object) -> None:
+        from splitfed.events import RunStarted
+
+        if isinstance(event, RunStarted):
+            self.run_dir = event.run_dir
+
+    def store(self) -> Any:
+        from splitfed.store import RunStore
+
+        assert self.run_dir is not None
+        return RunStore.open(Path(self.run_dir))
+
+
+def _view(kind: str) -> AbstractContextManager[Subscriber | None]:
+    """The live view where there is a terminal, plain lines elsewhere, unless the user chose."""
+    if kind == "none":
+        return nullcontext(None)
+    if kind == "terminal" or (kind == "auto" and sys.stdout.isatty()):
+        from splitfed.views.terminal import TerminalView
+
+        return TerminalView()
+    from splitfed.views.plain import PlainView
+
+    return PlainView()
+
+
+def _print_table(results: Any) -> None:
+    from rich.console import Console
+
+    from splitfed.views.table import results_table
+
+    Console().print(results_table(results))
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from splitfed.store import RunStore
+    from splitfed.views import table
+    from splitfed.views.report import write_report
+
+    store = RunStore.open(arguments.run)
+    if arguments.format == "html":
+        print(write_report(store))
+        return OK
+    if arguments.format == "json":
+        print((store.path / "results.json").read_text(encoding="utf-8"))
+        return OK
+    writers = {"csv": table.to_csv, "latex": table.to_latex, "md": table.to_markdown}
+    print(writers[arguments.format](store.results))
+    return OK
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, about in _described(arguments.kind):
+        rows.add_row(f"[bold]{name}[/bold]", about)
+    Console().print(rows)
+    return OK
+
+
+def _described(kind: str) -> list[tuple[str, str]]:
+    if kind == "scenarios":
+        from splitfed.scenario import describe_shipped
+
+        return describe_shipped()
+    if kind == "datasets":
+        from splitfed.data import describe
+
+        return describe()
+    if kind == "attacks":
+        from splitfed.attacks import ATTACKS
+
+        return [(name, attack.about) for name, attack in sorted(ATTACKS.items())]
+    from splitfed.defenses import DEFENSES
+
+    return [(name, f"{defense.about} ({defense.source})") for name, defense in sorted(DEFENSES.items())]
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from splitfed.data import fetch
+
+    print(fetch(arguments.name, data_root=arguments.data_root))
+    return OK
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from importlib import import_module
+
+    code: int = import_module(f"splitfed.bench.{arguments.what}").main(arguments.arguments)
+    return code
+
+
+def _attacker(arguments: argparse.Namespace) -> int:
+    from splitfed.attacks.config import load_config
+    from splitfed.attacks.process import run
+
+    run(load_config(arguments.config))
+    return OK
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from splitfed.doctor import examine
+
+    return OK if examine(arguments.data_root) else INVALID

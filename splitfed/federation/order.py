@@ -1,0 +1,28 @@
+"""Which image stands where in a client's streams. A function of the seed alone, so that a score can be traced."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from splitfed.federation.job import Job
+from splitfed.seeding import generator
+
+
+def training_batches(job: Job, client: int, images: int, round_number: int) -> list[Tensor]:
+    """The rows of each batch that a client with so many images trains on in a round, in order.
+
+    A last batch of a single image is left out: batch norm has no variance there.
+    """
+    options = job.scenario.federation
+    batches: list[Tensor] = []
+    for epoch in range(options.local_epochs):
+        drawn_from = generator(job.cell.seed, "order", client, round_number, epoch)
+        shuffled = torch.randperm(images, generator=drawn_from)
+        batches += [rows for rows in shuffled.split(options.batch) if len(rows) > 1]
+    return batches
+
+
+def evaluation_batches(job: Job, images: int) -> list[Tensor]:
+    """The rows of each batch of an evaluation: all images in their own order."""
+    return list(torch.arange(images).split(job.scenario.federation.batch))

@@ -1,0 +1,69 @@
+"""Truth: which image is behind an opaque index. Only the lab has it, and it goes straight to `metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from splitfed.federation.client import ClientImages
+from splitfed.federation.job import Job
+from splitfed.federation.order import evaluation_batches, training_batches
+from splitfed.types import Images, Reconstruction
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The victims' images of one cell.
+
+    Attributes:
+        job: the cell; its seed says in which order each client sends its images.
+        clients: what each client holds.
+    """
+
+    job: Job
+    clients: Sequence[ClientImages]
+
+    def behind(self, index: np.ndarray) -> Images:
+        """The images behind rows (round, client, step, row) of an opaque index, in its order.
+
+        Rounds up to the last training round name training batches; the round after them is the audit.
+
+        Raises:
+            IndexError: a row names no image.
+        """
+        chosen = [self._of_stream(index, stream) for stream in _streams(index)]
+        order = torch.cat([places for places, _ in chosen])
+        images = [images for _, images in chosen]
+        pixels = torch.cat([part.pixels for part in images])
+        labels = torch.cat([part.labels for part in images])
+        back = torch.argsort(order)
+        return Images(pixels[back], labels[back], images[0].classes)
+
+    def _of_stream(self, index: np.ndarray, stream: tuple[int, int]) -> tuple[Tensor, Images]:
+        """Where this stream's rows stand in `index`, and the images behind them."""
+        round_number, client = stream
+        images = self.clients[client].train
+        places = np.flatnonzero((index[:, 0] == round_number) & (index[:, 1] == client))
+        batches = self._batches(round_number, client, len(images))
+        rows = [int(batches[step][row]) for step, row in index[places, 2:]]
+        return torch.from_numpy(places), images[torch.tensor(rows)]
+
+    def _batches(self, round_number: int, client: int, images: int) -> list[Tensor]:
+        if round_number > self.job.scenario.federation.rounds:
+            return evaluation_batches(self.job, images)
+        return training_batches(self.job, client, images, round_number)
+
+
+def _streams(index: np.ndarray) -> list[tuple[int, int]]:
+    return [(int(r), int(c)) for r, c in np.unique(index[:, :2], axis=0)]
+
+
+def load_reconstruction(path: Path) -> Reconstruction:
+    """What the attacker's process wrote."""
+    with np.load(path) as stored:
+        return Reconstruction(index=stored["index"], images=torch.from_numpy(stored["images"]))

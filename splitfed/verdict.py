@@ -1,0 +1,181 @@
+"""From what a cell left behind to its entry in `results.json`: scores, controls, gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from splitfed.attacks.messages import Attacked, Done
+from splitfed.defenses import Defense
+from splitfed.defenses.base import TapEvidence
+from splitfed.federation.client import Client
+from splitfed.federation.server_app import FederationResult
+from splitfed.metrics import gates
+from splitfed.metrics.fingerprint import fingerprint
+from splitfed.metrics.gates import GateResult
+from splitfed.metrics.predictors import class_mean, mean_image
+from splitfed.metrics.quality import psnr_db, ssim
+from splitfed.metrics.score import score
+from splitfed.scenario import Cell
+from splitfed.types import Images, Observation, Phase, Reconstruction
+from splitfed.wire.codec import CODECS
+
+REFERENCE_GATE = "attack_beats_class_mean"
+"""The gate that is measured on the undefended cell and holds for all cells of its seed."""
+
+
+@dataclass(frozen=True)
+class AttackOutcome:
+    """What one attack reached, as its process reported it, with the images behind its reconstructions."""
+
+    report: Attacked
+    reconstruction: Reconstruction
+    truth: Images
+
+
+def trivial_scores(auxiliary: Images, victims: Images) -> dict[str, dict[str, float]]:
+    """What predictors without any activation score on the victims."""
+    predictions = {"mean_image": mean_image(auxiliary, victims), "class_mean": class_mean(auxiliary, victims)}
+    return {
+        name: {
+            "psnr_db": float(psnr_db(prediction, victims.pixels).mean()),
+            "ssim": float(ssim(prediction, victims.pixels).mean()),
+        }
+        for name, prediction in predictions.items()
+    }
+
+
+def attack_score(outcome: AttackOutcome, auxiliary: Images, seed: int) -> dict[str, Any]:
+    """The entry of one attack."""
+    guess = class_mean(auxiliary, outcome.truth)
+    return score(
+        outcome.reconstruction.images,
+        outcome.truth,
+        class_mean_psnr_db=psnr_db(guess, outcome.truth.pixels),
+        seed=seed,
+    )
+
+
+def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:
+    """The attack with the highest SSIM on the attacker's own validation images; never chosen on the victims."""
+    fits = {o.report.attack: o.report.fit for o in outcomes if not o.report.is_control and o.report.fit}
+    return max(fits, key=lambda name: fits[name].validation_ssim, default=None)
+
+
+@torch.no_grad()
+def tap_evidence(client: Client, pixels: Tensor, observations: Sequence[Observation], codec_name: str) -> TapEvidence:
+    """What was tapped of one client's audit, beside what its front gives for the same batches.
+
+    Args:
+        client: a client with the final front in evaluation mode.
+        pixels: its training images.
+        observations: of its AUDIT stream, in the order of their steps, at least one.
+        codec_name: the codec of the stream; the clean activations take the same way.
+    """
+    batch = client.job.scenario.federation.batch
+    codec = CODECS[codec_name]
+    rows = [torch.arange(o.step * batch, o.step * batch + len(o.activation)) for o in observations]
+    clean = [codec.decode(codec.encode(client.activation(Phase.AUDIT, r))) for r in rows]
+    return TapEvidence(
+        front=client.front,
+        pixels=pixels[torch.cat(rows)],
+        clean=torch.cat(clean),
+        tapped=torch.cat([o.activation for o in observations]),
+    )
+
+
+def victim_fingerprint(result: FederationResult) -> str:
+    """Front and back of a trained victim."""
+    return f"{fingerprint(result.front.state_dict())}+{fingerprint(result.back.state_dict())}"
+
+
+def after_attack(result: FederationResult, done: Done | None) -> str:
+    """The victim after the attack: the attacker's own copy of the front, and the server's back.
+
+    A copy that the attacker moved, or one that never was the victim's, differs from `victim_fingerprint`.
+    """
+    if done is None:
+        return "unknown: the attacker did not finish"
+    now = victim_fingerprint(result)
+    front, back = now.split("+")
+    held = {done.front_before, done.front_after} - {front}
+    return f"{held.pop()}+{back}" if held else now
+
+
+def cell_gates(
+    *,
+    outcomes: Sequence[AttackOutcome],
+    before: str,
+    after: str,
+    defense: Defense,
+    evidence: TapEvidence | None,
+    auxiliary: Images,
+    victims: Images,
+) -> list[GateResult]:
+    """All gates of a cell but the reference gate and `finite`, which need the scores."""
+    fits = {o.report.attack: o.report.fit for o in outcomes if not o.report.is_control and o.report.fit}
+    return [
+        gates.attack_learned(fits),
+        gates.victim_unchanged(before, after),
+        gates.defense_acts(defense.findings(evidence) if evidence is not None else []),
+        gates.aux_disjoint(auxiliary, victims),
+    ]
+
+
+def reference_gate(entry: Mapping[str, Any], trivial: Mapping[str, Any], margin_db: float) -> GateResult:
+    """Whether the strongest attack on the undefended cell beats the class mean by the scenario's margin."""
+    best = entry["strongest"]
+    if best is None:
+        return GateResult(REFERENCE_GATE, False, "no attack was mounted on the undefended cell")
+    return gates.attack_beats_class_mean(
+        attack_psnr_db=entry["attacks"][best]["psnr_db"],
+        class_mean_psnr_db=trivial["class_mean"]["psnr_db"],
+        margin_db=margin_db,
+    )
+
+
+def cell_entry(
+    *,
+    cell: Cell,
+    params: Mapping[str, Any],
+    result: FederationResult,
+    majority_rate: float,
+    activation_bytes_per_image: float,
+    outcomes: Sequence[AttackOutcome],
+    auxiliary: Images,
+    gate_results: Sequence[GateResult],
+    attack_s: float,
+) -> dict[str, Any]:
+    """A cell's entry in `results.json`; `judge` adds the verdict."""
+    scores = {o.report.attack: attack_score(o, auxiliary, cell.seed) for o in outcomes if len(o.reconstruction)}
+    controls = {o.report.attack for o in outcomes if o.report.is_control}
+    entry: dict[str, Any] = {
+        "cell": cell.name,
+        "defense": cell.defense.name,
+        "params": dict(params),
+        "seed": cell.seed,
+        "accuracy": result.accuracy,
+        "train_accuracy": result.train_accuracy,
+        "majority_rate": majority_rate,
+        "activation_bytes_per_image": activation_bytes_per_image,
+        "wire_bytes_per_image": result.wire_bytes_per_image,
+        "train_s": result.train_s,
+        "attack_s": attack_s,
+        "attacks": {name: value for name, value in scores.items() if name not in controls},
+        "controls": {name: value for name, value in scores.items() if name in controls},
+        "strongest": strongest(outcomes),
+    }
+    judge(entry, [*gate_results, gates.finite(entry)])
+    return entry
+
+
+def judge(entry: dict[str, Any], gate_results: Sequence[GateResult]) -> None:
+    """Write the gates and the verdict into an entry, beside those that it already has."""
+    known = {g.name: g for g in gate_results}
+    entry["gates"] = {**entry.get("gates", {}), **{name: g.passed for name, g in known.items()}}
+    entry["gate_details"] = {**entry.get("gate_details", {}), **{name: g.detail for name, g in known.items()}}
+    entry["valid"] = all(entry["gates"].values())
