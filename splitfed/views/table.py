@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -63,9 +64,9 @@ class ResultsTable:
         yield Text(" ".join(how_to_read(self._results)), style="dim")
 
 
-def banner(message: str) -> Text:
+def banner(message: str) -> Padding:
     """A line that no one can miss, in light and dark terminals."""
-    return Text(f" {message} ", style="bold white on red")
+    return Padding(Text(message), (0, 1), style="bold white on red")
 
 
 def columns(results: Results) -> list[Column]:
@@ -162,10 +163,10 @@ def _rich_table(results: Results, *, wide: bool) -> Table:
         table.add_column(heading, justify="right" if column.better else "left", no_wrap=bool(column.better))
     for row in summary.rows(results):
         style = "" if row.valid else "bold red"
-        table.add_row(row.label, *(c.cell(row, wide) for c in listed), style=style)
+        table.add_row(Text(row.label), *(Text(c.cell(row, wide)) for c in listed), style=style)
     table.add_section()
     for label, cells in _plain_cells(results, listed):
-        table.add_row(label, *cells, style="dim")
+        table.add_row(Text(label), *map(Text, cells), style="dim")
     return table
 
 

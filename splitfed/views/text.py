@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BARS = "▁▂▃▄▅▆▇█"
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 MISSING = "—"
-SYNTHETIC = "SYNTHETIC DATA: procedural stand-in images, not real ones; no figure here says anything about real data"
+SYNTHETIC = "SYNTHETIC DATA: images drawn by a program. No figure here is about real data"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
