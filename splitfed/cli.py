@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     try:
         return command(arguments)
     except UserError as error:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
 
 
-def _interrupt(signal_number: int, frame: object) -> None:
+def _interrupt() -> None:
     raise KeyboardInterrupt
 
 

@@ -8,7 +8,6 @@ Each cell ends with what the defense cost, what still leaked, and the gates that
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import threading
 import time
@@ -16,9 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 import torch
 from flwr.app import Context, RecordDict
@@ -289,7 +285,7 @@ class CellRun:
         observed = self._audited()[:CHECKED_BATCHES]
         codec = CODECS[self._codec]
         images = sum(len(observation.activation) for observation in observed)
-        payload_bytes = sum(codec.encode(observation.activation).payload_bytes for observation in observed)
+        payload_bytes = sum(codec.encode(observation.activation).nbytes for observation in observed)
         return payload_bytes / max(images, 1)
 
     def _audited(self) -> list[Observation]:

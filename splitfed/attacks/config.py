@@ -27,7 +27,7 @@ class ComponentConfig(Options):
     """A defense or an attack by name, with its options."""
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class AttackerConfig(Options):

@@ -97,7 +97,7 @@ class Federation:
         self._checkpoint = checkpoint
         self._progress = _Progress()
         self._strategy = _strategy(job)
-        self._host = BackHost(
+        self.host = BackHost(
             back=self.back,
             optimiser=job.optimiser,
             run=job.run,
@@ -111,7 +111,7 @@ class Federation:
         started = time.monotonic()
         clients = self.job.scenario.federation.clients
         resumed = self._resume()
-        with SplitServer(self._host, token=self.job.token, max_streams=clients + SPARE_STREAMS) as server:
+        with SplitServer(self.host, token=self.job.token, max_streams=clients + SPARE_STREAMS) as server:
             config = self.job.to_config(self._watcher.route(server.address))
             if not resumed:
                 self._prepare(grid, config)
@@ -148,7 +148,7 @@ class Federation:
             self._watcher.prepared(number, total)
 
     def _round(self, grid: Grid, config: ConfigRecord, number: int) -> None:
-        self._host.begin(number)
+        self.host.begin(number)
         self._watcher.front_sent(number, self.front)
         config["server-round"] = number
         messages = self._strategy.configure_train(number, to_arrays(self.front), config, grid)
@@ -161,11 +161,11 @@ class Federation:
         arrays, _ = self._strategy.aggregate_train(number, replies.values())
         assert arrays is not None
         self._load(arrays)
-        self._host.average({client: _metric(reply, "num-examples") for client, reply in replies.items()})
+        self.host.average({client: _metric(reply, "num-examples") for client, reply in replies.items()})
         for reply in replies.values():
             self._progress.traffic_bytes += _metric(reply, "sent-bytes") + _metric(reply, "received-bytes")
             self._progress.images_sent += _metric(reply, "num-examples")
-        train = self._host.score(Phase.TRAIN)
+        train = self.host.score(Phase.TRAIN)
         test = self._evaluate(grid, config, Phase.TEST, number)
         self._progress.round = number
         self._progress.history.append((train.loss, test.accuracy))
@@ -180,14 +180,14 @@ class Federation:
 
     def _evaluate(self, grid: Grid, config: ConfigRecord, phase: Phase, number: int) -> Score:
         if phase is Phase.AUDIT:
-            self._host.begin(number)
+            self.host.begin(number)
         config["phase"] = int(phase)
         config["server-round"] = number
         messages = self._strategy.configure_evaluate(number, to_arrays(self.front), config, grid)
         for reply in self._ask(grid, messages):
             if reply.has_error():
                 self._watcher.client_lost(number, _client(reply), str(reply.error.reason))
-        return self._host.score(phase)
+        return self.host.score(phase)
 
     def _ask(self, grid: Grid, messages: Iterable[Message]) -> list[Message]:
         deadline_s = self.job.scenario.federation.round_deadline_s
@@ -196,7 +196,7 @@ class Federation:
 
     def _complete(self, replies: list[Message], number: int) -> dict[int, Message]:
         """Client -> reply, of those that answered without error and whose stream is complete."""
-        finished = self._host.finished(Phase.TRAIN)
+        finished = self.host.finished(Phase.TRAIN)
         complete: dict[int, Message] = {}
         for reply in replies:
             if reply.has_error():

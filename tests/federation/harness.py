@@ -1,0 +1,75 @@
+"""Trains a job in one process, over whatever wire a test asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+
+from splitfed.federation.backs import Score
+from splitfed.federation.client import ClientImages, Connect, StepReport
+from splitfed.federation.client_app import build_client_app
+from splitfed.federation.job import Job
+from splitfed.federation.local_grid import LocalGrid
+from splitfed.federation.server_app import Federation, FederationResult, build_server_app
+from splitfed.models.front import Front
+from splitfed.wire.link import DirectLink, Link
+from splitfed.wire.session import Hello
+
+Route = Callable[[str], list[str]]
+
+
+@dataclass
+class Recorder:
+    """A watcher that writes down what it is told."""
+
+    route_to: Route = lambda address: [address]
+    fronts: list[int] = field(default_factory=list)
+    lost: list[tuple[int, int, str]] = field(default_factory=list)
+    rounds: list[tuple[int, float, float]] = field(default_factory=list)
+    preparations: list[tuple[int, int]] = field(default_factory=list)
+    on_round: Callable[[int], None] = lambda _: None
+
+    def route(self, server_address: str) -> list[str]:
+        return self.route_to(server_address)
+
+    def prepared(self, done: int, total: int) -> None:
+        self.preparations.append((done, total))
+
+    def front_sent(self, round_number: int, front: Front) -> None:  # noqa: ARG002
+        self.fronts.append(round_number)
+
+    def client_lost(self, round_number: int, client: int, reason: str) -> None:
+        self.lost.append((round_number, client, reason))
+
+    def round_finished(self, round_number: int, train: Score, test: Score) -> None:
+        self.rounds.append((round_number, train.loss, test.accuracy))
+        self.on_round(round_number)
+
+
+def train(
+    job: Job,
+    shares: Sequence[ClientImages],
+    *,
+    watcher: Recorder | None = None,
+    connect: Connect | None = None,
+    direct: bool = False,
+    checkpoint: Path | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> FederationResult:
+    """The result of a whole federation; ``direct`` leaves out the wire."""
+    federation = Federation(job, watcher or Recorder(), checkpoint=checkpoint)
+    if direct:
+
+        def connect(addresses: Sequence[str], hello: Hello) -> AbstractContextManager[Link]:  # noqa: ARG001
+            return DirectLink(federation.host, hello)
+
+    app = build_client_app(lambda _, number: shares[number], connect=connect, on_step=on_step)
+    results: list[FederationResult] = []
+    with LocalGrid(app, job.scenario.federation.clients) as grid:
+        context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
+        build_server_app(federation, results)(grid, context)
+    return results[0]
