@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class CallLost(Exception):  # noqa: N818  what happened, not whose fault it is
+class CallLost(Exception):
     """The stream broke, and may be dialled again."""
 
 
