@@ -1,0 +1,92 @@
+"""From an image file's bytes to an array of the wanted size, refusing what does not fit."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitfed.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
+"""The modes that become 8-bit grey or RGB without losing depth or an alpha channel."""
+
+
+class Decoder:
+    """Decodes the images of one data set, which must all be alike.
+
+    Args:
+        size: edge of the result in pixels; None keeps the files' own, which must then be one square size.
+        channels: 1 or 3; None takes that of the first image.
+        edge: the height and width that every file must have; None allows any where ``size`` is given.
+    """
+
+    def __init__(self, *, size: int | None, channels: int | None = None, edge: int | None = None) -> None:
+        self.size, self.channels, self.edge = size, channels, edge
+
+    def __call__(self, data: bytes, where: str) -> NDArray[np.uint8]:
+        """The image, uint8 (C, size, size): centre-cropped to a square, then resized.
+
+        Raises:
+            DataError: unreadable, or of another mode or size than expected; ``where`` names the file.
+        """
+        from PIL import Image
+
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                self._check(image, where)
+                return resize(image.convert("L" if self.channels == 1 else "RGB"), self.size)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(
+                f"{where}: expected an image, found {len(data):,} bytes that do not decode ({error}); "
+                "replace or remove this file"
+            ) from error
+
+    def _check(self, image: Image.Image, where: str) -> None:
+        channels = _CHANNELS.get(image.mode)
+        if self.channels is None:
+            self.channels = channels
+        if channels is None or channels != self.channels:
+            raise DataError(
+                f"{where}: expected {_mode(self.channels)}, found mode {image.mode}; "
+                "convert the images of this data set to one such mode"
+            )
+        if self.edge is None and self.size is None:
+            self.edge = image.height
+        if self.edge is not None and image.size != (self.edge, self.edge):
+            way_out = "give a size, and all are cropped and resized to it" if self.size is None else "replace this file"
+            raise DataError(
+                f"{where}: expected {self.edge}×{self.edge} pixels, found {image.height}×{image.width} "
+                f"(height × width); {way_out}"
+            )
+
+
+def resize(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
+    """An "L" or "RGB" image as uint8 (C, size, size): centre-cropped to a square, bilinear with antialiasing."""
+    from PIL import Image
+
+    if size is not None and image.size != (size, size):
+        edge = min(image.size)
+        left, top = (image.width - edge) // 2, (image.height - edge) // 2
+        # Pillow widens the bilinear filter when it shrinks, which is what antialiasing means.
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + edge, top + edge))
+    array = np.asarray(image)
+    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def resize_all(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
+    """Grey images (N, H, W) as uint8 (N, 1, size, size); unchanged where they have that size already."""
+    from PIL import Image
+
+    if size is None or images.shape[1:] == (size, size):
+        return images[:, None]
+    return np.stack([resize(Image.fromarray(image), size) for image in images])
+
+
+def _mode(channels: int | None) -> str:
+    return {1: "8-bit grey (mode L)", 3: "8-bit colour (mode RGB)"}.get(channels or 0, "8-bit grey or RGB")

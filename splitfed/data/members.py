@@ -1,0 +1,118 @@
+"""Image files with their class, from a folder or straight out of an archive, without unpacking it to disk."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from splitfed.data.source import Progress
+from splitfed.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar.xz", ".zip")
+MEMBERS_PER_REPORT = 500
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError, RuntimeError)
+"""What the readers raise; zipfile has RuntimeError for encrypted members."""
+
+
+class Member(NamedTuple):
+    """One image file: the folder that it lies in, its place (for messages and order) and its bytes."""
+
+    class_name: str
+    place: str
+    data: bytes
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the name is that of an archive that `members` reads."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def members(path: Path, on_progress: Progress) -> Iterator[Member]:
+    """Every image file in a folder or archive that lies in some class folder.
+
+    Raises:
+        DataError: the archive is of another kind, truncated or damaged, or a file cannot be read.
+    """
+    if not path.is_dir() and not is_archive(path):
+        raise DataError(
+            f"{path}: expected a folder or an archive ({', '.join(ARCHIVE_SUFFIXES)}); unpack it, or pack it as such"
+        )
+    reader = _from_folder if path.is_dir() else _from_zip if path.suffix.lower() == ".zip" else _from_tar
+    read = 0
+    try:
+        for member in reader(path, on_progress):
+            yield member
+            read += 1
+    except _DAMAGED as error:
+        raise DataError(
+            f"{path}: expected a whole {'folder' if path.is_dir() else 'archive'}, but after {read:,} images reading "
+            f"failed ({str(error) or type(error).__name__}); copy or download it again"
+        ) from error
+
+
+def identity(path: Path) -> str:
+    """Tells two versions of a folder or archive apart by sizes and times of change, without reading them."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in _image_files(path) if path.is_dir() else [path]:
+        stat = file.stat()
+        digest.update(f"{file.relative_to(path.parent)}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_image(place: str) -> bool:
+    parts = PurePosixPath(place)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts.parts)
+    return parts.suffix.lower() in IMAGE_SUFFIXES and not hidden
+
+
+def _image_files(folder: Path) -> Iterator[Path]:
+    for directory, subdirectories, names in os.walk(folder):
+        subdirectories.sort()  # os.walk then goes through them in this order
+        for name in sorted(names):
+            file = Path(directory, name)
+            if _is_image(file.relative_to(folder).as_posix()):
+                yield file
+
+
+def _from_folder(folder: Path, on_progress: Progress) -> Iterator[Member]:
+    files = list(_image_files(folder))
+    for number, file in enumerate(files):
+        if number % MEMBERS_PER_REPORT == 0:
+            on_progress(f"decoding {folder.name}", number, len(files))
+        if file.parent == folder:
+            raise DataError(f"{file}: expected in a subfolder named after its class, found in {folder} itself")
+        yield Member(file.parent.name, file.relative_to(folder).as_posix(), file.read_bytes())
+
+
+def _from_zip(path: Path, on_progress: Progress) -> Iterator[Member]:
+    with zipfile.ZipFile(path) as archive:
+        places = [place for place in archive.namelist() if _is_image(place)]
+        for number, place in enumerate(places):
+            if number % MEMBERS_PER_REPORT == 0:
+                on_progress(f"decoding {path.name}", number, len(places))
+            yield Member(PurePosixPath(place).parent.name, place, archive.read(place))
+
+
+def _from_tar(path: Path, on_progress: Progress) -> Iterator[Member]:
+    total = path.stat().st_size
+    # Decompressed here and not by tarfile, whose stream mode takes a compressed file that was cut between two
+    # members for a complete one.
+    decompressed = lzma.open if path.suffix.lower() == ".xz" else gzip.open
+    with path.open("rb") as raw, decompressed(raw) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        for number, entry in enumerate(archive):
+            if number % MEMBERS_PER_REPORT == 0:
+                on_progress(f"decoding {path.name}", raw.tell(), total)
+            file = archive.extractfile(entry) if entry.isfile() and _is_image(entry.name) else None
+            if file is not None:
+                yield Member(PurePosixPath(entry.name).parent.name, entry.name, file.read())
+        while stream.read(1 << 20):  # to the end of the compressed stream, where its checksum stands
+            pass

@@ -1,0 +1,129 @@
+"""The data sets by name: load one, describe them all, fetch one for later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from splitfed.data.class_folders import ImageFolder, MedicalMnist
+from splitfed.data.dataset import Dataset
+from splitfed.data.digits import Digits
+from splitfed.data.idx import FASHION_MNIST, MNIST
+from splitfed.data.locations import cache_dir, downloads_dir, looked_in, search_roots
+from splitfed.data.phantoms import Phantoms
+from splitfed.data.source import DatasetSource, Progress, Request, Unavailable
+from splitfed.errors import DataError, unknown
+
+PLUGIN_GROUP = "splitfed.datasets"
+SMALLEST_SIZE = 8
+
+DATASETS: dict[str, DatasetSource] = {
+    source.name: source for source in (MedicalMnist(), MNIST, FASHION_MNIST, Digits(), Phantoms(), ImageFolder())
+}
+"""The data sets that ship with splitfed. Plug-ins are added by entry point."""
+
+
+def load(
+    name: str,
+    *,
+    size: int | None = None,
+    data_root: Path | str | None = None,
+    fallback: str | None = None,
+    path: Path | str | None = None,
+    on_notice: Callable[[str], None] | None = None,
+    on_progress: Progress | None = None,
+) -> Dataset:
+    """All images of a data set, decoded once and then read from the cache.
+
+    Looked for under ``data_root``, then ``$SPLITFED_DATA``, then the cache; else downloaded; else, where
+    ``fallback`` names another data set, that one, announced by a banner.
+
+    Args:
+        name: a key of `DATASETS` or of a plug-in.
+        size: edge in pixels to resize to; by default the data set's own.
+        data_root: a folder to look in first.
+        fallback: the data set that stands in where this one cannot be had.
+        path: the one folder or archive to read, for data sets made of files; relative to the working folder or
+            to one of the places above.
+        on_notice: told that the fallback stands in, and why; to be shown so that no one can miss it.
+        on_progress: told (what, done, total) while decoding or downloading.
+
+    Raises:
+        DataError: an unknown name, a size below 8, data that are missing, damaged or do not fit.
+    """
+    source = _source(name)
+    stand_in = None if fallback is None else _source(fallback)
+    if size is not None and size < SMALLEST_SIZE:
+        raise DataError(f"{name}: size is {size}; expected at least {SMALLEST_SIZE} pixels")
+    wanted = size if size is not None else source.default_size
+    roots = search_roots(data_root)
+    named = None if path is None else _resolve(source, Path(path), roots)
+    report = on_progress or _silent
+    try:
+        decoded = source.read(Request(wanted, roots, cache_dir(), named, report))
+    except Unavailable as missing:
+        if stand_in is None:
+            raise
+        if on_notice is not None:
+            on_notice(_banner(source, stand_in, missing))
+        source = stand_in
+        decoded = source.read(Request(wanted or source.default_size, roots, cache_dir(), None, report))
+    return Dataset(source.name, decoded.pixels, decoded.labels, decoded.classes, source.synthetic, decoded.note)
+
+
+def describe() -> list[tuple[str, str]]:
+    """The name of every data set with one line on it."""
+    return [(name, source.summary) for name, source in sources().items()]
+
+
+def fetch(name: str, data_root: Path | str | None = None, *, on_progress: Progress | None = None) -> Path | None:
+    """Have a data set's files on this machine, for later use without a network.
+
+    Returns where they lie: found, or downloaded to ``data_root`` or else into the cache. None where there is
+    nothing to fetch.
+
+    Raises:
+        DataError: an unknown name; as `Unavailable`, a download that failed.
+    """
+    source = _source(name)
+    target = downloads_dir() if data_root is None else Path(data_root).expanduser()
+    request = Request(None, search_roots(None), cache_dir(), None, on_progress or _silent)
+    return source.fetch(request, target)
+
+
+def _source(name: str) -> DatasetSource:
+    if name in DATASETS:  # first, so that a broken plug-in disturbs no one who does not use it
+        return DATASETS[name]
+    known = sources()
+    if name not in known:
+        raise DataError(unknown("data set", name, known))
+    return known[name]
+
+
+def sources() -> dict[str, DatasetSource]:
+    """Every data set by name: plug-ins, then our own, which no plug-in can replace."""
+    plugins: list[DatasetSource] = [entry.load() for entry in entry_points(group=PLUGIN_GROUP)]
+    return {**{source.name: source for source in plugins}, **DATASETS}
+
+
+def _resolve(source: DatasetSource, path: Path, roots: tuple[Path, ...]) -> Path:
+    """The path that the user named, looked for from here and from the roots."""
+    if not source.takes_path:
+        raise DataError(f"{source.name}: takes no path, found {path}; leave it out")
+    for start in (Path(), *roots):
+        if (start / path.expanduser()).exists():
+            return start / path.expanduser()
+    raise DataError(
+        f"{source.name}: expected a folder or archive at {path}, found nothing there; "
+        f"looked from {Path.cwd()}, {looked_in(roots)}"
+    )
+
+
+def _banner(source: DatasetSource, stand_in: DatasetSource, missing: Unavailable) -> str:
+    kind = "SYNTHETIC IMAGES" if stand_in.synthetic else "OTHER IMAGES"
+    return f"{kind}: {stand_in.name} stands in for {source.name}, and no result is about {source.name}. {missing}"
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody wants to see."""
