@@ -292,8 +292,8 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _attacker(arguments: argparse.Namespace) -> int:
-    from splitfed.attacks.config import load_config
-    from splitfed.attacks.process import run
+    from splitfed.attacker.config import load_config
+    from splitfed.attacker.process import run
 
     run(load_config(arguments.config))
     return OK

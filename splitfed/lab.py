@@ -20,12 +20,12 @@ import torch
 from flwr.app import Context, RecordDict
 
 from splitfed import data, events
-from splitfed.attacks.config import AttackerConfig, ComponentConfig, Final, save_auxiliary
-from splitfed.attacks.handle import AttackerHandle
+from splitfed.attacker.config import AttackerConfig, ComponentConfig, Final, save_auxiliary
+from splitfed.attacker.handle import AttackerHandle
 from splitfed.data import Dataset, Splits
+from splitfed.defenses.base import TapEvidence
 from splitfed.errors import AttackError, UserError
 from splitfed.events import Bus, Subscriber
-from splitfed.defenses.base import TapEvidence
 from splitfed.federation.backs import Score
 from splitfed.federation.client import Client, ClientImages, StepReport
 from splitfed.federation.client_app import build_client_app, connect_over_grpc

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from splitfed import events
-from splitfed.attacks import messages
+from splitfed.attacker import messages
 from splitfed.events import Bus
 from splitfed.metrics.quality import psnr_db, ssim
 from splitfed.store import RunStore

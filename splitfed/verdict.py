@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from splitfed.attacks.messages import Attacked, Done
+from splitfed.attacker.messages import Attacked, Done
 from splitfed.defenses import Defense
 from splitfed.defenses.base import TapEvidence
 from splitfed.federation.client import Client

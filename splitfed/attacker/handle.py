@@ -13,8 +13,8 @@ from types import TracebackType
 import torch
 from pydantic import ValidationError
 
-from splitfed.attacks import messages
-from splitfed.attacks.config import AttackerConfig, Final, front_path
+from splitfed.attacker import messages
+from splitfed.attacker.config import AttackerConfig, Final, front_path
 from splitfed.errors import AttackError
 from splitfed.models.front import Front
 

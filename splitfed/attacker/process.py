@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from splitfed.attacks import messages
-from splitfed.attacks.config import (
+from splitfed.attacker import messages
+from splitfed.attacker.config import (
     AttackerConfig,
     Final,
     front_path,
@@ -23,14 +23,15 @@ from splitfed.attacks.config import (
     newest_front,
 )
 from splitfed.types import Phase
-from splitfed.wire.observations import ObservationWriter, read_observations
 from splitfed.wire.relay import Relay
-from splitfed.wire.tap import Tap
 
 if TYPE_CHECKING:
+    from splitfed.attacker.held_front import HeldFront
     from splitfed.attacks.base import Attack
-    from splitfed.attacks.held_front import HeldFront
+    from splitfed.defenses import Defense
     from splitfed.types import Observation
+    from splitfed.wire.relay import Direction
+    from splitfed.wire.tap import Tap
 
 NICENESS = 10
 """Of the learning thread; the relay's threads keep the process's own."""
@@ -42,22 +43,62 @@ def run(config: AttackerConfig, output: TextIO = sys.stdout) -> None:
     """Relay, observe and attack until all attacks on the final front are done, or the standard input closes."""
     say = Speaker(output)
     _end_with_parent()
-    writer = ObservationWriter(config.observations, keep_rounds=config.keep_rounds)
-    tap = Tap(writer)
-    with Relay(config.upstream, listen=config.listen, observer=tap) as relay:
+    observer = LateObserver()
+    with Relay(config.upstream, listen=config.listen, observer=observer) as relay:
         say(messages.Listening(address=relay.address))
-        Attacker(config, tap, say).run()
+        Attacker(config, observer.wake(_tap(config, say)), say).run()
 
 
 class Speaker:
-    """Writes messages, one a line, from one thread."""
+    """Writes messages, one a line, whole, from any thread."""
 
     def __init__(self, output: TextIO) -> None:
         self._output = output
+        self._lock = threading.Lock()
 
     def __call__(self, message: messages.Message) -> None:
-        self._output.write(message.model_dump_json() + "\n")
-        self._output.flush()
+        with self._lock:
+            self._output.write(message.model_dump_json() + "\n")
+            self._output.flush()
+
+
+class LateObserver:
+    """Stands in for the tap while its libraries are imported; what arrives meanwhile waits in the relay's backlog."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+        self._tap: Tap | None = None
+
+    def wake(self, tap: Tap) -> Tap:
+        """Hand everything to `tap` from now on."""
+        self._tap = tap
+        self._ready.set()
+        return tap
+
+    def received(self, connection: int, direction: Direction, data: bytes) -> None:
+        """A copy of bytes that were forwarded."""
+        self._when_ready().received(connection, direction, data)
+
+    def dropped(self, connection: int) -> None:
+        """The copy of this connection is no longer whole."""
+        self._when_ready().dropped(connection)
+
+    def closed(self, connection: int) -> None:
+        """The connection ended."""
+        self._when_ready().closed(connection)
+
+    def _when_ready(self) -> Tap:
+        self._ready.wait()
+        assert self._tap is not None
+        return self._tap
+
+
+def _tap(config: AttackerConfig, say: Speaker) -> Tap:
+    from splitfed.wire.observations import ObservationWriter
+    from splitfed.wire.tap import Tap
+
+    writer = ObservationWriter(config.observations, keep_rounds=config.keep_rounds or None)
+    return Tap(writer, notice=lambda text: say(messages.Warned(message=text)))
 
 
 class Attacker:
@@ -78,8 +119,8 @@ class Attacker:
     def run(self) -> None:
         """Learn from round to round until training is over; then finish every attack."""
         for round_number in self._rounds():
-            held = self._begin(round_number)
-            self._learn_until_next(round_number, held)
+            self._begin(round_number)
+            self._learn_until_next(round_number)
         self._finish()
 
     def _rounds(self) -> Iterator[int]:
@@ -106,7 +147,7 @@ class Attacker:
             attack.begin(knowledge, generator(self.config.seed, "attack", round_number))
         return held
 
-    def _learn_until_next(self, round_number: int, held: HeldFront) -> None:  # noqa: ARG002
+    def _learn_until_next(self, round_number: int) -> None:
         """One unit of work per attack in turn, until there is a newer front or nothing more to gain."""
         open_attacks = list(range(len(self._attacks)))
         while open_attacks and not self._outdated(round_number):
@@ -143,7 +184,7 @@ class Attacker:
         phase = Phase.AUDIT if self._has_audit(round_number) else Phase.TRAIN
         observed = []
         rows = 0
-        for observation in read_observations(self.config.observations, round=round_number, phase=phase):
+        for observation in self._observed(round_number, phase):
             observed.append(observation)
             rows += len(observation.activation)
             if rows >= self.config.live_images:
@@ -155,9 +196,12 @@ class Attacker:
         return path
 
     def _has_audit(self, round_number: int) -> bool:
-        return (
-            next(read_observations(self.config.observations, round=round_number, phase=Phase.AUDIT), None) is not None
-        )
+        return next(self._observed(round_number, Phase.AUDIT), None) is not None
+
+    def _observed(self, round_number: int, phase: Phase) -> Iterator[Observation]:
+        from splitfed.wire.observations import read_observations
+
+        return read_observations(self.config.observations, round=round_number, phase=phase)
 
     def _finish(self) -> None:
         """All attacks on the final front, each to its plateau, on every observation of it."""
@@ -194,7 +238,7 @@ class Attacker:
         """The observations of the final front, once all expected ones are on disk or the wait is over."""
         deadline = time.monotonic() + self.config.settle_s
         while True:
-            observed = list(read_observations(self.config.observations, round=final.round, phase=Phase.AUDIT))
+            observed = list(self._observed(final.round, Phase.AUDIT))
             rows = sum(len(observation.activation) for observation in observed)
             if rows >= final.rows:
                 return observed
@@ -220,14 +264,14 @@ class Attacker:
     def _load_front(self, round_number: int) -> HeldFront:
         import torch
 
-        from splitfed.attacks.held_front import HeldFront
+        from splitfed.attacker.held_front import HeldFront
 
         defense = self._defense()
         front = defense.build_front(self.config.image_shape, self.config.width, torch.Generator())
         front.load_state_dict(torch.load(front_path(self.config.knowledge, round_number), weights_only=True))
         return HeldFront(front, defense)
 
-    def _defense(self):  # type: ignore[no-untyped-def]
+    def _defense(self) -> Defense:
         from splitfed import defenses
 
         return defenses.build(self.config.defense.name, self.config.defense.options)
