@@ -1,0 +1,43 @@
+"""The default solver: accelerated proximal gradient (FISTA, Beck and Teboulle 2009), restarted per sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from splitfed.models.sparse.problem import Atoms
+from splitfed.models.sparse.solution import Ledger, Solution, Stopping
+
+
+def fista(canvas: Tensor, atoms: Atoms, sparsity: float, lipschitz: float, stopping: Stopping) -> Solution:
+    """Minimise ½‖X − R ⊛ Ω‖² + λ‖R‖₁ over R ≥ 0, each sample for itself.
+
+    The momentum of a sample starts anew when it points uphill (O'Donoghue and Candès 2015, gradient scheme).
+
+    Args:
+        canvas: X, (B, C, H', W').
+        atoms: Ω.
+        sparsity: λ ≥ 0.
+        lipschitz: an upper bound of ‖Ω‖².
+        stopping: when a sample is solved.
+    """
+    ledger = Ledger(canvas, atoms, sparsity, stopping)
+    codes = ahead = torch.zeros_like(atoms.analyse(canvas))
+    momentum = torch.ones(len(canvas), 1, 1, 1, dtype=canvas.dtype, device=canvas.device)
+    open_ = ledger.settle(0, canvas, codes)
+    canvas, codes, ahead, momentum = canvas[open_], codes[open_], ahead[open_], momentum[open_]
+    iteration = 0
+    while len(canvas):
+        iteration += 1
+        correlation = atoms.analyse(canvas - atoms.synthesise(ahead))
+        stepped = correlation.sub_(sparsity).div_(lipschitz).add_(ahead).relu_()
+        change = stepped - codes
+        uphill = (ahead.sub_(stepped) * change).flatten(1).sum(1).view(-1, 1, 1, 1) > 0
+        momentum = torch.where(uphill, 1.0, momentum)
+        grown = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
+        ahead = torch.addcmul(stepped, (momentum - 1) / grown, change)
+        codes, momentum = stepped, grown
+        if ledger.due(iteration):
+            open_ = ledger.settle(iteration, canvas, codes)
+            canvas, codes, ahead, momentum = canvas[open_], codes[open_], ahead[open_], momentum[open_]
+    return ledger.solution()

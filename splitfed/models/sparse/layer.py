@@ -1,0 +1,178 @@
+"""The sparse coding layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from splitfed.models.sparse.dictionary import dictionary_step, random_dictionary, unit_norm
+from splitfed.models.sparse.fista import fista
+from splitfed.models.sparse.gradient import GradientReport, GradientStopping, differentiable
+from splitfed.models.sparse.lca import lca
+from splitfed.models.sparse.problem import Atoms, Geometry
+from splitfed.models.sparse.solution import Solution, Stopping
+from splitfed.models.sparse.spectrum import lipschitz_bound
+
+SOLVERS = ("fista", "lca")
+_CHECK_EVERY = {"fista": 5, "lca": 50}
+_MAX_ITERATIONS = {"fista": 500, "lca": 20_000}
+_FLAT = 1e-5
+"""Standard deviation below which an image counts as constant; grey levels of 8 bits are 4e-3 apart."""
+
+
+@dataclass(frozen=True)
+class SolveReport:
+    """How the last forward pass went; before the first, what is true of zero codes.
+
+    Attributes:
+        iterations: the most that any sample took.
+        relative_gap: the largest over samples; see `splitfed.models.sparse.problem.Certificate`.
+        density: share of codes that are not zero.
+        converged: whether every sample's gap is within the tolerance.
+    """
+
+    iterations: int
+    relative_gap: float
+    density: float
+    converged: bool
+
+
+class SparseCodingLayer(nn.Module):
+    """Codes R ≥ 0 that minimise ½‖X − R ⊛ Ω‖² + λ‖R‖₁ (arXiv 2403.14772, eq. 1), per sample.
+
+    The codes are differentiable in the input and the dictionary by the implicit gradient of the minimum, which
+    needs no memory of the iterations. Solved in the input's precision, half precisions in float32.
+
+    Args:
+        in_channels: C.
+        features: F, the number of atoms.
+        kernel_size: k, pixels per edge of an atom.
+        stride: pixels between neighbouring positions of an atom.
+        sparsity: λ ≥ 0 in eq. 1, on the scale of standardised images.
+        solver: ``fista``, or the reference ``lca``; both reach the same minimum.
+        tolerance: the relative duality gap at which a sample is solved: how far its objective may be from the
+            minimum, as a share of the zero code's objective.
+        max_iterations: the most spent on a sample; by default 500, and 20,000 for ``lca``.
+        gradient_tolerance: the residual of the backward pass's linear system at which a sample is done, as a share
+            of its right side.
+        max_gradient_iterations: the most spent on that system.
+        standardise: give each sample mean 0 and variance 1 first. A constant image becomes zeros.
+        generator: draws the first dictionary, on the CPU.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        features: int,
+        *,
+        kernel_size: int = 5,
+        stride: int = 1,
+        sparsity: float = 0.5,
+        solver: str = "fista",
+        tolerance: float = 3e-2,
+        max_iterations: int | None = None,
+        gradient_tolerance: float = 1e-2,
+        max_gradient_iterations: int = 50,
+        standardise: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if solver not in SOLVERS:
+            raise ValueError(f"solver is {solver!r}; want one of {', '.join(SOLVERS)}")
+        if sparsity < 0:
+            raise ValueError(f"sparsity is {sparsity}; want at least 0")
+        self.geometry = Geometry(kernel_size, stride)
+        self.sparsity = sparsity
+        self.solver = solver
+        self.standardise = standardise
+        self.stopping = Stopping(tolerance, max_iterations or _MAX_ITERATIONS[solver], _CHECK_EVERY[solver])
+        self.gradient_stopping = GradientStopping(gradient_tolerance, max_gradient_iterations)
+        self.dictionary = nn.Parameter(random_dictionary(features, in_channels, kernel_size, generator))
+        self.report = SolveReport(iterations=0, relative_gap=1.0, density=0.0, converged=False)
+        self.gradient_report: GradientReport | None = None
+        self._bound: tuple[Tensor, float] | None = None
+
+    def extra_repr(self) -> str:
+        """The options, for `print`."""
+        features, channels, *_ = self.dictionary.shape
+        return (
+            f"{channels}, {features}, kernel_size={self.geometry.kernel_size}, stride={self.geometry.stride}, "
+            f"sparsity={self.sparsity}, solver={self.solver!r}, tolerance={self.stopping.tolerance}"
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Codes (B, F, ceil(H/stride), ceil(W/stride)), ≥ 0, of images (B, C, H, W); `report` tells how it went."""
+        with torch.autocast(x.device.type, enabled=False):
+            canvas = self.prepare(x)
+            dictionary = self.dictionary.to(canvas.dtype)
+            solution = self._solve(canvas.detach(), dictionary.detach())
+            self.report = self._report_on(solution)
+            codes = solution.codes
+            if torch.is_grad_enabled() and (canvas.requires_grad or dictionary.requires_grad):
+                codes = self._with_gradient(codes, canvas, dictionary)
+            return codes.to(x.dtype)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """X of eq. 1 from images (B, C, H, W): standardised, and on their canvas (see `problem`)."""
+        x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        return self.geometry.canvas(_standardise(x) if self.standardise else x)
+
+    @torch.no_grad()
+    def update_dictionary(self, x: Tensor, codes: Tensor, *, rate: float = 0.1) -> None:
+        """Move the atoms towards what they failed to rebuild of ``x``, then renormalise them.
+
+        Args:
+            x: the images (B, C, H, W) that were coded.
+            codes: their codes, as `forward` returned them.
+            rate: 0 leaves the atoms, 1 moves them about as far as their best fit; see `dictionary_step`.
+        """
+        canvas = self.prepare(x)
+        atoms = Atoms(self.dictionary.to(canvas.dtype), self.geometry.stride)
+        step = dictionary_step(atoms, canvas, codes.to(canvas.dtype))
+        self.dictionary.copy_(unit_norm(atoms.dictionary + rate * step))
+
+    @torch.no_grad()
+    def normalise_(self) -> None:
+        """Scale each atom back to norm 1, after an average or an optimiser moved it."""
+        self.dictionary.copy_(unit_norm(self.dictionary))
+
+    def _solve(self, canvas: Tensor, dictionary: Tensor) -> Solution:
+        atoms = Atoms(dictionary, self.geometry.stride)
+        with torch.no_grad():
+            bound = self._lipschitz_bound(dictionary)
+            if self.solver == "lca":
+                return lca(canvas, atoms, self.sparsity, bound, self.stopping)
+            return fista(canvas, atoms, self.sparsity, bound, self.stopping)
+
+    def _lipschitz_bound(self, dictionary: Tensor) -> float:
+        """The bound of ‖Ω‖², computed anew only when the dictionary has changed."""
+        if self._bound is None or not torch.equal(self._bound[0], dictionary):
+            self._bound = (dictionary.clone(), lipschitz_bound(dictionary, self.geometry.stride))
+        return self._bound[1]
+
+    def _report_on(self, solution: Solution) -> SolveReport:
+        gap = float(solution.relative_gap.max()) if len(solution.codes) else 0.0
+        iterations = int(solution.iterations.max()) if len(solution.codes) else 0
+        nonzero = int(torch.count_nonzero(solution.codes))
+        return SolveReport(iterations, gap, nonzero / max(solution.codes.numel(), 1), gap <= self.stopping.tolerance)
+
+    def _with_gradient(self, codes: Tensor, canvas: Tensor, dictionary: Tensor) -> Tensor:
+        return differentiable(
+            codes,
+            canvas,
+            dictionary,
+            stride=self.geometry.stride,
+            stopping=self.gradient_stopping,
+            record=self._record_gradient,
+        )
+
+    def _record_gradient(self, report: GradientReport) -> None:
+        self.gradient_report = report
+
+
+def _standardise(x: Tensor) -> Tensor:
+    """Each sample with mean 0 and variance 1; one whose pixels are all alike becomes zeros."""
+    centred = x - x.mean((1, 2, 3), keepdim=True)
+    return centred / (centred.square().mean((1, 2, 3), keepdim=True) + _FLAT**2).sqrt()
