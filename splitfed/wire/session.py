@@ -56,8 +56,9 @@ class StepResult(NamedTuple):
 class Session(Protocol):
     """The server's side of one client, round and phase.
 
-    Its methods are never called concurrently. ``update`` follows each ``forward``, exactly once, before anything
-    else is called; only a session that is given up may end between the two.
+    Its methods are never called concurrently. In TRAIN ``update`` follows each ``forward``, exactly once and
+    before anything else is called; only a session that is given up may end between the two. In TEST and AUDIT
+    nothing is updated.
     """
 
     next_step: int
@@ -76,7 +77,7 @@ class Session(Protocol):
         """
 
     def update(self) -> None:
-        """Apply the optimiser's step to the back; called after the reply was sent."""
+        """Apply the optimiser's step to the back; called after the reply was sent, while the client goes on."""
 
     def finish(self, steps: int, examples: int) -> None:
         """The client is through, with so many batches and images."""

@@ -1,0 +1,108 @@
+"""Spliced frames are protobuf's own bytes, and bytes that are no frame are told apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splitfed.errors import FrameError
+from splitfed.types import Phase
+from splitfed.wire._pb import split_pb2 as pb
+from splitfed.wire.codec import CODECS
+from splitfed.wire.frames import (
+    forward_frame,
+    gradient_frame,
+    hello_frame,
+    read_hello,
+    read_labels,
+    read_spec,
+    read_tensor,
+    reason_name,
+    refusal_frame,
+    unpack,
+)
+from splitfed.wire.session import Hello
+
+
+@pytest.mark.parametrize("name", CODECS)
+@given(batch=st.integers(1, 40), step=st.integers(0, 2**32 - 1), with_labels=st.booleans())
+def test_a_forward_is_what_protobuf_would_write_and_reads_back(
+    name: str, batch: int, step: int, with_labels: bool
+) -> None:
+    encoded = CODECS[name].encode(torch.rand(batch, 9))
+    labels = torch.arange(batch) if with_labels else None
+    raw = forward_frame(step, encoded, labels)
+
+    plain = pb.ClientFrame()
+    plain.ParseFromString(raw)
+    assert plain.SerializeToString() == raw
+    assert plain.data == bytes(encoded.data)
+
+    frame, data = unpack(pb.ClientFrame, raw)
+    assert frame.forward.step == step
+    assert data == encoded.data
+    assert read_spec(frame.forward.tensor) == encoded.spec
+    received = read_labels(frame.forward)
+    assert (received is None) == (labels is None)
+    assert labels is None or (received is not None and torch.equal(received, labels))
+
+
+def test_a_gradient_reads_back() -> None:
+    tensor = torch.randn(3, 4)
+    raw = gradient_frame(7, 0.123456789012345, 2, CODECS["float32"].encode(tensor))
+    frame, data = unpack(pb.ServerFrame, raw)
+    assert (frame.gradient.step, frame.gradient.loss, frame.gradient.correct) == (7, 0.123456789012345, 2)
+    assert torch.equal(read_tensor(read_spec(frame.gradient.tensor), data), tensor)
+
+
+@given(
+    hello=st.builds(
+        Hello,
+        run=st.text(min_size=1, max_size=20),
+        round=st.integers(0, 2**32 - 1),
+        client=st.integers(0, 2**32 - 1),
+        phase=st.sampled_from(Phase),
+        shape=st.lists(st.integers(0, 2**32 - 1), max_size=4).map(tuple),
+        codec=st.sampled_from(sorted(CODECS)),
+        token=st.text(max_size=20),
+        next_step=st.integers(0, 2**32 - 1),
+    )
+)
+def test_a_hello_reads_back(hello: Hello) -> None:
+    frame, _ = unpack(pb.ClientFrame, hello_frame(hello, b"name"))
+    assert read_hello(frame.hello) == hello
+    assert frame.hello.stream == b"name"
+
+
+@given(raw=st.binary(max_size=200))
+def test_any_bytes_are_a_frame_or_a_frame_error(raw: bytes) -> None:
+    try:
+        frame, data = unpack(pb.ClientFrame, raw)
+    except FrameError:
+        return
+    plain = pb.ClientFrame()
+    plain.ParseFromString(raw)
+    assert frame.WhichOneof("body") == plain.WhichOneof("body")
+    assert bytes(data) == plain.data
+
+
+@given(cut=st.integers(1, 60))
+def test_a_cut_frame_is_no_frame(cut: int) -> None:
+    raw = forward_frame(0, CODECS["float32"].encode(torch.rand(2, 8)), None)
+    with pytest.raises(FrameError):
+        unpack(pb.ClientFrame, raw[:-cut])
+
+
+def test_data_must_be_last() -> None:
+    raw = forward_frame(0, CODECS["float32"].encode(torch.rand(2, 8)), None)
+    with pytest.raises(FrameError, match="must be last"):
+        unpack(pb.ClientFrame, raw + pb.ClientFrame(done=pb.Done(steps=1)).SerializeToString())
+
+
+def test_a_refusal_of_a_newer_server_keeps_its_number() -> None:
+    raw = refusal_frame("STALE_ROUND", "want 5, got 3")
+    frame, _ = unpack(pb.ServerFrame, raw)
+    assert reason_name(frame.refusal.reason) == "STALE_ROUND"
+    assert reason_name(999) == "REASON_999"
