@@ -164,6 +164,10 @@ class Ledger:
         self._lock = threading.Lock()
         self._seats: dict[tuple[str, int, int, Phase], Seat] = {}
 
+    def __len__(self) -> int:
+        """How many seats are kept."""
+        return len(self._seats)
+
     def take_seat(self, hello: Hello, stream: bytes) -> tuple[Seat, int, int]:
         """The seat that ``hello`` asks for, the turn on it and the next step; see `Seat.take`.
 
