@@ -215,12 +215,12 @@ def _view(kind: str) -> AbstractContextManager[Subscriber | None]:
     if kind == "none":
         return nullcontext(None)
     if kind == "terminal" or (kind == "auto" and sys.stdout.isatty()):
-        from splitfed.views.terminal import TerminalView
+        from splitfed.views.terminal import LiveView
 
-        return TerminalView()
+        return LiveView()
     from splitfed.views.plain import PlainView
 
-    return PlainView()
+    return nullcontext(PlainView())
 
 
 def _print_table(results: Any) -> None:

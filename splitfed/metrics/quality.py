@@ -39,11 +39,12 @@ def psnr_db(reconstruction: Tensor, target: Tensor) -> Tensor:
 
 
 def ssim(reconstruction: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity per image, mean over positions and channels.
+    """Structural similarity per image, mean over all pixels and channels.
 
-    Agrees with `skimage.metrics.structural_similarity(..., gaussian_weights=True, sigma=1.5,
-    use_sample_covariance=False, data_range=1, channel_axis=0)`: an 11-tap Gaussian window at every position
-    where it fits. An edge below 11 pixels gets the largest odd window that fits it, of the same sigma.
+    The map is that of `skimage.metrics.structural_similarity(..., gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False, data_range=1, full=True)`: an 11-tap Gaussian window at every pixel, images
+    mirrored at their edges. The mean is over the whole map. scikit-image's scalar leaves out a border of 5
+    pixels, which at 28×28 is 59 % of the image.
 
     Args:
         reconstruction: (B, C, H, W), in [0, 1].
@@ -83,14 +84,15 @@ def ssim_of_floats(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _window_matrix(edge: int, like: Tensor) -> Tensor:
-    """The Gaussian filter along one axis as a matrix (positions, edge): two products smooth an image."""
-    taps = min(WINDOW_TAPS, edge - 1 + edge % 2)
-    offsets = torch.arange(taps, dtype=torch.float64) - taps // 2
-    kernel = torch.exp(-0.5 * (offsets / WINDOW_SIGMA_PX).square())
+    """The Gaussian filter along one axis as a matrix (edge, edge): two products smooth an image."""
+    offsets = torch.arange(WINDOW_TAPS) - WINDOW_TAPS // 2
+    kernel = torch.exp(-0.5 * (offsets.double() / WINDOW_SIGMA_PX).square())
     kernel /= kernel.sum()
-    matrix = torch.zeros(edge - taps + 1, edge, dtype=torch.float64)
-    for position in range(matrix.shape[0]):
-        matrix[position, position : position + taps] = kernel
+    # mirrored: ... 1 0 | 0 1 ... edge-1 | edge-1 ..., with period 2·edge
+    columns = (torch.arange(edge)[:, None] + offsets) % (2 * edge)
+    columns = torch.minimum(columns, 2 * edge - 1 - columns)
+    matrix = torch.zeros(edge, edge, dtype=torch.float64)
+    matrix.scatter_add_(1, columns, kernel.expand(edge, -1))
     return matrix.to(dtype=like.dtype, device=like.device)
 
 
