@@ -154,7 +154,9 @@ def _decode_into(
         _check_classes(location, names, ordered)
         spool.flush()
         labels = np.array([ordered.index(name) for name in names], np.int64)
-        order = np.array(sorted(range(len(names)), key=lambda row: (labels[row], Path(places[row]).name, places[row])))
+        order = np.array(
+            sorted(range(len(names)), key=lambda row: (labels[row], places[row].rpartition("/")[2], places[row]))
+        )
         pixels: NDArray[np.uint8] = np.memmap(spool, np.uint8, "r", shape=(len(names), *shape))
         note = f"{len(names):,} images from {location.name}, {shape[0]}×{shape[1]}×{shape[2]}"
         write_entry(folder, Decoded(pixels, labels[order], ordered, note), order)

@@ -73,8 +73,10 @@ def resize(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
     if size is not None and image.size != (size, size):
         edge = min(image.size)
         left, top = (image.width - edge) // 2, (image.height - edge) // 2
-        # Pillow widens the bilinear filter when it shrinks, which is what antialiasing means.
-        image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + edge, top + edge))
+        # Cropped first: resize's own box would let the filter reach beyond it. Pillow widens the bilinear
+        # filter when it shrinks, which is what antialiasing means.
+        square = image.crop((left, top, left + edge, top + edge))
+        image = square.resize((size, size), Image.Resampling.BILINEAR)
     array = np.asarray(image)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 

@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,6 +80,9 @@ def _fetch_to(url: str, target: Path, md5: str, on_progress: Progress, limits: D
         if found != md5:
             raise _MirrorError(f"expected md5 {md5}, got {found}")
         partial.replace(target)
+    except urllib.error.HTTPError as error:
+        error.close()  # it is also the response, with an open socket
+        raise _MirrorError(f"HTTP {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
         raise _MirrorError(str(error) or type(error).__name__) from error
     finally:

@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from splitfed.data.source import Progress
@@ -62,35 +62,43 @@ def members(path: Path, on_progress: Progress) -> Iterator[Member]:
 def identity(path: Path) -> str:
     """Tells two versions of a folder or archive apart by sizes and times of change, without reading them."""
     digest = hashlib.blake2b(digest_size=16)
-    for file in _image_files(path) if path.is_dir() else [path]:
-        stat = file.stat()
-        digest.update(f"{file.relative_to(path.parent)}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    files = ((place, file.stat()) for place, file in _scan(path)) if path.is_dir() else [(path.name, path.stat())]
+    for place, stat in files:
+        digest.update(f"{place}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
 def _is_image(place: str) -> bool:
-    parts = PurePosixPath(place)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts.parts)
-    return parts.suffix.lower() in IMAGE_SUFFIXES and not hidden
+    hidden = place.startswith("__MACOSX/") or "/." in f"/{place.removeprefix('./')}"
+    return "." + place.rpartition(".")[2].lower() in IMAGE_SUFFIXES and not hidden
 
 
-def _image_files(folder: Path) -> Iterator[Path]:
-    for directory, subdirectories, names in os.walk(folder):
-        subdirectories.sort()  # os.walk then goes through them in this order
-        for name in sorted(names):
-            file = Path(directory, name)
-            if _is_image(file.relative_to(folder).as_posix()):
-                yield file
+def _class_of(place: str) -> str:
+    """The name of the folder that the file lies in; empty at the top."""
+    return place.rpartition("/")[0].rpartition("/")[2]
+
+
+def _scan(folder: Path | str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every image below a folder with its place in it, by name; a folder may hold a hundred thousand."""
+    with os.scandir(folder) as entries:
+        by_name = sorted(entries, key=lambda entry: entry.name)
+    for entry in by_name:
+        if entry.is_dir():
+            yield from _scan(entry.path, f"{prefix}{entry.name}/")
+        elif _is_image(prefix + entry.name):
+            yield prefix + entry.name, entry
 
 
 def _from_folder(folder: Path, on_progress: Progress) -> Iterator[Member]:
-    files = list(_image_files(folder))
-    for number, file in enumerate(files):
+    places = [place for place, _ in _scan(folder)]
+    for number, place in enumerate(places):
         if number % MEMBERS_PER_REPORT == 0:
-            on_progress(f"decoding {folder.name}", number, len(files))
-        if file.parent == folder:
-            raise DataError(f"{file}: expected in a subfolder named after its class, found in {folder} itself")
-        yield Member(file.parent.name, file.relative_to(folder).as_posix(), file.read_bytes())
+            on_progress(f"decoding {folder.name}", number, len(places))
+        if "/" not in place:
+            raise DataError(
+                f"{folder / place}: expected in a subfolder named after its class, found in {folder} itself"
+            )
+        yield Member(_class_of(place), place, (folder / place).read_bytes())
 
 
 def _from_zip(path: Path, on_progress: Progress) -> Iterator[Member]:
@@ -99,7 +107,7 @@ def _from_zip(path: Path, on_progress: Progress) -> Iterator[Member]:
         for number, place in enumerate(places):
             if number % MEMBERS_PER_REPORT == 0:
                 on_progress(f"decoding {path.name}", number, len(places))
-            yield Member(PurePosixPath(place).parent.name, place, archive.read(place))
+            yield Member(_class_of(place), place, archive.read(place))
 
 
 def _from_tar(path: Path, on_progress: Progress) -> Iterator[Member]:
@@ -113,6 +121,6 @@ def _from_tar(path: Path, on_progress: Progress) -> Iterator[Member]:
                 on_progress(f"decoding {path.name}", raw.tell(), total)
             file = archive.extractfile(entry) if entry.isfile() and _is_image(entry.name) else None
             if file is not None:
-                yield Member(PurePosixPath(entry.name).parent.name, entry.name, file.read())
+                yield Member(_class_of(entry.name), entry.name, file.read())
         while stream.read(1 << 20):  # to the end of the compressed stream, where its checksum stands
             pass

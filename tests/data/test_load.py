@@ -1,0 +1,290 @@
+"""Finding, downloading, caching, falling back; the small data sets; what is said of names and sizes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from splitfed.data import DATASETS, Unavailable, describe, fetch, load
+from splitfed.data.cache import cached
+from splitfed.data.class_folders import MedicalMnist
+from splitfed.data.download import Deadlines, Download, download
+from splitfed.data.idx import IdxMnist
+from splitfed.data.source import Decoded
+from splitfed.errors import DataError
+
+from .conftest import write_archive, write_folder
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the address at which a real HTTP server offers it."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *parts: _Files(*parts, directory=str(folder))
+    ) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address at which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}/"
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that no one watches."""
+
+
+def test_a_download_is_checked_cached_and_not_repeated(
+    mirror: tuple[Path, str], tmp_path: Path, medical_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, address = mirror
+    archive = write_archive(folder / "MedNIST.tar.gz", medical_files)
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    file = Download("MedNIST/MedNIST.tar.gz", (address + "gone", address + "MedNIST.tar.gz"), md5)
+    monkeypatch.setitem(DATASETS, "medical_mnist", MedicalMnist(file))
+    assert len(load("medical_mnist")) == 18
+    archive.unlink()
+    assert len(load("medical_mnist")) == 18
+    assert fetch("medical_mnist") == tmp_path / "cache" / "downloads" / "MedNIST" / "MedNIST.tar.gz"
+
+
+def test_a_wrong_checksum_is_a_failure_and_leaves_nothing(mirror: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = mirror
+    (folder / "file").write_bytes(b"a captive portal's page")
+    with pytest.raises(Unavailable, match="expected md5 0000, got"):
+        download(Download("x/file", (address + "file",), "0000"), tmp_path / "to", _silent)
+    assert list((tmp_path / "to" / "x").iterdir()) == []
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/file"
+        with pytest.raises(Unavailable, match=r"no answer within 0\.2 s"):
+            download(Download("file", (url,), ""), tmp_path, _silent, Deadlines(answer_s=0.2, stall_s=0.5))
+
+
+def test_a_server_that_stops_in_the_middle_is_given_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+                connection.recv(1 << 16)  # until the client hangs up
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/file"
+        with pytest.raises(Unavailable, match="timed out"):
+            download(Download("file", (url,), ""), tmp_path, _silent, Deadlines(answer_s=5, stall_s=0.2))
+        thread.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trickle_is_given_up_at_the_last_deadline(mirror: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = mirror
+    (folder / "file").write_bytes(bytes(1000))
+    with pytest.raises(Unavailable, match="not finished after 0 s"):
+        download(Download("file", (address + "file",), ""), tmp_path / "to", _silent, Deadlines(total_s=0))
+
+
+def test_offline_says_what_was_looked_for_where_and_the_way_out(
+    nowhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "medical_mnist", MedicalMnist(Download("M.tar.gz", (nowhere + "M",), "")))
+    monkeypatch.setenv("SPLITFED_DATA", str(tmp_path / "empty"))
+    with pytest.raises(DataError) as caught:
+        load("medical_mnist", data_root=tmp_path)
+    message = str(caught.value)
+    for part in ("AbdomenCT", "MedNIST.tar.gz", str(tmp_path), "empty (nothing there)", nowhere, "fallback", "fetch"):
+        assert part in message
+
+
+def test_offline_a_fallback_stands_in_loudly(nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "medical_mnist", MedicalMnist(Download("M.tar.gz", (nowhere + "M",), "")))
+    monkeypatch.setitem(DATASETS, "phantoms", _small_phantoms())
+    notices: list[str] = []
+    stand_in = load("medical_mnist", fallback="phantoms", on_notice=notices.append)
+    assert stand_in.name == "phantoms"
+    assert stand_in.synthetic
+    assert stand_in.shape == (1, 28, 28)
+    assert len(notices) == 1
+    assert notices[0].startswith("SYNTHETIC IMAGES: phantoms stands in for medical_mnist")
+
+
+def _small_phantoms() -> object:
+    from splitfed.data.phantoms import Phantoms
+
+    return Phantoms(per_class=2)
+
+
+def test_data_that_are_there_are_never_replaced_by_the_fallback(
+    tmp_path: Path, medical_files: dict[str, bytes]
+) -> None:
+    write_folder(tmp_path / "MedNIST", medical_files)
+    notices: list[str] = []
+    assert load("medical_mnist", data_root=tmp_path, fallback="phantoms", on_notice=notices.append).name != "phantoms"
+    assert notices == []
+
+
+def test_the_cache_follows_the_source_and_the_size(tmp_path: Path, medical_files: dict[str, bytes]) -> None:
+    folder = write_folder(tmp_path / "MedNIST", medical_files)
+    calls: list[str] = []
+    for _ in range(2):
+        load("medical_mnist", data_root=tmp_path, on_progress=lambda what, *_: calls.append(what))
+    assert calls == ["decoding MedNIST"]  # the second time it is not decoded
+    assert load("medical_mnist", data_root=tmp_path, size=32).shape == (1, 32, 32)
+    (folder / "Hand" / "000000.jpeg").unlink()
+    assert len(load("medical_mnist", data_root=tmp_path)) == 17
+
+
+def test_a_damaged_cache_entry_is_built_again(tmp_path: Path, medical_files: dict[str, bytes]) -> None:
+    write_folder(tmp_path / "MedNIST", medical_files)
+    before = np.array(load("medical_mnist", data_root=tmp_path).pixels)
+    (pixels,) = (tmp_path / "cache" / "decoded").glob("*/pixels.npy")
+    pixels.write_bytes(pixels.read_bytes()[:200])
+    assert np.array_equal(load("medical_mnist", data_root=tmp_path).pixels, before)
+
+
+def test_an_interrupted_decoding_leaves_nothing(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        (folder / "pixels.npy").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path, "name", "identity", 28, build)
+    assert list((tmp_path / "decoded").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SPLITFED_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"cannot write decoded images to .*file.*set SPLITFED_CACHE"):
+        load("phantoms")
+
+
+def _idx(array: np.ndarray) -> bytes:
+    head = bytes((0, 0, 8, array.ndim)) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return head + array.astype(np.uint8).tobytes()
+
+
+def _mnist_files(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 20), ("t10k", 10)):
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(_idx(rng.integers(0, 10, count)))
+        packed = gzip.compress(_idx(rng.integers(0, 256, (count, 28, 28))))
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(packed)
+
+
+def test_idx_files_packed_or_not(tmp_path: Path) -> None:
+    _mnist_files(tmp_path / "MNIST" / "raw")
+    digits = load("mnist", data_root=tmp_path)
+    assert digits.shape == (1, 28, 28)
+    assert len(digits) == 30
+    assert load("mnist", data_root=tmp_path, size=14).shape == (1, 14, 14)
+    assert len(load("fashion_mnist", path=tmp_path / "MNIST" / "raw")) == 30  # what the user names is believed
+
+
+def test_bad_idx_files_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "MNIST" / "raw"
+    _mnist_files(folder)
+    images = folder / "train-images-idx3-ubyte.gz"
+    whole = images.read_bytes()
+    for damaged, message in (
+        (whole[:-200], "expected a whole gzip file"),
+        (gzip.compress(gzip.decompress(whole)[:-1]), r"expected 20 × 28 × 28 = 15,680 bytes.*found 15,679"),
+        (gzip.compress(b"\x89PNG"), "expected an idx file of bytes"),
+        (gzip.compress(_idx(np.zeros((19, 28, 28)))), "expected as many images as labels"),
+    ):
+        images.write_bytes(damaged)
+        with pytest.raises(DataError, match=message):
+            load("mnist", data_root=tmp_path)
+    images.unlink()
+    with pytest.raises(DataError, match="found 3 of them"):
+        load("mnist", path=folder)
+
+
+def test_idx_files_are_downloaded(mirror: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, address = mirror
+    source = DATASETS["mnist"]
+    assert isinstance(source, IdxMnist)
+    _mnist_files(folder / "MNIST")
+    files = []
+    for name, _ in source.md5:
+        packed = folder / name
+        plain = folder / "MNIST" / name.removesuffix(".gz")
+        packed.write_bytes(
+            gzip.compress(plain.read_bytes()) if plain.exists() else (folder / "MNIST" / name).read_bytes()
+        )
+        files.append((name, hashlib.md5(packed.read_bytes()).hexdigest()))
+    monkeypatch.setitem(DATASETS, "mnist", replace(source, mirrors=(address,), md5=tuple(files)))
+    assert fetch("mnist", tmp_path / "to") == tmp_path / "to" / "MNIST" / "raw"
+    assert len(load("mnist", data_root=tmp_path / "to")) == 30
+
+
+def test_digits_keep_their_size_unless_asked() -> None:
+    small, large = load("digits"), load("digits", size=28)
+    assert small.shape == (1, 8, 8)
+    assert large.shape == (1, 28, 28)
+    assert small.pixels.max() == 255
+    assert np.array_equal(small.labels, large.labels)
+
+
+def test_wrong_names_and_sizes() -> None:
+    with pytest.raises(DataError, match="unknown data set 'medical_mnst'; did you mean 'medical_mnist'"):
+        load("medical_mnst")
+    with pytest.raises(DataError, match="did you mean 'phantoms'"):
+        load("digits", fallback="phantom")
+    with pytest.raises(DataError, match="size is 7; expected at least 8"):
+        load("digits", size=7)
+    with pytest.raises(DataError, match="digits: takes no path"):
+        load("digits", path="x")
+    with pytest.raises(DataError, match="expected a folder, found nothing there"):
+        load("medical_mnist", data_root="/no/such/folder")
+
+
+def test_every_data_set_describes_itself_in_a_line() -> None:
+    lines = dict(describe())
+    assert set(DATASETS) <= set(lines)
+    assert all(line and "\n" not in line for line in lines.values())
+    assert all(name == source.name for name, source in DATASETS.items())
+    assert fetch("digits") is None
+
+
+def test_nothing_half_written_is_read(tmp_path: Path) -> None:
+    """Of two processes that build the same entry, the second keeps what the first has finished."""
+    from splitfed.data.cache import write_entry
+
+    def decoded(value: int) -> Decoded:
+        return Decoded(np.full((2, 1, 8, 8), value, np.uint8), np.array([0, 1]), ("a", "b"), "")
+
+    def slow(folder: Path) -> None:
+        cached(tmp_path, "name", "identity", 8, lambda other: write_entry(other, decoded(1)))
+        write_entry(folder, decoded(2))
+
+    assert cached(tmp_path, "name", "identity", 8, slow).pixels.max() == 1

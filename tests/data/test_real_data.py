@@ -1,0 +1,57 @@
+"""Facts about the real Medical MNIST that show our reading of it to be right (DESIGN, section 7)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from splitfed.data import Dataset, load, split
+from splitfed.data.class_folders import MEDICAL_CLASSES
+
+pytestmark = pytest.mark.real_data
+IMAGES_SCORED = 3000
+
+
+def test_all_images_are_read(real_medical_mnist: Dataset) -> None:
+    assert len(real_medical_mnist) == 58_954
+    assert real_medical_mnist.classes == MEDICAL_CLASSES
+    counts = dict(zip(MEDICAL_CLASSES, np.bincount(real_medical_mnist.labels).tolist(), strict=True))
+    assert counts == {**dict.fromkeys(MEDICAL_CLASSES, 10_000), "BreastMRI": 8_954}
+
+
+def test_the_440_copies_are_left_out(real_medical_mnist: Dataset) -> None:
+    parts = split(real_medical_mnist, train=6000, aux=6000, test=3000, seed=0)
+    assert parts.duplicates == 440
+    hashes = [set(part.content_hashes()) for part in (parts.train, parts.aux, parts.test)]
+    assert len(set.union(*hashes)) == 15_000
+    assert all(np.ptp(np.bincount(part.labels)) == 0 for part in (parts.train, parts.aux, parts.test))
+
+
+def test_trivial_predictors_score_as_published(real_medical_mnist: Dataset) -> None:
+    """Mean image 12.9 dB / SSIM 0.253, class mean 19.5 dB / 0.545, where SSIM averages over the whole map."""
+    parts = split(real_medical_mnist, train=6000, aux=6000, test=IMAGES_SCORED, seed=0)
+    known, labels = parts.aux.pixels.numpy()[:, 0], parts.aux.labels.numpy()
+    means = np.stack([known[labels == label].mean(0) for label in range(len(MEDICAL_CLASSES))])
+    truth, classes = parts.test.pixels.numpy()[:, 0], parts.test.labels.numpy()
+    mean_image = [_scores(image, known.mean(0)) for image in truth]
+    class_mean = [_scores(image, means[label]) for image, label in zip(truth, classes, strict=True)]
+    for scores, psnr_db, ssim in ((mean_image, 12.9, 0.253), (class_mean, 19.5, 0.545)):
+        measured = np.mean(scores, 0)
+        assert measured[0] == pytest.approx(psnr_db, abs=0.15)  # the choice of the test images moves it by 0.05
+        assert measured[1] == pytest.approx(ssim, abs=0.01)
+
+
+def _scores(truth: np.ndarray, guess: np.ndarray) -> tuple[float, float]:
+    _, ssim_map = structural_similarity(  # type: ignore[no-untyped-call]
+        truth, guess, data_range=1, gaussian_weights=True, use_sample_covariance=False, full=True
+    )
+    psnr_db = peak_signal_noise_ratio(truth, guess, data_range=1)  # type: ignore[no-untyped-call]
+    return float(psnr_db), float(ssim_map.mean())
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_idx_data_sets_are_read(name: str) -> None:
+    data = load(name)
+    assert data.pixels.shape == (70_000, 1, 28, 28)
+    assert sorted(set(data.labels.tolist())) == list(range(10))

@@ -1,0 +1,151 @@
+"""Splits share no picture and keep the classes balanced; partitions cover everything once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from splitfed.data import Dataset, load, partition, split
+from splitfed.errors import DataError
+from splitfed.types import Images
+
+
+def _dataset(labels: list[int], copies: int = 0) -> Dataset:
+    """Distinct pictures with these labels; the first ``copies`` of them appear again at the end, relabelled."""
+    count = len(labels)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 1, 8, 8), np.uint8)
+    pixels = np.concatenate([pixels, pixels[:copies]])
+    with_copies = np.array(labels + [0] * copies, np.int64)
+    return Dataset("made_up", pixels, with_copies, ("a", "b", "c"), False, "")
+
+
+def _hashes(images: Images) -> set[bytes]:
+    return set(images.content_hashes())
+
+
+def test_no_picture_is_in_two_parts_though_the_data_have_copies() -> None:
+    data = _dataset([0, 1, 2] * 20, copies=40)
+    parts = split(data, train=20, aux=20, test=20, seed=0)
+    train, aux, test = _hashes(parts.train), _hashes(parts.aux), _hashes(parts.test)
+    assert len(train) == len(aux) == len(test) == 20
+    assert not train & aux
+    assert not train & test
+    assert not aux & test
+    assert parts.duplicates == 40
+
+
+def test_of_copies_the_first_is_kept() -> None:
+    data = _dataset([1, 2, 1, 2], copies=4)  # the copies are labelled 0
+    parts = split(data, train=4, aux=0, test=0, seed=0)
+    assert sorted(parts.train.labels.tolist()) == [1, 1, 2, 2]
+
+
+def test_images_come_out_as_floats_of_the_same_pixels() -> None:
+    data = _dataset([0, 1, 2] * 4)
+    images = split(data, train=12, aux=0, test=0, seed=0).train
+    assert images.pixels.dtype == torch.float32
+    assert images.labels.dtype == torch.int64
+    assert 0 <= float(images.pixels.min()) < float(images.pixels.max()) <= 1
+    originals = {pixels.tobytes(): int(label) for pixels, label in zip(data.pixels, data.labels, strict=True)}
+    for pixels, label in zip((images.pixels * 255).round().byte().numpy(), images.labels, strict=True):
+        assert originals[pixels.tobytes()] == int(label)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    counts=st.tuples(*[st.integers(0, 30)] * 3),
+    shares=st.tuples(st.integers(1, 9), st.integers(0, 9), st.integers(0, 9)),
+    seed=st.integers(0, 5),
+)
+def test_every_part_has_the_same_shares_of_the_classes(
+    counts: tuple[int, int, int], shares: tuple[int, int, int], seed: int
+) -> None:
+    data = _dataset([label for label, count in enumerate(counts) for _ in range(count)])
+    if sum(shares) > len(data):
+        with pytest.raises(DataError, match="distinct images"):
+            split(data, train=shares[0], aux=shares[1], test=shares[2], seed=seed)
+        return
+    parts = split(data, train=shares[0], aux=shares[1], test=shares[2], seed=seed)
+    got = np.array([np.bincount(part.labels, minlength=3) for part in (parts.train, parts.aux, parts.test)])
+    assert got.sum(1).tolist() == list(shares)
+    assert (got.sum(0) <= counts).all()
+    chosen = got.sum(0)
+    short = chosen < np.array(counts)  # classes that could have given more: none of them gave less than others
+    assert not short.any() or chosen[short].min() >= chosen.max() - 1
+    expected = np.outer(shares, chosen) / sum(shares)
+    assert np.abs(got - expected).max() < 2
+
+
+def test_a_split_repeats_under_its_seed() -> None:
+    data = _dataset([0, 1, 2] * 20)
+    first, again, other = (split(data, train=30, aux=20, test=10, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first.train.pixels, again.train.pixels)
+    assert torch.equal(first.test.labels, again.test.labels)
+    assert not torch.equal(first.train.pixels, other.train.pixels)
+
+
+def test_too_few_images_show_the_arithmetic() -> None:
+    data = _dataset([0, 1, 2] * 20, copies=10)
+    with pytest.raises(
+        DataError, match=r"60 distinct images \(70 less 10 duplicates\).*train 50 \+ aux 8 \+ test 3 = 61"
+    ):
+        split(data, train=50, aux=8, test=3, seed=0)
+    with pytest.raises(DataError, match="train is 0"):
+        split(data, train=0, aux=8, test=3, seed=0)
+    with pytest.raises(DataError, match="aux is -1"):
+        split(data, train=1, aux=-1, test=3, seed=0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=80),
+    clients=st.integers(1, 8),
+    scheme=st.sampled_from(["iid", "dirichlet", "by_class"]),
+    seed=st.integers(0, 3),
+)
+def test_a_partition_covers_everything_once(labels: list[int], clients: int, scheme: str, seed: int) -> None:
+    known = torch.tensor(labels)
+    if clients > len(labels):
+        with pytest.raises(DataError, match="expected 1 to"):
+            partition(known, clients=clients, seed=seed, scheme=scheme)
+        return
+    try:
+        parts = partition(known, clients=clients, seed=seed, scheme=scheme, alpha=5.0)
+    except DataError as error:  # a handful of images over as many clients
+        assert scheme == "dirichlet"
+        assert "always got none" in str(error)  # noqa: PT017
+        return
+    assert len(parts) == clients
+    assert all(len(part) and part.dtype == torch.int64 for part in parts)
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(labels)))
+    again = partition(known, clients=clients, seed=seed, scheme=scheme, alpha=5.0)
+    assert all(torch.equal(one, two) for one, two in zip(parts, again, strict=True))
+
+
+def test_schemes_are_as_skewed_as_they_say() -> None:
+    labels = load("digits").take(np.arange(1797)).labels
+
+    def classes_per_client(scheme: str, alpha: float = 0.5) -> float:
+        parts = partition(labels, clients=5, seed=0, scheme=scheme, alpha=alpha)
+        shares = np.array([np.bincount(labels[part], minlength=10) / len(part) for part in parts])
+        return float((1 / (shares**2).sum(1)).mean())  # the effective number of classes
+
+    assert classes_per_client("iid") > 9.5
+    assert classes_per_client("dirichlet", 100) > 9
+    assert 2 < classes_per_client("dirichlet", 0.3) < 7
+    assert classes_per_client("by_class") < 3.1
+    sizes = [len(part) for part in partition(labels, clients=5, seed=0)]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_bad_partitions() -> None:
+    labels = torch.tensor([0, 1, 2])
+    with pytest.raises(DataError, match="did you mean 'dirichlet'"):
+        partition(labels, clients=2, seed=0, scheme="dirichlt")
+    with pytest.raises(DataError, match="0 clients over 3 images"):
+        partition(labels, clients=0, seed=0)
+    with pytest.raises(DataError, match="alpha is 0"):
+        partition(labels, clients=2, seed=0, scheme="dirichlet", alpha=0)
