@@ -57,9 +57,17 @@ def fit(strip: Canvas, tile_px: int, *, columns: int, rows: int) -> Canvas:
     scale = min(1.0, rows / tile_height, side_by_side / tile_px)  # two tiles take as many lines as one has pixels
     shown_px, tile_columns = max(1, int(tile_height * scale)), max(1, int(tile_px * scale))
     tiles = max(1, min(tiles_in_strip, columns // tile_columns))
-    cut = Image.fromarray(strip[:, : tiles * tile_px])
-    size = (tiles * tile_columns, 2 * shown_px)
-    return np.asarray(cut.resize(size, Image.Resampling.BOX))
+    rows_of_tiles = (strip[:tile_height], strip[tile_height : 2 * tile_height])
+    # tile by tile, so that neighbours do not bleed into each other
+    shrunk = [
+        [_resized(row[:, i * tile_px : (i + 1) * tile_px], tile_columns, shown_px) for i in range(tiles)]
+        for row in rows_of_tiles
+    ]
+    return np.concatenate([np.concatenate(row, axis=1) for row in shrunk])
+
+
+def _resized(tile: Canvas, width: int, height: int) -> Canvas:
+    return np.asarray(Image.fromarray(tile).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _half_blocks(upper: Canvas, lower: Canvas) -> list[Segment]:

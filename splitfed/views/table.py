@@ -105,8 +105,8 @@ def how_to_read(results: Results) -> list[str]:
     return [
         "Arrows point to what is better for the defender.",
         "Scores are those of the strongest attack on each defense, by SSIM.",
-        f"Always naming the most frequent class: accuracy {number(summary.majority_rate(results), 3)};",
-        f"guessing who is who: re-id {percent(summary.reid_chance(results))}.",
+        f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
+        f"guessing who is who gives re-id {percent(summary.reid_chance(results))}.",
         "Excess: PSNR above the class mean, which is leakage of the individual rather than of its class.",
         "Bytes per image: the activation at the cut / all that crossed the wire for it.",
         interval,
@@ -118,7 +118,7 @@ def markdown(results: Results) -> str:
     listed = columns(results)
     lines = ["| defense | " + " | ".join(c.heading for c in listed) + " |", "|---" * (len(listed) + 1) + "|"]
     lines += [_markdown_row(row.label, [c.cell(row, True) for c in listed]) for row in summary.rows(results)]
-    lines += [_markdown_row(f"*{label}*", cells) for label, cells in _plain_cells(results, listed)]
+    lines += [_markdown_row(f"*{label}*", cells) for label, cells in plain_cells(results, listed)]
     synthetic = [f"**{SYNTHETIC}.**", ""] if results["dataset"]["synthetic"] else []
     faults = [f"- **{line}**" for line in failures(results)]
     return "\n".join([*synthetic, *lines, "", *faults, *([""] if faults else []), *how_to_read(results), ""])
@@ -146,7 +146,7 @@ def latex(results: Results) -> str:
     listed = columns(results)
     titles = ["defense", *(c.heading for c in listed)]
     body = [[row.label, *(c.cell(row, True) for c in listed)] for row in summary.rows(results)]
-    body += [[label, *cells] for label, cells in _plain_cells(results, listed)]
+    body += [[label, *cells] for label, cells in plain_cells(results, listed)]
     lines = [" & ".join(map(_tex, line)) + r" \\" for line in [titles, *body]]
     lines.insert(1, r"\midrule")
     comments = [f"% {line}" for line in (*_synthetic(results), *failures(results), *how_to_read(results))]
@@ -165,12 +165,12 @@ def _rich_table(results: Results, *, wide: bool) -> Table:
         style = "" if row.valid else "bold red"
         table.add_row(Text(row.label), *(Text(c.cell(row, wide)) for c in listed), style=style)
     table.add_section()
-    for label, cells in _plain_cells(results, listed):
+    for label, cells in plain_cells(results, listed):
         table.add_row(Text(label), *map(Text, cells), style="dim")
     return table
 
 
-def _plain_cells(results: Results, listed: list[Column]) -> Iterator[tuple[str, list[str]]]:
+def plain_cells(results: Results, listed: list[Column]) -> Iterator[tuple[str, list[str]]]:
     for row in summary.plain_rows(results):
         known = {"PSNR dB": number(row.psnr_db, 1), "SSIM": number(row.ssim, 3)}
         yield row.label, [known.get(column.title, "") for column in listed]
