@@ -31,13 +31,18 @@ logger = logging.getLogger(__name__)
 _SPARE_WORKERS = 4  # streams beyond the limit get a worker just long enough to be told so
 
 
+class _StreamLost(Exception):
+    """No frame came in time."""
+
+
 @dataclass
 class Counters:
     """What a server has seen so far; bytes are those of whole frames.
 
     Attributes:
         refused: refused frames by reason, a name of ``Refusal.Reason`` in split.proto.
-        broken: streams that ended without `Done` or a refusal: a dead client, a dead relay, a deadline.
+        broken: streams that ended without `Done` or a refusal: a dead client, a dead relay, a deadline, a frame
+            so large that gRPC itself cut it off.
     """
 
     streams: int = 0
@@ -134,7 +139,7 @@ class SplitServer:
             yield self._refusal(refusal)
         except FrameError as error:
             yield self._refusal(Refused("GARBLED", str(error)))
-        except grpc.RpcError:
+        except (grpc.RpcError, _StreamLost):
             self._count(broken=1)
         except Exception as error:
             logger.exception("a stream failed")
@@ -177,6 +182,8 @@ class SplitServer:
                 self._rules.check_size(raw)
                 yield raw
                 watchdog.arm()
+            if watchdog.expired:  # gRPC may end a cancelled stream as if the client had ended it
+                raise _StreamLost
         finally:
             watchdog.close()
 
