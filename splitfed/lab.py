@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -210,6 +211,7 @@ class CellRun:
 
     def run(self) -> dict[str, Any]:
         """Train under the tap, attack, judge."""
+        shutil.rmtree(self.folder)  # what an interrupted attempt left would pass for this one's
         try:
             result = self._train()
             before = victim_fingerprint(result)

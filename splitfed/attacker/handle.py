@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 import torch
@@ -46,21 +47,28 @@ class AttackerHandle:
         (self.config.knowledge / "fronts").mkdir(parents=True, exist_ok=True)
         config_path = self.config.out / "attacker.json"
         config_path.write_text(self.config.model_dump_json(indent=2), encoding="utf-8")
-        with self._log.open("w", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "splitfed", "attacker", "--config", str(config_path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,  # Ctrl-C reaches the lab alone, which then ends the attacker
-            )
+        self._process = self._spawn(config_path)
         threading.Thread(target=self._listen, daemon=True, name="attacker").start()
         try:
             return self._listening.get(timeout=START_DEADLINE_S)
         except queue.Empty:
             self.stop()
             raise AttackError(f"the attacker did not start: {self.last_words()}") from None
+
+    def _spawn(self, config_path: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "splitfed", "attacker", "--config", str(config_path)]
+        try:
+            with self._log.open("w", encoding="utf-8") as log:
+                return subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    start_new_session=True,  # Ctrl-C reaches the lab alone, which then ends the attacker
+                )
+        except OSError as error:
+            raise AttackError(f"the attacker's process cannot be started: {error}") from error
 
     @property
     def pid(self) -> int:

@@ -1,0 +1,158 @@
+"""A whole run on real parts: federation, relay, attacker's process, scores, gates, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splitfed import events, lab
+from splitfed.data import Splits
+from splitfed.errors import UserError
+from splitfed.events import Event
+from splitfed.results import validate_results
+from splitfed.scenario import Scenario
+from splitfed.store import RunStore
+
+ScenarioOf = Callable[..., Scenario]
+
+
+class Heard(list[Event]):
+    """All events of a run."""
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self if isinstance(event, kind)]
+
+
+@pytest.fixture(scope="module")
+def finished(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Heard, Path]:
+    """One run with two defenses: results, events, run directory."""
+    scenario = scenario_of(
+        defense=[{"name": "none"}, {"name": "laplace", "scale": 2.0}],
+        attack=[{"name": "ridge"}, {"name": "decoder", "max_epochs": 3}],
+    )
+    heard = Heard()
+    results = lab.run(scenario, out=tmp_path_factory.mktemp("runs"), subscribers=[heard])
+    (started,) = heard.of(events.RunStarted)
+    return results, heard, Path(started.run_dir)
+
+
+def test_results_follow_the_schema_and_are_valid(finished: tuple[dict[str, Any], Heard, Path]) -> None:
+    results, _, run_dir = finished
+    validate_results(json.loads((run_dir / "results.json").read_text()))
+    assert results["valid"], [cell["gate_details"] for cell in results["cells"]]
+    assert [cell["cell"] for cell in results["cells"]] == ["none", "laplace"]
+
+
+def test_noise_protects_and_the_untrained_control_knows_nothing(finished: tuple[dict[str, Any], Heard, Path]) -> None:
+    results, _, _ = finished
+    none, laplace = results["cells"]
+    trivial = results["trivial"]["mean_image"]["psnr_db"]
+    assert none["attacks"]["ridge"]["psnr_db"] > laplace["attacks"]["ridge"]["psnr_db"] + 2
+    assert none["attacks"]["ridge"]["reid_top1"] > 0.5
+    assert none["controls"]["untrained"]["psnr_db"] < trivial + 0.5
+
+
+def test_bytes_are_those_of_float32(finished: tuple[dict[str, Any], Heard, Path]) -> None:
+    results, _, _ = finished
+    for cell in results["cells"]:
+        assert cell["activation_bytes_per_image"] == 48 * 4
+        assert 2 * 48 * 4 < cell["wire_bytes_per_image"] < 2 * 48 * 4 + 20
+
+
+def test_events_tell_the_whole_run(finished: tuple[dict[str, Any], Heard, Path]) -> None:
+    results, heard, run_dir = finished
+    assert [(e.cell, e.round) for e in heard.of(events.RoundFinished)] == [
+        (cell, number) for cell in ("none", "laplace") for number in (1, 2)
+    ]
+    assert {e.client for e in heard.of(events.ClientProgress)} == {0, 1, 2}
+    assert all(e.sent_bytes > 0 for e in heard.of(events.ClientProgress))
+    final = [e for e in heard.of(events.AttackProgress) if e.final]
+    assert {(e.cell, e.attack) for e in final} >= {(c, a) for c in ("none", "laplace") for a in ("ridge", "decoder")}
+    assert all((run_dir / e.strip).is_file() for e in final)
+    (done,) = heard.of(events.RunFinished)
+    assert done.results == results
+    assert [type(e) for e in RunStore.open(run_dir).read_events()] == [type(e) for e in heard]
+
+
+def test_a_finished_run_is_not_run_again(finished: tuple[dict[str, Any], Heard, Path]) -> None:
+    results, _, run_dir = finished
+    scenario = Scenario.model_validate(RunStore.open(run_dir).manifest["scenario"])
+    heard = Heard()
+    assert lab.run(scenario, resume=run_dir, subscribers=[heard]) == results
+    assert heard.of(events.CellStarted) == []
+
+
+def test_a_run_is_not_resumed_with_other_settings(
+    finished: tuple[dict[str, Any], Heard, Path], scenario_of: ScenarioOf
+) -> None:
+    _, _, run_dir = finished
+    with pytest.raises(UserError, match="other settings"):
+        lab.run(scenario_of(), resume=run_dir)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(scenario_of: ScenarioOf, run_dir: Path) -> None:
+    scenario = scenario_of(federation={"rounds": 3}, defense=[{"name": "none"}])
+    heard = Heard()
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, events.ClientProgress) and event.round == 2 and event.step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.run(scenario, out=run_dir, subscribers=[heard, in_main_thread(interrupt)])
+    (folder,) = run_dir.iterdir()
+    again = Heard()
+    results = lab.run(scenario, resume=folder, subscribers=[again])
+    assert [e.round for e in again.of(events.RoundFinished)] == [2, 3]
+    assert results["valid"], results["cells"][0]["gate_details"]
+
+
+def in_main_thread(subscriber: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Raise in the main thread what a subscriber raises in a client's, as Ctrl-C does."""
+    import _thread
+
+    def call(event: Event) -> None:
+        try:
+            subscriber(event)
+        except KeyboardInterrupt:
+            _thread.interrupt_main()
+
+    return call
+
+
+def test_overlapping_auxiliary_images_make_a_cell_invalid(
+    scenario_of: ScenarioOf, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = lab.data.split
+
+    def overlapping(*arguments: Any, **options: Any) -> Splits:
+        splits = honest(*arguments, **options)
+        splits.aux.pixels[:5] = splits.train.pixels[:5]
+        return splits
+
+    monkeypatch.setattr(lab.data, "split", overlapping)
+    results = lab.run(scenario_of(federation={"rounds": 1}), out=run_dir)
+    (cell,) = results["cells"]
+    assert not cell["gates"]["aux_disjoint"]
+    assert not results["valid"]
+    assert "5 of 600" in cell["gate_details"]["aux_disjoint"]
+
+
+def test_without_an_attacker_training_goes_on_and_the_cell_is_invalid(
+    scenario_of: ScenarioOf, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splitfed.attacker.handle.sys.executable", "/nonexistent/python")
+    heard = Heard()
+    results = lab.run(scenario_of(federation={"rounds": 3}), out=run_dir, subscribers=[heard])
+    (cell,) = results["cells"]
+    assert cell["accuracy"] > cell["majority_rate"] + 0.1
+    assert cell["strongest"] is None
+    assert not cell["gates"]["attack_learned"]
+    assert any("Training goes on" in e.message for e in heard.of(events.Notice))
