@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,12 +116,20 @@ def _medical_archives(folder: Path) -> list[Path]:
         files = sorted(path for path in folder.iterdir() if is_archive(path) and path.is_file())
     except OSError:
         return []
-    return [path for path in files if _names_medical_mnist(path.name)]
+    return [path for path in files if _names_medical_mnist(path.name) or _is_kaggle_download(path)]
 
 
 def _names_medical_mnist(file_name: str) -> bool:
     letters = "".join(character for character in file_name.lower() if character.isalnum())
     return "mednist" in letters or "medicalmnist" in letters
+
+
+def _is_kaggle_download(path: Path) -> bool:
+    """Whether this is the ``archive.zip`` that Kaggle makes of Medical MNIST, and not one of another data set."""
+    if path.name != "archive.zip" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(f"/{MEDICAL_CLASSES[0]}/" in f"/{place}" for place in archive.namelist())
 
 
 def _read_classes(

@@ -13,7 +13,7 @@ from splitfed.errors import DataError
 
 from .conftest import jpeg, write_archive, write_folder
 
-ARCHIVES = ["MedNIST.tar.gz", "deep/er/medical_mnist_64x64.tar.xz", "Medical-MNIST.zip", "MedNIST.tgz"]
+ARCHIVES = ["MedNIST.tar.gz", "deep/er/medical_mnist_64x64.tar.xz", "Medical-MNIST.zip", "archive.zip", "MedNIST.tgz"]
 
 
 @pytest.mark.parametrize("archive", ARCHIVES)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splitfed.data import DATASETS, Unavailable, describe, fetch, load
+from splitfed.data import DATASETS, Unavailable, describe, fetch, load, sources
 from splitfed.data.cache import cached
 from splitfed.data.class_folders import MedicalMnist
 from splitfed.data.download import Deadlines, Download, download
@@ -274,6 +274,33 @@ def test_every_data_set_describes_itself_in_a_line() -> None:
     assert all(line and "\n" not in line for line in lines.values())
     assert all(name == source.name for name, source in DATASETS.items())
     assert fetch("digits") is None
+
+
+def test_a_plug_in_is_found_but_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stripes.py").write_text(PLUG_IN)
+    info = tmp_path / "stripes-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stripes\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[splitfed.datasets]\nstripes = stripes:STRIPES\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert load("stripes", size=10).shape == (3, 10, 10)
+    assert ("stripes", "black and white") in describe()
+    assert sources()["digits"] is DATASETS["digits"]
+
+
+PLUG_IN = """
+import numpy as np
+from splitfed.data import DatasetSource, Decoded
+
+class Stripes(DatasetSource):
+    name, summary, default_size = "stripes", "black and white", 8
+
+    def read(self, request):
+        pixels = np.zeros((4, 3, request.size, request.size), np.uint8)
+        return Decoded(pixels, np.arange(4), ("a", "b", "c", "d"), "")
+
+STRIPES = Stripes()
+"""
 
 
 def test_nothing_half_written_is_read(tmp_path: Path) -> None:
