@@ -76,10 +76,11 @@ def _header(store: RunStore, results: Results, run: RunProgress) -> str:
     data = results["dataset"]
     channels, height, width = data["shape"]
     kind = "grey" if channels == 1 else "colour"
+    created = str(store.manifest["created"])[:16].replace("T", " ")
     facts = (
         f"{data['name']}: {data['train']:,} private images, {data['aux']:,} auxiliary, {data['test']:,} test, "
         f"{width}×{height} {kind}, {data['classes']} classes. Threat: {results['threat']}. "
-        f"Run {store.path.name}, created {store.manifest.get('created', 'at an unknown time')}."
+        f"Run {store.path.name}, created {created} UTC."
     )
     parts = [page.element("h1", escape(results["scenario"])), page.paragraph(facts, class_="sub")]
     banners = [SYNTHETIC] if data["synthetic"] else []

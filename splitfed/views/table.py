@@ -17,7 +17,7 @@ from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from splitfed.results import Results
     from splitfed.views.summary import Estimate, Row
@@ -47,8 +47,13 @@ class Column(NamedTuple):
         return f"{self.narrow_title} {self.better}".rstrip()
 
 
-class ResultsTable:
+def results_table(results: Results) -> RenderableType:
     """The final table for a rich console: one row per defense, trivial predictors and failed gates beneath."""
+    return _ResultsTable(results)
+
+
+class _ResultsTable:
+    """Draws itself for the width that it gets."""
 
     def __init__(self, results: Results) -> None:
         self._results = results
@@ -113,7 +118,7 @@ def how_to_read(results: Results) -> list[str]:
     ]
 
 
-def markdown(results: Results) -> str:
+def to_markdown(results: Results) -> str:
     """The table as GitHub-flavoured Markdown, with how to read it."""
     listed = columns(results)
     lines = ["| defense | " + " | ".join(c.heading for c in listed) + " |", "|---" * (len(listed) + 1) + "|"]
@@ -141,7 +146,7 @@ def to_csv(results: Results) -> str:
     return text.getvalue()
 
 
-def latex(results: Results) -> str:
+def to_latex(results: Results) -> str:
     """The table as a booktabs ``tabular``."""
     listed = columns(results)
     titles = ["defense", *(c.heading for c in listed)]

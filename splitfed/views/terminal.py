@@ -89,7 +89,7 @@ class Frame:
 class LiveView:
     """A subscriber of `events.Bus` that shows the run in a terminal; a context manager.
 
-    The frame disappears at the end, notices stay. The final table is the caller's to print.
+    The frame disappears at the end, warnings and banners stay. The final table is the caller's to print.
     """
 
     def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.time) -> None:
@@ -125,11 +125,11 @@ class LiveView:
                 self._load(event.strip, event.strip_tile)
 
     def close(self) -> None:
-        """Take the frame away and leave the notices."""
+        """Take the frame away and leave the warnings and banners."""
         self._live.stop()
         for notice in self._run.notices:
-            style = "bold red" if notice.level != "info" else ""
-            self._console.print(Text(f"{notice.level}: {notice.message}", style=style))
+            if notice.level != "info":
+                self._console.print(Text(f"{notice.level}: {notice.message}", style="bold red"))
 
     def frame(self) -> Frame:
         """What is shown now."""

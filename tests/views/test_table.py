@@ -17,7 +17,7 @@ from tests.views.fabricated import broken, cell_result, run_results
 
 def draw(results: Results, width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(table.ResultsTable(results))
+    console.print(table.results_table(results))
     return console.export_text()
 
 
@@ -41,7 +41,7 @@ def test_each_column_says_which_direction_is_better_for_the_defender() -> None:
     assert {arrows[name] for name in ("PSNR dB", "SSIM", "re-id", "excess dB", "bytes cut/wire")} == {"↓"}
 
 
-@pytest.mark.parametrize("form", [table.markdown, table.latex, lambda results: draw(results, 80)])
+@pytest.mark.parametrize("form", [table.to_markdown, table.to_latex, lambda results: draw(results, 80)])
 def test_an_invalid_cell_is_named_with_its_gate_in_every_form(form: object) -> None:
     assert callable(form)
     good, bad = form(run_results()), form(run_results(cell_result(), broken(cell_result("sca"))))
@@ -52,8 +52,8 @@ def test_an_invalid_cell_is_named_with_its_gate_in_every_form(form: object) -> N
 
 def test_synthetic_data_is_announced_in_every_form() -> None:
     results = run_results(synthetic=True)
-    assert SYNTHETIC in table.markdown(results)
-    assert SYNTHETIC in table.latex(results)
+    assert SYNTHETIC in table.to_markdown(results)
+    assert SYNTHETIC in table.to_latex(results)
     assert "SYNTHETIC DATA" in draw(results, 80)
     assert "SYNTHETIC" not in draw(run_results(), 80)
     assert {line["synthetic"] for line in csv.DictReader(io.StringIO(table.to_csv(results)))} == {"True"}
@@ -82,7 +82,7 @@ def test_seeds_of_a_defense_become_one_row_with_their_spread() -> None:
     (row,) = summary.rows(run_results(*cells))
     assert row.seeds == (0, 1, 2)
     assert row.psnr_db == pytest.approx((22.0, 20.0, 24.0))  # standard deviation of 20, 22, 24 is 2
-    assert "standard deviation over 3 seeds" in table.markdown(run_results(*cells))
+    assert "standard deviation over 3 seeds" in table.to_markdown(run_results(*cells))
 
 
 def test_one_invalid_seed_makes_the_row_invalid() -> None:
@@ -106,7 +106,7 @@ def test_a_number_that_is_missing_is_a_dash_and_never_averaged_away() -> None:
     cells = [cell_result(seed=0), {**cell_result(seed=1), "accuracy": None}]
     (row,) = summary.rows(run_results(*cells))  # type: ignore[arg-type]
     assert row.accuracy.mean is None
-    assert "| — |" in table.markdown(run_results(*cells))  # type: ignore[arg-type]
+    assert "| — |" in table.to_markdown(run_results(*cells))  # type: ignore[arg-type]
 
 
 def test_a_cell_that_nobody_could_observe_has_no_scores() -> None:
@@ -126,6 +126,6 @@ def test_the_control_is_shown_where_it_came_closest() -> None:
 def test_fid_has_a_column_only_where_it_was_computed() -> None:
     scored = cell_result()
     scored["attacks"]["decoder"]["fid_lite0"] = 45.57
-    assert "| FID lite0 ↑ |" in table.markdown(run_results(scored))
-    assert "45.6" in table.markdown(run_results(scored))
-    assert "FID" not in table.markdown(run_results())
+    assert "| FID lite0 ↑ |" in table.to_markdown(run_results(scored))
+    assert "45.6" in table.to_markdown(run_results(scored))
+    assert "FID" not in table.to_markdown(run_results())
