@@ -61,8 +61,6 @@ class CellProgress:
     """When the first client of round 1 reported, in seconds since the epoch."""
     clients: dict[int, ClientProgress] = field(default_factory=dict)
     attacks: dict[str, AttackProgress] = field(default_factory=dict)
-    strip: events.AttackProgress | None = None
-    """The last report of an attack that came with a strip."""
 
     @property
     def round(self) -> int:
@@ -76,6 +74,12 @@ class CellProgress:
         done = self.rounds[-1].round if self.rounds else 0
         running = [c.step / c.steps for c in self.clients.values() if c.round > done and c.steps and not c.lost]
         return min(done + (min(running) if running else 0.0), self.started.rounds)
+
+    @property
+    def strip(self) -> events.AttackProgress | None:
+        """The latest report with a strip of the attack that is ahead, by SSIM as in the results."""
+        with_strip = [attack.latest for attack in self.attacks.values() if attack.latest.strip is not None]
+        return max(with_strip, key=lambda report: (report.ssim or 0.0, report.time_s), default=None)
 
     @property
     def trained(self) -> bool:
@@ -195,8 +199,6 @@ class RunProgress:
             attack.psnr_db.append(Point(at_s, event.psnr_db))
         if event.ssim is not None:
             attack.ssim.append(Point(at_s, event.ssim))
-        if event.strip is not None:
-            cell.strip = event
 
     @_apply.register
     def _(self, event: events.CellFinished) -> None:

@@ -97,6 +97,7 @@ class LiveView:
         self._clock = clock
         self._run = RunProgress()
         self._strip: tuple[Canvas, int] | None = None
+        self._strip_of: AttackProgress | None = None
         self._lock = threading.Lock()  # events come from the run's threads, frames are drawn by rich's
         self._live = Live(
             console=self._console,
@@ -120,9 +121,9 @@ class LiveView:
         with self._lock:
             self._run.apply(event)
             if isinstance(event, CellStarted):
-                self._strip = None
-            elif isinstance(event, AttackProgress) and event.strip is not None:
-                self._load(event.strip, event.strip_tile)
+                self._strip = self._strip_of = None
+            elif isinstance(event, AttackProgress):
+                self._load_strip()
 
     def close(self) -> None:
         """Take the frame away and leave the warnings and banners."""
@@ -140,11 +141,15 @@ class LiveView:
         with self._lock:
             return _Drawn(self._console, self.frame())
 
-    def _load(self, strip: str, tile_px: int) -> None:
-        started = self._run.started
-        picture = load_strip(Path(started.run_dir) / strip) if started else None
-        if picture is not None and 0 < tile_px <= picture.shape[1]:  # else the last good strip stays
-            self._strip = picture, tile_px
+    def _load_strip(self) -> None:
+        started, cell = self._run.started, self._run.current
+        report = cell.strip if cell else None
+        if started is None or report is None or report.strip is None or report is self._strip_of:
+            return
+        self._strip_of = report
+        picture = load_strip(Path(started.run_dir) / report.strip)
+        if picture is not None and 0 < report.strip_tile <= picture.shape[1]:  # else the last good strip stays
+            self._strip = picture, report.strip_tile
 
 
 class _Drawn:

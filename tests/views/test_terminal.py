@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import threading
 from pathlib import Path
@@ -103,9 +104,17 @@ def test_a_missing_or_garbled_strip_leaves_the_last_good_one(run: list[events.Ev
     garbled.write_bytes(b"\x89PNG\r\n\x1a\n not a picture")
     for strip, tile in ((str(garbled), TILE), ("nowhere.png", TILE), (report.strip, 0), (report.strip, 10**6)):
         broken = events.AttackProgress(
-            cell=report.cell, attack="decoder", round=5, epoch=1, train_loss=0.0, strip=strip, strip_tile=tile
+            cell=report.cell, attack="decoder", round=5, epoch=1, train_loss=0.0, ssim=1.0, strip=strip, strip_tile=tile
         )
         assert any("▀" in line for line in shown([*listed, broken]))
+
+
+def test_the_strip_is_that_of_the_attack_that_is_ahead(run: list[events.Event]) -> None:
+    report = next(e for e in reversed(second_attack(run)) if isinstance(e, events.AttackProgress))
+    control = dataclasses.replace(report, attack="untrained", psnr_db=8.1, ssim=0.02)
+    assert any("what decoder makes" in line for line in shown([*second_attack(run), control]))
+    ahead = dataclasses.replace(report, attack="whitebox", psnr_db=31.0, ssim=0.93)
+    assert any("what whitebox makes" in line for line in shown([*second_attack(run), ahead]))
 
 
 def test_without_any_good_strip_the_figures_are_shown(run: list[events.Event]) -> None:
