@@ -1,0 +1,100 @@
+"""Scenarios: what is shipped loads, and what does not fit is named with file, key and neighbour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from splitfed.errors import ScenarioError
+from splitfed.scenario import describe_shipped, load, shipped
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_scenarios_load(name: str) -> None:
+    assert load(name).name == name
+    assert load(name, quick=True).data.train < load(name).data.train
+
+
+def test_shipped_scenarios_say_what_they_are() -> None:
+    assert all(about for _, about in describe_shipped())
+
+
+def test_the_main_job_is_what_the_documentation_says() -> None:
+    scenario = load("medmnist_split")
+    assert [d.name for d in scenario.defense] == ["none", "laplace", "sca"]
+    assert scenario.federation.clients == 3
+    assert scenario.defense[2].options == {"sparsity": 0.5}
+
+
+def test_overrides_reach_tables_components_and_lists() -> None:
+    scenario = load(
+        "medmnist_split",
+        overrides=["data.train=600", "defense.laplace.scale=1.5", 'attack=["ridge"]', "federation.optimiser=adam"],
+    )
+    assert scenario.data.train == 600
+    assert scenario.defense[1].options == {"scale": 1.5}
+    assert [a.name for a in scenario.attack] == ["ridge"]
+    assert scenario.federation.optimiser == "adam"
+
+
+def test_cells_are_distinct_for_repeats_and_seeds() -> None:
+    scenario = load("medmnist_split", overrides=['defense=["sca", "sca", "none"]', "seeds=2", "seed=7"])
+    names = [cell.name for cell in scenario.cells()]
+    assert len(set(names)) == len(names) == 6
+    assert [cell.seed for cell in scenario.cells()] == [7, 7, 7, 8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("data.trian=3", r"--set|medmnist_split\.toml: unknown key data\.trian; did you mean train\?"),
+        ("data.train=many", r"data\.train = 'many'"),
+        ("data.train=-1", r"data\.train = -1.*greater than or equal to 1"),
+        ("data.train=100", r"data\.train \(100\) / federation\.clients \(3\) = 33 .* federation\.batch \(64\)"),
+        ("data.name=medical_minst", r"unknown data set 'medical_minst'; did you mean 'medical_mnist'\?"),
+        ("defense=laplce", r"unknown defense 'laplce'; did you mean 'laplace'\?"),
+        ("defense.laplace.scael=1", r"defense 'laplace': unknown key scael; did you mean scale\?"),
+        ("defense.laplace.scale=0", r"scale = 0: Input should be greater than 0"),
+        ("defense.laplac.scale=1", r"did you mean 'laplace'\?"),
+        ("attack=rigde", r"unknown attack 'rigde'; did you mean 'ridge'\?"),
+        ("federation.codec=flaot32", r"unknown codec 'flaot32'; did you mean 'float32'\?"),
+        ("federation.strategy=FedAgv", r"federation\.strategy = 'FedAgv': .*'FedAvg'"),
+        ("data.train", "expected key=value"),
+        ("defense.laplace=3", "expected defense.NAME.OPTION=value"),
+    ],
+)
+def test_what_does_not_fit_is_named(override: str, says: str) -> None:
+    with pytest.raises(ScenarioError, match=says):
+        load("medmnist_split", overrides=[override])
+
+
+def test_an_unknown_scenario_names_its_neighbour() -> None:
+    with pytest.raises(ScenarioError, match=r"'medmnist_splt'; did you mean 'medmnist_split'\?"):
+        load("medmnist_splt")
+
+
+def test_a_missing_file_lists_what_is_shipped(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"no such scenario file.*medmnist_split"):
+        load(tmp_path / "none.toml")
+
+
+def test_what_is_not_toml_is_said_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text("name = \nabout = 1")
+    with pytest.raises(ScenarioError, match=r"broken\.toml is not valid TOML: .*line 1, column 8"):
+        load(file)
+
+
+def test_missing_keys_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "short.toml"
+    file.write_text('name = "short"')
+    with pytest.raises(ScenarioError, match=r"short\.toml: data is missing"):
+        load(file)
+
+
+def test_quick_needs_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "slow.toml"
+    file.write_text('name = "slow"')
+    with pytest.raises(ScenarioError, match=r"no \[quick\] table"):
+        load(file, quick=True)
