@@ -280,7 +280,8 @@ def _described(kind: str) -> list[tuple[str, str]]:
 def _fetch(arguments: argparse.Namespace) -> int:
     from splitfed.data import fetch
 
-    print(fetch(arguments.name, data_root=arguments.data_root))
+    place = fetch(arguments.name, data_root=arguments.data_root)
+    print(place if place is not None else f"{arguments.name} ships with splitfed: nothing to fetch")
     return OK
 
 

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from splitfed.federation.server_app import Federation, FederationResult, build_s
 from splitfed.live import LiveAttack
 from splitfed.machine import machine_manifest
 from splitfed.models.front import Front
+from splitfed.pictures import save_cells_compared, save_outcome
 from splitfed.scenario import Cell, Scenario
 from splitfed.store import RunStore
 from splitfed.truth import Truth
@@ -94,7 +95,7 @@ class Lab:
         self.scenario = scenario
         self.store = store
         self.bus = bus
-        self.dataset, self.splits = _load_images(scenario, data_root, self.notice)
+        self.dataset, self.splits = _load_images(scenario, data_root, bus)
         self._majority_rate = _majority_rate(self.splits)
         self.trivial = trivial_scores(self.splits.aux, self.splits.train)
 
@@ -121,6 +122,8 @@ class Lab:
             if cell.name not in finished:
                 self._run_cell(cell)
         results = dict(self.store.results)
+        first_seed = [entry for entry in results["cells"] if entry["seed"] == self.scenario.seed]
+        save_cells_compared(self.store, CellRun(self, cells[0]).truth, first_seed)
         self.bus.emit(events.RunFinished(results=results, valid=results["valid"]))
         return results
 
@@ -205,7 +208,8 @@ class CellRun:
             token=secrets.token_hex(16),
         )
         self.clients = _shares(lab.scenario, splits, cell.seed)
-        self.live = LiveAttack(cell.name, Truth(self.job, self.clients), lab.store, lab.bus)
+        self.truth = Truth(self.job, self.clients)
+        self.live = LiveAttack(cell.name, self.truth, lab.store, lab.bus)
         self._attacker: AttackerHandle | None = None
         self._stopped = threading.Event()
 
@@ -222,7 +226,7 @@ class CellRun:
             if self._attacker is not None:
                 self._attacker.stop()
         outcomes = self.live.outcomes()
-        return cell_entry(
+        entry = cell_entry(
             cell=self.cell,
             params=self.job.defense().options.model_dump(),
             result=result,
@@ -241,6 +245,8 @@ class CellRun:
             ),
             attack_s=attack_s,
         )
+        save_outcome(self.lab.store, self.cell.name, entry["strongest"], outcomes)
+        return entry
 
     # what happens
 
@@ -385,9 +391,7 @@ def _open_store(scenario: Scenario, out: Path, resume: Path | None) -> RunStore:
     return store
 
 
-def _load_images(
-    scenario: Scenario, data_root: Path | None, notice: Callable[[str, str], None]
-) -> tuple[Dataset, Splits]:
+def _load_images(scenario: Scenario, data_root: Path | None, bus: Bus) -> tuple[Dataset, Splits]:
     options = scenario.data
     dataset = data.load(
         options.name,
@@ -395,12 +399,25 @@ def _load_images(
         data_root=data_root,
         fallback=options.fallback,
         path=Path(options.path) if options.path else None,
-        on_notice=lambda message: notice(message, "warning"),
+        on_notice=lambda message: bus.emit(events.Notice(message=message, level="banner")),
+        on_progress=_Throttled(bus),
     )
-    if dataset.synthetic:
-        notice(f"SYNTHETIC IMAGES ({dataset.name}), not real data: figures say nothing about real images", "banner")
     splits = data.split(dataset, train=options.train, aux=options.aux, test=options.test, seed=scenario.seed)
     return dataset, splits
+
+
+class _Throttled:
+    """Progress of decoding or downloading as events, one per percent."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._last = ("", -1)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = (what, 100 * done // max(total, 1))
+        if now != self._last:
+            self._last = now
+            self._bus.emit(events.PrepareProgress(cell="data", what=what, done=done, total=total))
 
 
 def _shares(scenario: Scenario, splits: Splits, seed: int) -> list[ClientImages]:

@@ -286,13 +286,14 @@ def _assign_component(table: dict[str, Any], kind: str, rest: str, value: Any, s
 
 def _check_components(scenario: Scenario, source: str) -> None:
     from splitfed.attacks import ATTACKS
-    from splitfed.data import DATASETS
+    from splitfed.data import sources
     from splitfed.defenses import DEFENSES
     from splitfed.wire.codec import CODECS
 
+    datasets = sources()
     for key, name in (("data.name", scenario.data.name), ("data.fallback", scenario.data.fallback)):
-        if name is not None and name not in DATASETS:
-            raise ScenarioError(f"{source}: {key}: {unknown('data set', name, DATASETS)}")
+        if name is not None and name not in datasets:
+            raise ScenarioError(f"{source}: {key}: {unknown('data set', name, datasets)}")
     if scenario.federation.codec not in CODECS:
         raise ScenarioError(f"{source}: federation.codec: {unknown('codec', scenario.federation.codec, CODECS)}")
     registries: Iterable[tuple[str, Sequence[Component], Mapping[str, Any]]] = (
