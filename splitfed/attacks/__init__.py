@@ -8,9 +8,11 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from splitfed.attacks.base import Attack, FitEvidence, Progress
+from splitfed.attacks.decoder import Decoder
 from splitfed.attacks.ridge import Ridge
+from splitfed.attacks.untrained import Untrained
 
-ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (Ridge,)}
+ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (Ridge, Decoder, Untrained)}
 ATTACKS.update({point.name: point.load() for point in entry_points(group="splitfed.attacks")})
 
 __all__ = ["ATTACKS", "Attack", "FitEvidence", "Progress", "build"]

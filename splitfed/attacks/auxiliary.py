@@ -56,28 +56,29 @@ class Pairs:
     features: Tensor
     targets: Tensor
 
-    def mse(self, predict: Predict) -> float:
-        """Mean squared error of a predictor, over all pixels."""
-        return float((predict_rows(predict, self.features) - self.targets).square().mean())
-
 
 def split_auxiliary(knowledge: Knowledge, generator: torch.Generator, *, before: Auxiliary | None) -> Auxiliary:
-    """The split of the attacker's images: the one of ``before``, else a new one drawn from ``generator``.
+    """The split of the attacker's images, each part drawn from ``generator``.
+
+    ``before`` is the split with the front before: its images keep their parts, and only those that were added
+    behind them are split anew.
 
     Raises:
-        AttackError: fewer than `FEWEST_IMAGES` images, or others than those of ``before``.
+        AttackError: fewer than `FEWEST_IMAGES` images, or they do not begin with those of ``before``.
     """
     pixels = knowledge.auxiliary.pixels
+    known = 0 if before is None else int(before.pixels.shape[0])
+    if before is not None and not torch.equal(pixels[:known], before.pixels):
+        raise AttackError("the auxiliary images do not begin with those of the front before: make a new attack")
+    added = int(pixels.shape[0]) - known
+    if known + added < FEWEST_IMAGES:
+        raise AttackError(f"{added} auxiliary images: an attack needs at least {FEWEST_IMAGES}")
+    order = known + torch.randperm(added, generator=generator)
+    held_out = round(VALIDATION_SHARE * added)
+    fit, validation = order[held_out:], order[:held_out]
     if before is not None:
-        if not torch.equal(pixels, before.pixels):
-            raise AttackError("the auxiliary images changed between two fronts: begin anew with a new attack")
-        return before
-    count = int(pixels.shape[0])
-    if count < FEWEST_IMAGES:
-        raise AttackError(f"{count} auxiliary images: an attack needs at least {FEWEST_IMAGES}")
-    order = torch.randperm(count, generator=generator)
-    held_out = round(VALIDATION_SHARE * count)
-    return Auxiliary(pixels, fit=order[held_out:], validation=order[:held_out])
+        fit, validation = torch.cat([before.fit, fit]), torch.cat([before.validation, validation])
+    return Auxiliary(pixels, fit, validation)
 
 
 @torch.no_grad()

@@ -23,15 +23,17 @@ class Progress:
 
     Attributes:
         epoch: units of work done since the attack was made, from 1.
-        train_loss: the loss on the fit part of the auxiliary images in this unit.
-        validation_loss: the mean squared error on the validation part.
-        plateaued: whether more work is pointless.
+        train_loss: the attack's own loss on the fit part of the auxiliary images, mean over this unit.
+        validation_loss: the same on the validation part after this unit.
+        plateaued: whether the validation loss no longer falls.
+        finished: whether to stop: plateaued, or the attack's own limit on its work is reached.
     """
 
     epoch: int
     train_loss: float
     validation_loss: float
     plateaued: bool
+    finished: bool
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class FitEvidence:
     """What an attack says about its training; the gates and the choice of the strongest read it.
 
     Attributes:
-        first_loss: mean squared error on the fit part with the present front, before any learning.
+        first_loss: the attack's own loss on the fit part with the present front, before it learned.
         last_loss: the same after the last unit of work.
         parameters_moved: whether the trainable parameters differ from those at the start, by hash.
         epochs: units of work done.
@@ -60,7 +62,7 @@ class FitEvidence:
 class Attack(ABC):
     """Observation + Knowledge -> Reconstruction.
 
-    Call ``begin`` once per front, then ``advance`` until it says plateaued (or as often as there is time), then
+    Call ``begin`` once per front, then ``advance`` until it says finished (or as often as there is time), then
     ``reconstruct`` at any moment. The same generator seeds give the same images with one thread.
 
     Subclasses set `name` and `about`, and declare their own `Options`.
@@ -83,7 +85,7 @@ class Attack(ABC):
         """Face a front: the first, or the one of a new round.
 
         A trained attack keeps its weights as a warm start and refreshes its statistics. The auxiliary images
-        must be those of the first call.
+        may grow but must begin with those of the call before.
 
         Raises:
             AttackError: there are too few auxiliary images, or others than before.

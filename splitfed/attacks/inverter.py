@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from splitfed.attacks.auxiliary import Auxiliary, Pairs, observe, predict_rows, split_auxiliary
+from splitfed.attacks.auxiliary import Auxiliary, Pairs, Predict, observe, predict_rows, split_auxiliary
 from splitfed.attacks.base import Attack, FitEvidence
 from splitfed.errors import AttackError
 from splitfed.metrics.quality import psnr_db, ssim
@@ -75,7 +75,7 @@ class Inverter(Attack):
         targets = session.validation.targets.view(-1, *shape)
         return FitEvidence(
             first_loss=self._first_loss,
-            last_loss=session.fit.mse(self._predict_last),
+            last_loss=self._loss_on(session.fit, self._predict_last),
             parameters_moved=self._parameters_moved(),
             epochs=self._epochs,
             validation_psnr_db=float(psnr_db(images, targets).mean()),
@@ -91,7 +91,16 @@ class Inverter(Attack):
 
     @abstractmethod
     def _start(self, session: Session) -> float:
-        """Prepare for this front; the mean squared error on the fit part before any learning."""
+        """Prepare for this front; the loss on the fit part before any learning."""
+
+    def _losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """The attack's own loss per image, (B,), of pixels as rows: here the mean squared error."""
+        return (predicted - targets).square().mean(dim=1)
+
+    @torch.no_grad()
+    def _loss_on(self, pairs: Pairs, predict: Predict) -> float:
+        """The attack's own loss, mean over images."""
+        return float(self._losses(predict_rows(predict, pairs.features), pairs.targets).mean())
 
     @abstractmethod
     def _predict(self, features: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def fit_ridge(
         validation: features (m, d) and targets (m, p) that choose the penalty by squared error.
         penalties: to choose from, positive.
     """
-    standardise = _standardiser(draws)
+    standardise = standardiser(draws)
     intercept = targets.double().mean(dim=0)
     basis, eigenvalues, coefficients = _factorise(
         [standardise(draw).double() for draw in draws], targets.double() - intercept
@@ -83,10 +83,11 @@ def fit_ridge(
 def mean_map(features: Tensor, targets: Tensor) -> LinearMap:
     """The map before any learning: the mean target whatever the features are."""
     weight = targets.new_zeros(features.shape[1], targets.shape[1])
-    return LinearMap(_standardiser([features]), weight, targets.mean(dim=0), penalty=float("inf"))
+    return LinearMap(standardiser([features]), weight, targets.mean(dim=0), penalty=float("inf"))
 
 
-def _standardiser(draws: Sequence[Tensor]) -> Standardiser:
+def standardiser(draws: Sequence[Tensor]) -> Standardiser:
+    """The standardisation of several draws of the same features, (n, d) each, together."""
     mean = torch.stack([draw.double().mean(dim=0) for draw in draws]).mean(dim=0)
     variance = torch.stack([(draw.double() - mean).square().mean(dim=0) for draw in draws]).mean(dim=0)
     scale = variance.sqrt()

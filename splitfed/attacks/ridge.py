@@ -51,15 +51,16 @@ class Ridge(Inverter):
         self._plateaued = True
         return Progress(
             epoch=self._epochs,
-            train_loss=session.fit.mse(self._map),
-            validation_loss=session.validation.mse(self._map),
+            train_loss=self._loss_on(session.fit, self._map),
+            validation_loss=self._loss_on(session.validation, self._map),
             plateaued=True,
+            finished=True,
         )
 
     def _start(self, session: Session) -> float:
         self._map = mean_map(session.fit.features, session.fit.targets)
         self._before = fingerprint([self._map.weight])
-        return session.fit.mse(self._map)
+        return self._loss_on(session.fit, self._map)
 
     def _predict(self, features: Tensor) -> Tensor:
         return self._map(features)

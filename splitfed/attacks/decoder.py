@@ -1,0 +1,136 @@
+"""The trained attack: ridge regression, and a network that learns what ridge lacks."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from splitfed.attacks.base import Progress
+from splitfed.attacks.inverter import Inverter, Session
+from splitfed.attacks.linear import LinearMap
+from splitfed.attacks.residual import Residual, Training
+from splitfed.attacks.ridge import fit_to_front
+from splitfed.attacks.schedule import Schedule
+from splitfed.attacks.whitening import fit_whitening
+from splitfed.errors import AttackError
+from splitfed.metrics.fingerprint import fingerprint
+from splitfed.metrics.quality import MSE_FLOOR, ssim_of_floats
+from splitfed.options import Options
+
+
+class DecoderOptions(Options):
+    """Options of `Decoder`."""
+
+    width: int = Field(default=1024, ge=1)
+    """Hidden units."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Of Adam, anew with each front."""
+    batch: int = Field(default=128, ge=1)
+    max_epochs: int = Field(default=40, ge=1)
+    """Per front. A training without a plateau by then ends with the learning rate at zero, and says so."""
+    ssim_weight: float = Field(default=1.0, ge=0)
+    """Weight of 1 - SSIM in the loss, beside the PSNR in units of 10 dB."""
+    ridge_draws: int = Field(default=4, ge=1, le=100)
+    """Draws of a randomised defense for the ridge regression that it starts from."""
+
+
+class Decoder(Inverter):
+    """Starts exactly at ridge; a residual network on whitened features is trained to a plateau.
+
+    A randomised defense is drawn afresh each epoch. Reconstructions come from a running average of the weights,
+    as it was after the epoch that did best on the validation part. With a new front, ridge and whitening are
+    fitted anew and the network goes on from its best weights, if those still help.
+
+    The loss is a mean over images, as the scores are: (100 dB - PSNR) / 10 dB + ssim_weight · (1 - SSIM), of
+    pixels clamped to [0, 1], so that a black background costs the network nothing.
+    """
+
+    name = "decoder"
+    about = "starts at ridge, then a residual network trained to a plateau"
+    Options = DecoderOptions
+    options: DecoderOptions
+
+    def __init__(self, options: DecoderOptions) -> None:
+        super().__init__(options)
+        self._training: Training | None = None
+
+    def advance(self) -> Progress:
+        session, training = self._begun, self._made
+        self._schedule.set_rate(self._optimiser)
+        train_loss = self._train_epoch(session, training)
+        validation_loss = self._loss_on(session.validation, self._predict_last)
+        if self._schedule.judge(validation_loss):
+            training.keep()
+        self._epochs += 1
+        self._plateaued = self._schedule.plateaued
+        return Progress(self._epochs, train_loss, validation_loss, self._schedule.plateaued, self._schedule.finished)
+
+    def _start(self, session: Session) -> float:
+        self._ridge: LinearMap = fit_to_front(session, draws=self.options.ridge_draws)
+        self._whiten = fit_whitening(session.fit.features)
+        if self._training is None:
+            self._training = self._make(session)
+            self._before = fingerprint(self._training.average.state_dict())
+        elif self._loss_on(session.validation, self._predict) < self._loss_on(session.validation, self._ridge):
+            self._training.resume()
+        else:
+            self._training.silence()
+        self._optimiser = torch.optim.Adam(self._training.network.parameters(), fused=True)
+        start_loss = self._loss_on(session.validation, self._predict)
+        self._schedule = Schedule(self.options.learning_rate, self.options.max_epochs, start_loss=start_loss)
+        return self._loss_on(session.fit, self._ridge)
+
+    def _make(self, session: Session) -> Training:
+        network = Residual(
+            session.fit.features.shape[1],
+            self.options.width,
+            session.auxiliary.shape.pixels,
+            session.generator,
+        )
+        network.silence()
+        return Training(network)
+
+    def _train_epoch(self, session: Session, training: Training) -> float:
+        """One pass over the fit part; the mean loss over its images."""
+        pairs = session.redraw_fit()
+        # what does not change within the epoch is computed in one go
+        inputs, start = self._whiten(pairs.features), self._ridge(pairs.features)
+        order = torch.randperm(len(inputs), generator=session.generator)
+        total = 0.0
+        for rows in torch.split(order, self.options.batch):
+            predicted = start[rows] + training.network(inputs[rows])
+            loss = self._losses(predicted, pairs.targets[rows]).mean()
+            self._optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimiser.step()
+            training.after_step()
+            total += loss.item() * len(rows)
+        return total / len(inputs)
+
+    def _losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        predicted = predicted.clamp(0, 1)
+        mse = (predicted - targets).square().mean(dim=1)
+        loss = (mse.clamp_min(MSE_FLOOR) / MSE_FLOOR).log10()
+        if self.options.ssim_weight:
+            shape = self._begun.auxiliary.shape
+            structure = ssim_of_floats(predicted.view(-1, *shape), targets.view(-1, *shape))
+            loss = loss + self.options.ssim_weight * (1 - structure)
+        return loss
+
+    def _predict(self, features: Tensor) -> Tensor:
+        result: Tensor = self._ridge(features) + self._made.best(self._whiten(features))
+        return result
+
+    def _predict_last(self, features: Tensor) -> Tensor:
+        result: Tensor = self._ridge(features) + self._made.average(self._whiten(features))
+        return result
+
+    def _parameters_moved(self) -> bool:
+        return fingerprint(self._made.average.state_dict()) != self._before
+
+    @property
+    def _made(self) -> Training:
+        if self._training is None:
+            raise AttackError(f"{self.name}: begin() comes first")
+        return self._training

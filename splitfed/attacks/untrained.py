@@ -1,0 +1,54 @@
+"""The control that was never trained: what an evaluation scores that forgot to train its attack."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from splitfed.attacks.base import Progress
+from splitfed.attacks.decoder import DecoderOptions
+from splitfed.attacks.inverter import Inverter, Session
+from splitfed.attacks.residual import Residual
+from splitfed.attacks.whitening import fit_whitening
+
+
+class Untrained(Inverter):
+    """The decoder's network with random weights and no ridge beneath it.
+
+    Any defense looks strong against it. Scores like its own, about those of the mean image or worse, tell
+    nothing about a defense.
+    """
+
+    name = "untrained"
+    about = "control: the decoder's network, never trained"
+    is_control = True
+    Options = DecoderOptions
+    options: DecoderOptions
+
+    def advance(self) -> Progress:
+        session = self._begun
+        self._epochs += 1
+        return Progress(
+            epoch=self._epochs,
+            train_loss=self._loss_on(session.fit, self._predict),
+            validation_loss=self._loss_on(session.validation, self._predict),
+            plateaued=True,
+            finished=True,
+        )
+
+    def _start(self, session: Session) -> float:
+        self._whiten = fit_whitening(session.fit.features)
+        self._network = Residual(
+            session.fit.features.shape[1],
+            self.options.width,
+            session.auxiliary.shape.pixels,
+            session.generator,
+        ).requires_grad_(False)
+        self._plateaued = True
+        return self._loss_on(session.fit, self._predict)
+
+    def _predict(self, features: Tensor) -> Tensor:
+        result: Tensor = self._network(self._whiten(features))
+        return result
+
+    def _parameters_moved(self) -> bool:
+        return False

@@ -1,0 +1,51 @@
+"""Whitening of activations: decorrelated features, in which a network learns several times faster.
+
+Activations of natural images are strongly correlated; the few directions of large variance would take all of the
+first epochs. Measured on an undefended linear front (Medical MNIST, 6,000 images, 15 epochs): about 1 dB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from splitfed.attacks.linear import standardiser
+
+FLOOR = 1.0
+"""Added to the variances of the standardised features: directions far below it stay small, being mostly noise."""
+MOST_FEATURES = 2048
+"""Beyond this the eigendecomposition costs more than it saves: features are only standardised."""
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """(features - mean) @ matrix.
+
+    Attributes:
+        mean: float32, (d,).
+        matrix: float32, (d, d), or (d,) where features are only standardised.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        centred = features - self.mean
+        return centred @ self.matrix if self.matrix.dim() == 2 else centred * self.matrix
+
+
+def fit_whitening(features: Tensor) -> Whitening:
+    """The symmetric (ZCA) whitening of these features, (n, d), with `FLOOR`.
+
+    Symmetric, because it stays close to the features themselves: from one round's front to the next it changes as
+    little as they do, so weights on top of it remain of use.
+    """
+    standardise = standardiser([features])
+    if features.shape[1] > MOST_FEATURES:
+        return Whitening(standardise.mean, standardise.inverse_scale)
+    standardised = standardise(features).double()
+    variances, directions = torch.linalg.eigh(standardised.T @ standardised / len(features))
+    symmetric = (directions * ((1 + FLOOR) / (variances.clamp_min(0) + FLOOR)).sqrt()) @ directions.T
+    return Whitening(standardise.mean, standardise.inverse_scale[:, None] * symmetric.float())
