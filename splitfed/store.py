@@ -24,13 +24,13 @@ from urllib.parse import quote
 
 from splitfed import events
 from splitfed.errors import UserError
-from splitfed.results import CellResult, Results, all_valid, validate_results, without_nonfinite
+from splitfed.results import Results, validate_results, without_nonfinite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-__all__ = ["CellResult", "Results", "RunStore"]
+__all__ = ["Results", "RunStore"]
 
 MANIFEST, EVENTS, RESULTS, REPORT = "manifest.json", "events.jsonl", "results.json", "report.html"
 
@@ -162,21 +162,6 @@ class RunStore:
             UserError: ``results`` does not fit the schema; the old file stays.
         """
         write_json(self.path / RESULTS, validate_results(without_nonfinite(results)))
-
-    def save_cell(self, cell: CellResult) -> None:
-        """Add one cell's entry to `results.json`, or replace it, and bring the run's verdict up to date.
-
-        Raises:
-            UserError: `save_results` has not been called yet, or the entry does not fit the schema.
-        """
-        results = self.results
-        known = [entry["cell"] for entry in results["cells"]]
-        if cell["cell"] in known:
-            results["cells"][known.index(cell["cell"])] = cell
-        else:
-            results["cells"].append(cell)
-        results["valid"] = all_valid(results["cells"])
-        self.save_results(results)
 
     def finished_cells(self) -> list[str]:
         """The names of the cells in `results.json`, in the order in which they finished."""

@@ -17,7 +17,7 @@ from splitfed.errors import UserError
 from splitfed.machine import machine_manifest
 from splitfed.results import Results, validate_results
 from splitfed.store import RunStore, file_name, read_json
-from tests.views.fabricated import broken, cell_result, run_results
+from tests.views.fabricated import cell_result, run_results
 
 
 @pytest.fixture
@@ -115,19 +115,12 @@ def test_a_garbled_line_in_the_middle_is_named(store: RunStore) -> None:
         list(store.read_events())
 
 
-def test_cells_are_added_replaced_and_decide_the_verdict(store: RunStore) -> None:
+def test_finished_cells_are_those_with_an_entry(store: RunStore) -> None:
     store.save_results(empty_results())
     assert store.finished_cells() == []
     assert store.results["valid"] is False
-
-    store.save_cell(cell_result("none"))
-    store.save_cell(broken(cell_result("laplace")))
-    assert store.finished_cells() == ["none-seed0", "laplace-seed0"]
-    assert store.results["valid"] is False
-
-    store.save_cell(cell_result("laplace"))
-    assert store.finished_cells() == ["none-seed0", "laplace-seed0"]
-    assert store.results["valid"] is True
+    store.save_results(run_results())
+    assert store.finished_cells() == [cell["cell"] for cell in run_results()["cells"]]
 
 
 def test_a_run_without_results_says_so(store: RunStore) -> None:
@@ -137,7 +130,7 @@ def test_a_run_without_results_says_so(store: RunStore) -> None:
 
 
 def test_readers_never_see_half_a_results_file(store: RunStore) -> None:
-    store.save_results(run_results())
+    store.save_results({**run_results(), "cells": [cell_result("none")]})
     stop = threading.Event()
     seen: list[int] = []
 
@@ -147,8 +140,8 @@ def test_readers_never_see_half_a_results_file(store: RunStore) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    for seed in range(1, 20):
-        store.save_cell(cell_result("none", seed=seed))
+    for cells in range(1, 20):
+        store.save_results({**run_results(), "cells": [cell_result("none", seed=each) for each in range(cells)]})
     stop.set()
     reader.join()
     assert seen == sorted(seen)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from splitfed import events
     from splitfed.views.progress import AttackProgress, CellProgress, ClientProgress, RunProgress
 
 CLIENTS_SHOWN = 6
@@ -44,12 +45,16 @@ def header(run: RunProgress, now_s: float) -> Iterator[RenderableType]:
 def cell_bar(cell: CellProgress, width: int) -> RenderableType:
     """What the cell is doing, with a bar: preparing, training round by round, then the last attacks."""
     if cell.preparing:
-        what, done, total = cell.preparing.what, cell.preparing.done, cell.preparing.total
-        return _bar(what, done, max(total, 1), f"{done}/{total}", width)
+        return preparation_bar(cell.preparing, width)
     rounds = cell.started.rounds
     if cell.trained:
         return _bar("training done, attacks to their plateau", rounds, rounds, f"{rounds} rounds", width)
     return _bar("training", cell.rounds_done, rounds, f"round {cell.round} of {rounds}", width)
+
+
+def preparation_bar(progress: events.PrepareProgress, width: int) -> RenderableType:
+    """Work before there is anything to train: images being decoded, a dictionary being learned."""
+    return _bar(progress.what, progress.done, max(progress.total, 1), f"{progress.done}/{progress.total}", width)
 
 
 def rounds_line(cell: CellProgress) -> RenderableType:

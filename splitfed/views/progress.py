@@ -92,6 +92,8 @@ class RunProgress:
     """A run, as far as its events tell. Feed it events in their order; it never fails on one."""
 
     started: events.RunStarted | None = None
+    loading: events.PrepareProgress | None = None
+    """Work before the first cell, such as decoding images, while it goes on."""
     cells: dict[str, CellProgress] = field(default_factory=dict)
     results: dict[str, CellResult] = field(default_factory=dict)
     """Entries of the cells that finished, by name."""
@@ -162,8 +164,11 @@ class RunProgress:
 
     @_apply.register
     def _(self, event: events.PrepareProgress) -> None:
+        unfinished = event if event.done < event.total else None
         if cell := self.cells.get(event.cell):
-            cell.preparing = event if event.done < event.total else None
+            cell.preparing = unfinished
+        else:
+            self.loading = unfinished
 
     @_apply.register
     def _(self, event: events.ClientProgress) -> None:

@@ -57,6 +57,8 @@ class Frame:
         yield from panels.header(self._run, self._now_s)
         cell = self._run.current
         if cell is None:
+            if self._run.loading is not None:
+                yield panels.preparation_bar(self._run.loading, width)
             return
         yield panels.cell_bar(cell, width)
         if cell.rounds:

@@ -198,3 +198,11 @@ def test_images_of_other_shapes_are_refused(tmp_path: Path) -> None:
 def test_values_out_of_range_are_clamped() -> None:
     wild = np.array([-1.0, 2.0, np.nan, 0.5], dtype=np.float32).reshape(1, 1, 2, 2)
     assert as_tiles(wild)[0, :, :, 0].tolist() == [[0, 255], [0, 128]]
+
+
+def test_images_being_decoded_are_shown_before_the_first_cell() -> None:
+    def decoded(done: int) -> events.PrepareProgress:
+        return events.PrepareProgress(cell="data", what="decoding medical_mnist", done=done, total=400)
+
+    assert "decoding medical_mnist" in "\n".join(shown([decoded(120)]))
+    assert "decoding" not in "\n".join(shown([decoded(120), decoded(400)]))
