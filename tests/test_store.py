@@ -17,7 +17,7 @@ from splitfed.errors import UserError
 from splitfed.machine import machine_manifest
 from splitfed.results import Results, validate_results
 from splitfed.store import RunStore, file_name, read_json
-from tests.views.fabricated import cell_result, run_results
+from tests.views.fabricated import broken, cell_result, run_results
 
 
 @pytest.fixture
