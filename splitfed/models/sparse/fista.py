@@ -9,7 +9,14 @@ from splitfed.models.sparse.problem import Atoms
 from splitfed.models.sparse.solution import Ledger, Solution, Stopping
 
 
-def fista(canvas: Tensor, atoms: Atoms, sparsity: float, lipschitz: float, stopping: Stopping) -> Solution:
+def fista(
+    canvas: Tensor,
+    atoms: Atoms,
+    sparsity: float,
+    lipschitz: float,
+    stopping: Stopping,
+    start: Tensor | None = None,
+) -> Solution:
     """Minimise ½‖X − R ⊛ Ω‖² + λ‖R‖₁ over R ≥ 0, each sample for itself.
 
     The momentum of a sample starts anew when it points uphill (O'Donoghue and Candès 2015, gradient scheme).
@@ -20,9 +27,10 @@ def fista(canvas: Tensor, atoms: Atoms, sparsity: float, lipschitz: float, stopp
         sparsity: λ ≥ 0.
         lipschitz: an upper bound of ‖Ω‖².
         stopping: when a sample is solved.
+        start: codes to begin with, (B, F, h, w), ≥ 0: zeros, or those of a nearby problem.
     """
     ledger = Ledger(canvas, atoms, sparsity, stopping)
-    codes = ahead = torch.zeros_like(atoms.analyse(canvas))
+    codes = ahead = torch.zeros_like(atoms.analyse(canvas)) if start is None else start
     momentum = torch.ones(len(canvas), 1, 1, 1, dtype=canvas.dtype, device=canvas.device)
     open_ = ledger.settle(0, canvas, codes)
     canvas, codes, ahead, momentum = canvas[open_], codes[open_], ahead[open_], momentum[open_]

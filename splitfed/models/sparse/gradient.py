@@ -22,57 +22,72 @@ class GradientReport:
     """How well a backward pass solved its linear system.
 
     Attributes:
-        iterations: of conjugate gradients.
+        iterations: of conjugate gradients, the most that any sample took.
         relative_residual: the largest over samples, as a share of ‖g‖.
     """
 
     iterations: int
     relative_residual: float
 
+    @classmethod
+    def over(cls, iterations: Tensor, residuals: Tensor) -> GradientReport:
+        """The worst of all samples, given per sample."""
+        if not len(iterations):
+            return cls(0, 0.0)
+        return cls(int(iterations.max()), float(residuals.max()))
+
 
 @dataclass(frozen=True)
 class GradientStopping:
-    """When a sample's system is solved: its residual as a share of ‖g‖, or so many iterations.
+    """Which linear system a backward pass solves, and how exactly.
 
-    A system that is nearly singular (two atoms that look alike, both active) is left at ``max_iterations``:
-    conjugate gradients stopped early are a regularised solution (Hanke 1995).
+    Attributes:
+        tolerance: the residual at which a sample is done, as a share of ‖g‖.
+        max_iterations: the most that are spent.
+        damping: ε ≥ 0. The gradient is that of the minimum of eq. 1 plus (ε/2)‖R‖². Without it, two active atoms
+            that look alike have differences that answer to the smallest change of the image, and gradients grow
+            without bound.
     """
 
     tolerance: float
     max_iterations: int
+    damping: float
 
 
 def solve_active(
-    atoms: Atoms, active: Tensor, gradient: Tensor, stopping: GradientStopping
+    atoms: Atoms, codes: Tensor, gradient: Tensor, stopping: GradientStopping
 ) -> tuple[Tensor, GradientReport]:
-    """Solve (Ω_Sᵀ Ω_S) v = g per sample by conjugate gradients.
+    """Solve (Ω_Sᵀ Ω_S + ε) v = g per sample by conjugate gradients.
 
     Args:
         atoms: Ω.
-        active: the active sets S as zeros and ones, (B, F, h, w).
-        gradient: g on S, zero elsewhere, (B, F, h, w).
+        codes: whose active sets S are meant, (B, F, h, w).
+        gradient: g, of which only what lies on S counts, (B, F, h, w).
         stopping: when a sample is done.
 
     Returns:
         v, zero outside S, and how well it solves the system.
     """
     tiny = torch.finfo(gradient.dtype).tiny
+    active = (codes > 0).to(gradient.dtype)
+    gradient = gradient * active
     solution = torch.zeros_like(gradient)
     residual, direction = gradient, gradient
     first = energy = _inner(gradient, gradient)
     going = energy > 0
+    iterations = torch.zeros(len(gradient), dtype=torch.int64, device=gradient.device)
     iteration = 0
     while iteration < stopping.max_iterations and bool(going.any()):
         iteration += 1
-        image = atoms.analyse(atoms.synthesise(direction)).mul_(active)
+        iterations += going.flatten()
+        image = atoms.analyse(atoms.synthesise(direction)).mul_(active).add_(direction, alpha=stopping.damping)
         step = torch.where(going, energy / _inner(direction, image).clamp_min(tiny), 0)
         solution = torch.addcmul(solution, step, direction)
         residual = torch.addcmul(residual, -step, image)
         previous, energy = energy, _inner(residual, residual)
         direction = torch.addcmul(residual, energy / previous.clamp_min(tiny), direction)
         going = going & (energy > stopping.tolerance**2 * first)
-    worst = (energy / first.clamp_min(tiny)).sqrt().amax()
-    return solution, GradientReport(iteration, float(worst))
+    return solution, GradientReport.over(iterations, (energy / first.clamp_min(tiny)).sqrt())
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -80,57 +95,61 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((1, 2, 3), keepdim=True)
 
 
+SolveActive = Callable[[Atoms, Tensor, Tensor, GradientStopping], tuple[Tensor, GradientReport]]
+
+
+@dataclass(frozen=True)
+class Backward:
+    """How the backward pass is done.
+
+    Attributes:
+        atoms: makes the maps of a dictionary and a stride.
+        solve: `solve_active` or an equal of it.
+        stride: pixels between neighbouring code positions.
+        stopping: how exactly the linear system is solved.
+        record: takes the report.
+    """
+
+    atoms: Callable[[Tensor, int], Atoms]
+    solve: SolveActive
+    stride: int
+    stopping: GradientStopping
+    record: Callable[[GradientReport], None]
+
+
 class _Implicit(torch.autograd.Function):
     """A solution R, handed in as a constant, as a function of the canvas X and the dictionary Ω."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        canvas: Tensor,
-        dictionary: Tensor,
-        codes: Tensor,
-        stride: int,
-        stopping: GradientStopping,
-        record: Callable[[GradientReport], None],
-    ) -> Tensor:
+    def forward(ctx: Any, canvas: Tensor, dictionary: Tensor, codes: Tensor, backward: Backward) -> Tensor:
         ctx.save_for_backward(canvas, dictionary, codes)
-        ctx.stride, ctx.stopping, ctx.record = stride, stopping, record
+        ctx.how = backward
         return codes.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         canvas, dictionary, codes = ctx.saved_tensors
-        atoms = Atoms(dictionary, ctx.stride)
-        active = (codes > 0).to(codes.dtype)
-        dual, report = solve_active(atoms, active, gradient * active, ctx.stopping)
-        ctx.record(report)
-        canvas_gradient = atoms.synthesise(dual)
+        how: Backward = ctx.how
+        atoms = how.atoms(dictionary, how.stride)
+        adjoint, report = how.solve(atoms, codes, gradient, how.stopping)
+        how.record(report)
+        image = atoms.synthesise(adjoint)
         dictionary_gradient = None
         if ctx.needs_input_grad[1]:
             residual = canvas - atoms.synthesise(codes)
-            dictionary_gradient = atoms.correlate(dual, residual) - atoms.correlate(codes, canvas_gradient)
-        return canvas_gradient, dictionary_gradient, None, None, None, None
+            dictionary_gradient = atoms.correlate(adjoint, residual) - atoms.correlate(codes, image)
+        return image, dictionary_gradient, None, None
 
 
-def differentiable(
-    codes: Tensor,
-    canvas: Tensor,
-    dictionary: Tensor,
-    *,
-    stride: int,
-    stopping: GradientStopping,
-    record: Callable[[GradientReport], None],
-) -> Tensor:
+def differentiable(codes: Tensor, canvas: Tensor, dictionary: Tensor, backward: Backward) -> Tensor:
     """The same codes, with the implicit gradient in ``canvas`` and ``dictionary``.
 
     Args:
         codes: a solution for ``canvas``, without history, (B, F, h, w).
         canvas: X, (B, C, H', W').
         dictionary: Ω, (F, C, k, k).
-        stride: pixels between neighbouring code positions.
-        stopping: how exactly the backward pass solves its linear system.
-        record: takes the backward pass's report.
+        backward: how the backward pass is done.
     """
-    attached: Tensor = _Implicit.apply(canvas, dictionary, codes, stride, stopping, record)  # type: ignore[no-untyped-call]
+    attached: Tensor = _Implicit.apply(canvas, dictionary, codes, backward)  # type: ignore[no-untyped-call]
     return attached

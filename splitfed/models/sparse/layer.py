@@ -7,17 +7,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from splitfed.models.sparse.compiled import available
 from splitfed.models.sparse.dictionary import dictionary_step, random_dictionary, unit_norm
 from splitfed.models.sparse.fista import fista
-from splitfed.models.sparse.gradient import GradientReport, GradientStopping, differentiable
+from splitfed.models.sparse.gradient import (
+    Backward,
+    GradientReport,
+    GradientStopping,
+    differentiable,
+    solve_active,
+)
 from splitfed.models.sparse.lca import lca
+from splitfed.models.sparse.lgcd import SparseAtoms, lgcd, solve_sparse
 from splitfed.models.sparse.problem import Atoms, Geometry
 from splitfed.models.sparse.solution import Solution, Stopping
 from splitfed.models.sparse.spectrum import lipschitz_bound
 
-SOLVERS = ("fista", "lca")
-_CHECK_EVERY = {"fista": 5, "lca": 50}
-_MAX_ITERATIONS = {"fista": 500, "lca": 20_000}
+SOLVERS = ("auto", "lgcd", "fista", "lca")
+_CHECK_EVERY = {"lgcd": 1, "fista": 5, "lca": 50}
+_MAX_ITERATIONS = {"lgcd": 2_000, "fista": 2_000, "lca": 20_000}
 _FLAT = 1e-5
 """Standard deviation below which an image counts as constant; grey levels of 8 bits are 4e-3 apart."""
 
@@ -27,12 +35,14 @@ class SolveReport:
     """How the last forward pass went; before the first, what is true of zero codes.
 
     Attributes:
-        iterations: the most that any sample took.
+        solver: which one it was.
+        iterations: the most that any sample took; of ``lgcd``, sweeps.
         relative_gap: the largest over samples; see `splitfed.models.sparse.problem.Certificate`.
         density: share of codes that are not zero.
         converged: whether every sample's gap is within the tolerance.
     """
 
+    solver: str
     iterations: int
     relative_gap: float
     density: float
@@ -51,13 +61,16 @@ class SparseCodingLayer(nn.Module):
         kernel_size: k, pixels per edge of an atom.
         stride: pixels between neighbouring positions of an atom.
         sparsity: λ ≥ 0 in eq. 1, on the scale of standardised images.
-        solver: ``fista``, or the reference ``lca``; both reach the same minimum.
+        solver: ``lgcd`` (compiled, CPU only), ``fista``, or the reference ``lca``; all reach the same minimum.
+            ``auto`` is ``lgcd`` where numba (the extra ``fast``) is installed and the input lies in main memory,
+            else ``fista``.
         tolerance: the relative duality gap at which a sample is solved: how far its objective may be from the
             minimum, as a share of the zero code's objective.
-        max_iterations: the most spent on a sample; by default 500, and 20,000 for ``lca``.
+        max_iterations: the most spent on a sample; by default 2,000, and 20,000 for ``lca``.
         gradient_tolerance: the residual of the backward pass's linear system at which a sample is done, as a share
             of its right side.
         max_gradient_iterations: the most spent on that system.
+        damping: ε ≥ 0 in that system; see `splitfed.models.sparse.gradient.GradientStopping`.
         standardise: give each sample mean 0 and variance 1 first. A constant image becomes zeros.
         generator: draws the first dictionary, on the CPU.
     """
@@ -70,27 +83,31 @@ class SparseCodingLayer(nn.Module):
         kernel_size: int = 5,
         stride: int = 1,
         sparsity: float = 0.5,
-        solver: str = "fista",
+        solver: str = "auto",
         tolerance: float = 3e-2,
         max_iterations: int | None = None,
-        gradient_tolerance: float = 1e-2,
+        gradient_tolerance: float = 5e-2,
         max_gradient_iterations: int = 50,
+        damping: float = 1e-3,
         standardise: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         if solver not in SOLVERS:
             raise ValueError(f"solver is {solver!r}; want one of {', '.join(SOLVERS)}")
+        if solver == "lgcd" and not available():
+            raise ValueError("solver 'lgcd' needs numba; pip install 'splitfed[fast]', or take solver 'fista'")
         if sparsity < 0:
             raise ValueError(f"sparsity is {sparsity}; want at least 0")
         self.geometry = Geometry(kernel_size, stride)
         self.sparsity = sparsity
         self.solver = solver
         self.standardise = standardise
-        self.stopping = Stopping(tolerance, max_iterations or _MAX_ITERATIONS[solver], _CHECK_EVERY[solver])
-        self.gradient_stopping = GradientStopping(gradient_tolerance, max_gradient_iterations)
+        self.tolerance = tolerance
+        self.max_iterations = max_iterations
+        self.gradient_stopping = GradientStopping(gradient_tolerance, max_gradient_iterations, damping)
         self.dictionary = nn.Parameter(random_dictionary(features, in_channels, kernel_size, generator))
-        self.report = SolveReport(iterations=0, relative_gap=1.0, density=0.0, converged=False)
+        self.report = SolveReport(solver, iterations=0, relative_gap=1.0, density=0.0, converged=False)
         self.gradient_report: GradientReport | None = None
         self._bound: tuple[Tensor, float] | None = None
 
@@ -99,19 +116,23 @@ class SparseCodingLayer(nn.Module):
         features, channels, *_ = self.dictionary.shape
         return (
             f"{channels}, {features}, kernel_size={self.geometry.kernel_size}, stride={self.geometry.stride}, "
-            f"sparsity={self.sparsity}, solver={self.solver!r}, tolerance={self.stopping.tolerance}"
+            f"sparsity={self.sparsity}, solver={self.solver!r}, tolerance={self.tolerance}"
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Codes (B, F, ceil(H/stride), ceil(W/stride)), ≥ 0, of images (B, C, H, W); `report` tells how it went."""
+    def forward(self, x: Tensor, *, start: Tensor | None = None) -> Tensor:
+        """Codes (B, F, ceil(H/stride), ceil(W/stride)), ≥ 0, of images (B, C, H, W); `report` tells how it went.
+
+        ``start`` are codes to begin with, such as those that the same images had under a slightly different
+        dictionary: the result is as exact, and found sooner.
+        """
         with torch.autocast(x.device.type, enabled=False):
             canvas = self.prepare(x)
             dictionary = self.dictionary.to(canvas.dtype)
-            solution = self._solve(canvas.detach(), dictionary.detach())
-            self.report = self._report_on(solution)
+            begin = None if start is None else start.detach().to(canvas.dtype)
+            solution = self._solve(canvas.detach(), dictionary.detach(), begin)
             codes = solution.codes
             if torch.is_grad_enabled() and (canvas.requires_grad or dictionary.requires_grad):
-                codes = self._with_gradient(codes, canvas, dictionary)
+                codes = differentiable(codes, canvas, dictionary, self._backward(canvas))
             return codes.to(x.dtype)
 
     def prepare(self, x: Tensor) -> Tensor:
@@ -129,7 +150,7 @@ class SparseCodingLayer(nn.Module):
             rate: 0 leaves the atoms, 1 moves them about as far as their best fit; see `dictionary_step`.
         """
         canvas = self.prepare(x)
-        atoms = Atoms(self.dictionary.to(canvas.dtype), self.geometry.stride)
+        atoms = self._atoms(canvas)(self.dictionary.to(canvas.dtype), self.geometry.stride)
         step = dictionary_step(atoms, canvas, codes.to(canvas.dtype))
         self.dictionary.copy_(unit_norm(atoms.dictionary + rate * step))
 
@@ -138,13 +159,28 @@ class SparseCodingLayer(nn.Module):
         """Scale each atom back to norm 1, after an average or an optimiser moved it."""
         self.dictionary.copy_(unit_norm(self.dictionary))
 
-    def _solve(self, canvas: Tensor, dictionary: Tensor) -> Solution:
+    def _solver_for(self, canvas: Tensor) -> str:
+        """The solver that ``auto`` stands for."""
+        if self.solver != "auto":
+            return self.solver
+        return "lgcd" if canvas.device.type == "cpu" and available() else "fista"
+
+    def _atoms(self, canvas: Tensor) -> type[Atoms]:
+        return SparseAtoms if self._solver_for(canvas) == "lgcd" else Atoms
+
+    @torch.no_grad()
+    def _solve(self, canvas: Tensor, dictionary: Tensor, start: Tensor | None) -> Solution:
+        solver = self._solver_for(canvas)
+        stopping = Stopping(self.tolerance, self.max_iterations or _MAX_ITERATIONS[solver], _CHECK_EVERY[solver])
         atoms = Atoms(dictionary, self.geometry.stride)
-        with torch.no_grad():
-            bound = self._lipschitz_bound(dictionary)
-            if self.solver == "lca":
-                return lca(canvas, atoms, self.sparsity, bound, self.stopping)
-            return fista(canvas, atoms, self.sparsity, bound, self.stopping)
+        if solver == "lgcd":
+            solution = lgcd(canvas, atoms, self.sparsity, stopping, start)
+        elif solver == "fista":
+            solution = fista(canvas, atoms, self.sparsity, self._lipschitz_bound(dictionary), stopping, start)
+        else:
+            solution = lca(canvas, atoms, self.sparsity, self._lipschitz_bound(dictionary), stopping, start)
+        self.report = self._report_on(solver, solution)
+        return solution
 
     def _lipschitz_bound(self, dictionary: Tensor) -> float:
         """The bound of ‖Ω‖², computed anew only when the dictionary has changed."""
@@ -152,23 +188,18 @@ class SparseCodingLayer(nn.Module):
             self._bound = (dictionary.clone(), lipschitz_bound(dictionary, self.geometry.stride))
         return self._bound[1]
 
-    def _report_on(self, solution: Solution) -> SolveReport:
-        gap = float(solution.relative_gap.max()) if len(solution.codes) else 0.0
-        iterations = int(solution.iterations.max()) if len(solution.codes) else 0
-        nonzero = int(torch.count_nonzero(solution.codes))
-        return SolveReport(iterations, gap, nonzero / max(solution.codes.numel(), 1), gap <= self.stopping.tolerance)
+    def _report_on(self, solver: str, solution: Solution) -> SolveReport:
+        codes, gaps = solution.codes, solution.relative_gap
+        gap = float(gaps.max()) if len(codes) else 0.0
+        iterations = int(solution.iterations.max()) if len(codes) else 0
+        density = int(torch.count_nonzero(codes)) / max(codes.numel(), 1)
+        return SolveReport(solver, iterations, gap, density, gap <= self.tolerance)
 
-    def _with_gradient(self, codes: Tensor, canvas: Tensor, dictionary: Tensor) -> Tensor:
-        return differentiable(
-            codes,
-            canvas,
-            dictionary,
-            stride=self.geometry.stride,
-            stopping=self.gradient_stopping,
-            record=self._record_gradient,
-        )
+    def _backward(self, canvas: Tensor) -> Backward:
+        solve = solve_sparse if self._solver_for(canvas) == "lgcd" else solve_active
+        return Backward(self._atoms(canvas), solve, self.geometry.stride, self.gradient_stopping, self._record)
 
-    def _record_gradient(self, report: GradientReport) -> None:
+    def _record(self, report: GradientReport) -> None:
         self.gradient_report = report
 
 

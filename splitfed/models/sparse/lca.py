@@ -8,6 +8,7 @@ FISTA; it is here to check against.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,8 +20,15 @@ TIME_CONSTANT = 100.0
 """τ in Euler steps, as in the paper's experiments."""
 
 
-def lca(canvas: Tensor, atoms: Atoms, sparsity: float, lipschitz: float, stopping: Stopping) -> Solution:
-    """Follow eq. 2 by Euler steps from rest until each sample is solved; arguments as in `fista`.
+def lca(
+    canvas: Tensor,
+    atoms: Atoms,
+    sparsity: float,
+    lipschitz: float,
+    stopping: Stopping,
+    start: Tensor | None = None,
+) -> Solution:
+    """Follow eq. 2 by Euler steps from rest, or from ``start``, until each sample is solved; arguments as in `fista`.
 
     Euler steps of 1/τ are stable while τ > ‖Ω‖²/2, so τ grows with ``lipschitz`` where 100 would not do.
     """
@@ -29,8 +37,8 @@ def lca(canvas: Tensor, atoms: Atoms, sparsity: float, lipschitz: float, stoppin
     lateral = gram_kernel(atoms.dictionary, atoms.stride)
     reach = lateral.shape[-1] // 2
     drive = atoms.analyse(canvas)
-    potential = drive.new_zeros(drive.shape)
-    codes = (potential - sparsity).relu()
+    codes = torch.zeros_like(drive) if start is None else start
+    potential = torch.where(codes > 0, codes + sparsity, 0)
     open_ = ledger.settle(0, canvas, codes)
     canvas, drive, potential, codes = canvas[open_], drive[open_], potential[open_], codes[open_]
     iteration = 0

@@ -11,25 +11,30 @@ from splitfed.models.sparse.problem import Atoms
 from splitfed.models.sparse.spectrum import lipschitz_bound
 from tests.models.sparse.conftest import smooth_images
 
+BOTH = ("lgcd", "fista")
 
-def _exact(channels: int, features: int, *, stride: int = 1, sparsity: float = 0.4) -> SparseCodingLayer:
+
+def _exact(solver: str, channels: int, features: int, *, stride: int = 1) -> SparseCodingLayer:
     return SparseCodingLayer(
         channels,
         features,
         kernel_size=3,
         stride=stride,
-        sparsity=sparsity,
+        sparsity=0.4,
+        solver=solver,
         tolerance=1e-15,
         max_iterations=4_000,
         gradient_tolerance=1e-12,
         max_gradient_iterations=2_000,
+        damping=0,
         generator=torch.Generator().manual_seed(3),
     ).double()
 
 
+@pytest.mark.parametrize("solver", BOTH)
 @pytest.mark.parametrize(("channels", "stride"), [(1, 1), (2, 2)])
-def test_gradients_agree_with_finite_differences(channels: int, stride: int) -> None:
-    layer = _exact(channels, 3, stride=stride)
+def test_gradients_agree_with_finite_differences(solver: str, channels: int, stride: int) -> None:
+    layer = _exact(solver, channels, 3, stride=stride)
     x = smooth_images(1, channels, 5, 4).requires_grad_()
     weights = torch.randn(layer(x).shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -44,8 +49,9 @@ def test_gradients_agree_with_finite_differences(channels: int, stride: int) -> 
     assert torch.autograd.gradcheck(loss, (x, dictionary), eps=1e-6, atol=1e-4, rtol=1e-3)
 
 
-def test_gradients_agree_with_back_propagation_through_a_long_solve() -> None:
-    layer = _exact(2, 5)
+@pytest.mark.parametrize("solver", BOTH)
+def test_gradients_agree_with_back_propagation_through_a_long_solve(solver: str) -> None:
+    layer = _exact(solver, 2, 5)
     x = smooth_images(3, 2, 8, 8).requires_grad_()
     codes = layer(x)
     weights = torch.randn(codes.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -63,16 +69,18 @@ def test_gradients_agree_with_back_propagation_through_a_long_solve() -> None:
         assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
 
 
-def test_report_tells_how_well_the_system_was_solved() -> None:
-    layer = _exact(1, 4)
+@pytest.mark.parametrize("solver", BOTH)
+def test_report_tells_how_well_the_system_was_solved(solver: str) -> None:
+    layer = _exact(solver, 1, 4)
     layer(smooth_images(2, 1, 8, 8)).square().sum().backward()
     assert layer.gradient_report is not None
     assert layer.gradient_report.relative_residual <= 1e-12
     assert layer.gradient_report.iterations > 0
 
 
-def test_nothing_is_recorded_without_need() -> None:
-    layer = _exact(1, 4)
+@pytest.mark.parametrize("solver", BOTH)
+def test_nothing_is_recorded_without_need(solver: str) -> None:
+    layer = _exact(solver, 1, 4)
     x = smooth_images(1, 1, 8, 8)
     with torch.no_grad():
         assert layer(x).grad_fn is None
@@ -81,8 +89,9 @@ def test_nothing_is_recorded_without_need() -> None:
     assert layer(x.requires_grad_()).grad_fn is not None
 
 
-def test_twin_atoms_leave_finite_gradients() -> None:
-    layer = _exact(1, 4)
+@pytest.mark.parametrize("solver", BOTH)
+def test_twin_atoms_leave_finite_gradients(solver: str) -> None:
+    layer = _exact(solver, 1, 4)
     with torch.no_grad():
         layer.dictionary[1].copy_(layer.dictionary[0])
     x = smooth_images(2, 1, 8, 8).requires_grad_()
