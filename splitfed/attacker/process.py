@@ -161,11 +161,11 @@ class Attacker:
         return newest_front(self.config.knowledge) != round_number or Final.load(self.config.knowledge) is not None
 
     def _advance(self, position: int, round_number: int) -> bool:
-        """One unit of work; says how it went, with something to look at now and then; True at the plateau."""
+        """One unit of work; says how it went, with something to look at now and then. True when there is no more to do."""
         attack = self._attacks[position]
         progress = attack.advance()
         due = time.monotonic() - self._shown_at[position] >= self.config.live_interval_s
-        shown = self._reconstruct_live(attack, round_number) if due or progress.plateaued else None
+        shown = self._reconstruct_live(attack, round_number) if due or progress.finished else None
         if shown is not None:
             self._shown_at[position] = time.monotonic()
         self._say(
@@ -177,7 +177,7 @@ class Attacker:
                 reconstructions=shown.name if shown else None,
             )
         )
-        return progress.plateaued
+        return progress.finished
 
     def _reconstruct_live(self, attack: Attack, round_number: int) -> Path | None:
         """Reconstruct the first observations of this round, if there are any yet."""

@@ -93,7 +93,8 @@ class PlainView:
 
     @_tell.register
     def _(self, event: events.AttackProgress) -> None:
-        if event.final or self._due(f"attack {event.attack}", event.time_s):
+        scored = event.psnr_db is not None  # most epochs are not: the lab scores what the attacker shows
+        if event.final or (scored and self._due(f"attack {event.attack}", event.time_s)):
             state = "final" if event.final else f"round {event.round}, epoch {event.epoch}"
             self._write(
                 f"{event.cell}: attack {event.attack}, {state}: PSNR {number(event.psnr_db, 1)} dB, "
