@@ -1,0 +1,157 @@
+"""Each gate passes on sound evidence and fails on evidence that was broken on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from splitfed.metrics import fingerprint
+from splitfed.metrics.findings import (
+    density_within,
+    gaussian_scale,
+    is_identity,
+    laplace_scale,
+    noise_scale_within,
+)
+from splitfed.metrics.gates import (
+    attack_beats_class_mean,
+    attack_learned,
+    aux_disjoint,
+    defense_acts,
+    finite,
+    is_valid,
+    victim_unchanged,
+)
+from splitfed.types import Images
+
+
+@dataclass(frozen=True)
+class Fit:
+    first_loss: float
+    last_loss: float
+    parameters_moved: bool
+
+
+def images(seed: int) -> Images:
+    pixels = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return Images(pixels, torch.zeros(20, dtype=torch.int64), ("all",))
+
+
+def test_an_attack_that_learned_passes() -> None:
+    assert attack_learned({"decoder": Fit(1.0, 0.5, True)}).passed
+
+
+@pytest.mark.parametrize(
+    ("fit", "why"),
+    [
+        (Fit(1.0, 0.5, False), "did not move"),
+        (Fit(1.0, 1.0, True), "did not fall"),
+        (Fit(1.0, 2.0, True), "did not fall"),
+        (Fit(1.0, float("nan"), True), "did not fall"),
+    ],
+)
+def test_one_attack_that_did_not_learn_fails_the_gate(fit: Fit, why: str) -> None:
+    gate = attack_learned({"ridge": Fit(1.0, 0.5, True), "decoder": fit})
+    assert not gate.passed
+    assert gate.detail.startswith("decoder: ")
+    assert why in gate.detail
+
+
+def test_no_attack_at_all_fails() -> None:
+    assert not attack_learned({}).passed
+
+
+def test_a_moved_victim_fails() -> None:
+    front = torch.nn.Linear(4, 3)
+    before = fingerprint(front.state_dict())
+    assert victim_unchanged(before, fingerprint(front.state_dict())).passed
+    with torch.no_grad():
+        front.bias[1] = torch.nextafter(front.bias[1], torch.tensor(10.0))
+    assert not victim_unchanged(before, fingerprint(front.state_dict())).passed
+
+
+def test_a_fingerprint_tells_shapes_names_and_signs_of_zero_apart() -> None:
+    weights = torch.zeros(2, 3)
+    prints = [
+        fingerprint({"a": weights}),
+        fingerprint({"b": weights}),
+        fingerprint({"a": weights.T}),
+        fingerprint({"a": weights.double()}),
+        fingerprint({"a": -weights}),
+    ]
+    assert len(set(prints)) == len(prints)
+
+
+def test_an_attack_near_the_class_mean_fails_on_the_undefended_cell() -> None:
+    assert attack_beats_class_mean(attack_psnr_db=28.0, class_mean_psnr_db=19.5, margin_db=3.0).passed
+    weak = attack_beats_class_mean(attack_psnr_db=22.0, class_mean_psnr_db=19.5, margin_db=3.0)
+    assert not weak.passed
+    assert "+2.50 dB" in weak.detail
+    nan = attack_beats_class_mean(attack_psnr_db=float("nan"), class_mean_psnr_db=19.5, margin_db=3.0)
+    assert not nan.passed
+
+
+def laplace_noise(scale: float) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    plus, minus = (torch.empty(400, 100).exponential_(generator=generator) for _ in range(2))
+    return scale * (plus - minus)
+
+
+def test_noise_of_the_stated_scale_passes_and_noise_that_is_off_fails() -> None:
+    def gate(noise: torch.Tensor) -> bool:
+        return defense_acts([noise_scale_within(laplace_scale(noise), 0.5)]).passed
+
+    assert gate(laplace_noise(0.5))
+    assert not gate(laplace_noise(0.5) * 0)
+    assert not gate(laplace_noise(0.46))
+    assert not gate(laplace_noise(0.54))
+    assert not gate(laplace_noise(float("nan")))
+
+
+def test_the_gaussian_scale_is_the_standard_deviation() -> None:
+    noise = 0.3 * torch.randn(400, 100, generator=torch.Generator().manual_seed(0))
+    assert noise_scale_within(gaussian_scale(noise), 0.3, tolerance=0.02).acts
+
+
+def test_density_outside_its_range_fails() -> None:
+    code = torch.zeros(10, 10)
+    code[0] = 1.0
+    assert density_within(code, low=0.05, high=0.2).acts
+    assert not density_within(code, low=0.2, high=0.5).acts
+    assert not density_within(torch.ones(10, 10), low=0.05, high=0.2).acts
+
+
+def test_a_defense_that_claims_to_do_nothing_must_do_nothing() -> None:
+    plain = torch.rand(5, 4)
+    assert is_identity(plain.clone(), plain).acts
+    assert not is_identity(plain + 1e-6, plain).acts
+
+
+def test_a_defense_that_measured_nothing_fails() -> None:
+    assert not defense_acts([]).passed
+
+
+def test_one_shared_image_fails() -> None:
+    auxiliary, victims = images(0), images(1)
+    assert aux_disjoint(auxiliary, victims).passed
+    victims.pixels[3] = auxiliary.pixels[11]
+    gate = aux_disjoint(auxiliary, victims)
+    assert not gate.passed
+    assert gate.detail.startswith("1 of 20")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_one_bad_number_anywhere_is_found(bad: float) -> None:
+    results = {"accuracy": 0.9, "attacks": {"decoder": {"psnr_db": 20.0, "ssim_ci95": [0.1, bad]}}}
+    gate = finite(results)
+    assert not gate.passed
+    assert "attacks.decoder.ssim_ci95[1]" in gate.detail
+
+
+def test_a_cell_is_valid_only_if_all_gates_pass() -> None:
+    good, bad = finite({"x": 1.0}), finite({"x": float("nan")})
+    assert is_valid([good, good])
+    assert not is_valid([good, bad])
+    assert not is_valid([])
