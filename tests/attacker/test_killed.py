@@ -79,7 +79,9 @@ def audited(folder: Path, *, rows: int) -> list[Observation]:
         time.sleep(0.02)
 
 
-def test_activations_from_the_tap_equal_those_sent(job_of: JobOf, digits: Splits, shares: Shares, tmp_path: Path) -> None:
+def test_activations_from_the_tap_equal_those_sent(
+    job_of: JobOf, digits: Splits, shares: Shares, tmp_path: Path
+) -> None:
     job = job_of(federation={"rounds": 1})
     watcher = Tapped(job, digits, tmp_path)
     with watcher.running():

@@ -29,7 +29,9 @@ def train_whole(job: Job, shares: Shares) -> tuple[dict[str, torch.Tensor], list
             model = torch.nn.ModuleDict({"front": copy.deepcopy(front), "back": copy.deepcopy(back)})
             optimisers = [job.optimiser(model["front"]), job.optimiser(model["back"])]
             for rows in training_batches(job, client, len(share.train), number):
-                loss = F.cross_entropy(model["back"](model["front"](share.train.pixels[rows])), share.train.labels[rows])
+                loss = F.cross_entropy(
+                    model["back"](model["front"](share.train.pixels[rows])), share.train.labels[rows]
+                )
                 for optimiser in optimisers:
                     optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -43,7 +45,9 @@ def train_whole(job: Job, shares: Shares) -> tuple[dict[str, torch.Tensor], list
             states = [model[name].state_dict() for model in models]
             part.load_state_dict(
                 {
-                    key: sum((w * s[key] for w, s in zip(weights, states, strict=True)), torch.zeros_like(states[0][key]))
+                    key: sum(
+                        (w * s[key] for w, s in zip(weights, states, strict=True)), torch.zeros_like(states[0][key])
+                    )
                     for key in states[0]
                 }
             )
