@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from enum import Enum
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
@@ -47,7 +48,8 @@ class Backlog:
         self._calls: SimpleQueue[tuple[int, int, Callable[[], None]] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._waiting_bytes = 0
-        self._given_up: set[int] = set()
+        self._given_up: set[int] = set()  # gets no more bytes
+        self._failed: set[int] = set()  # gets not even the bytes that wait already
         self._thread = threading.Thread(target=self._run, name="splitfed-observer", daemon=True)
         self.dropped_bytes = 0
 
@@ -65,21 +67,26 @@ class Backlog:
         with self._lock:
             if connection in self._given_up:
                 self.dropped_bytes += len(data)
-                return
-            if self._waiting_bytes + len(data) > self._limit_bytes:
+            elif self._waiting_bytes + len(data) > self._limit_bytes:
                 self.dropped_bytes += len(data)
                 self._give_up(connection)
-                return
-            self._waiting_bytes += len(data)
-        self._calls.put((connection, len(data), lambda: self._observer.received(connection, direction, data)))
+            else:
+                self._waiting_bytes += len(data)
+                self._calls.put((connection, len(data), partial(self._received, connection, direction, data)))
 
     def close(self, connection: int) -> None:
         """Have the observer told that the connection is over."""
-        self._calls.put((connection, 0, lambda: self._observer.closed(connection)))
+        with self._lock:
+            self._given_up.discard(connection)
+            self._calls.put((connection, 0, partial(self._observer.closed, connection)))
 
     def _give_up(self, connection: int) -> None:
         self._given_up.add(connection)
-        self._calls.put((connection, 0, lambda: self._observer.dropped(connection)))
+        self._calls.put((connection, 0, partial(self._observer.dropped, connection)))
+
+    def _received(self, connection: int, direction: Direction, data: bytes) -> None:
+        if connection not in self._failed:
+            self._observer.received(connection, direction, data)
 
     def _run(self) -> None:
         while (item := self._calls.get()) is not None:
@@ -88,8 +95,12 @@ class Backlog:
                 call()
             except Exception:
                 logger.exception("the observer failed on connection %d, and gets no more of it", connection)
-                with self._lock:
-                    if connection not in self._given_up:
-                        self._give_up(connection)
+                self._fail(connection)
             with self._lock:
                 self._waiting_bytes -= size
+
+    def _fail(self, connection: int) -> None:
+        self._failed.add(connection)
+        with self._lock:
+            if connection not in self._given_up:
+                self._give_up(connection)
