@@ -30,67 +30,68 @@ def _active_set(codes: Array, starts: Array, places: Array) -> int:
 
 @compiled
 def _rows(starts: Array, height: int, width: int, reach: int, first: Array, length: Array) -> int:
-    """Which active codes overlap with each one: in each of 2·reach + 1 rows of positions, a run of the list.
+    """Which earlier active codes overlap with each one: in each of reach + 1 rows of positions, a run of the list.
 
     Returns the total number of overlaps.
     """
-    side, i, total = 2 * reach + 1, 0, 0
+    runs, i, total = reach + 1, 0, 0
     for y in range(height):
         for x in range(width):
             left, right = max(x - reach, 0), min(x + reach, width - 1) + 1
             for _ in range(starts[y * width + x], starts[y * width + x + 1]):
-                for d in range(side):
-                    other = y + d - reach
-                    inside = 0 <= other < height
-                    first[i * side + d] = starts[other * width + left] if inside else 0
-                    length[i * side + d] = starts[other * width + right] - first[i * side + d] if inside else 0
-                    total += length[i * side + d]
+                for d in range(runs):
+                    row = (y + d - reach) * width
+                    begin = starts[row + left] if row >= 0 else 0
+                    end = starts[row + right] if row >= 0 else 0
+                    first[i * runs + d] = begin
+                    length[i * runs + d] = (end if d < reach else i) - begin
+                    total += length[i * runs + d]
                 i += 1
     return total
 
 
 @compiled
-def _overlaps(keys: Array, first: Array, length: Array, side: int, features: int, gram: Array, values: Array) -> None:
-    """The entries of A on the active set, in the order of `_rows`; ``keys`` are x·F + f of each active code."""
-    reach, k = side // 2, index(0)
+def _overlaps(keys: Array, first: Array, length: Array, reach: int, features: int, gram: Array, values: Array) -> None:
+    """L, what lies below the diagonal of A on the active set, in the order of `_rows`.
+
+    ``keys`` are x·F + f of each active code.
+    """
+    side, runs, k = 2 * reach + 1, reach + 1, index(0)
     for i in range(len(keys)):
         x, f = int(keys[i]) // features, int(keys[i]) % features
-        for d in range(side):
+        for d in range(runs):
             base = index(((f * side + d) * side + reach - x) * features)
-            j0, n = index(first[i * side + d]), index(length[i * side + d])
+            j0, n = index(first[i * runs + d]), index(length[i * runs + d])
             for j in range(n):
                 values[k + j] = gram[base + keys[j0 + j]]
             k += n
 
 
 @compiled
-def _solve_lower(values: Array, first: Array, length: Array, side: int, vector: Array) -> None:
-    """Replace ``vector`` by (I + L)⁻¹ times it; L is the part of A below the diagonal."""
-    k = 0
+def _solve_lower(values: Array, first: Array, length: Array, runs: int, vector: Array) -> None:
+    """Replace ``vector`` by (I + L)⁻¹ times it."""
+    k = index(0)
     for i in range(len(vector)):
         total = vector[i]
-        for d in range(i * side, (i + 1) * side):
-            p, q = index(k), index(first[d])
-            below = min(max(i - first[d], 0), length[d])
-            for j in range(index(below)):
-                total -= values[p + j] * vector[q + j]
-            k += length[d]
+        for d in range(i * runs, (i + 1) * runs):
+            q, n = index(first[d]), index(length[d])
+            for j in range(n):
+                total -= values[k + j] * vector[q + j]
+            k += n
         vector[i] = total
 
 
 @compiled
-def _solve_upper(values: Array, first: Array, length: Array, side: int, vector: Array) -> None:
+def _solve_upper(values: Array, first: Array, length: Array, runs: int, vector: Array) -> None:
     """Replace ``vector`` by (I + Lᵀ)⁻¹ times it."""
-    k = len(values)
+    k = index(len(values))
     for i in range(len(vector) - 1, -1, -1):
-        total = vector[i]
-        for d in range((i + 1) * side - 1, i * side - 1, -1):
-            k -= length[d]
-            above = max(i + 1 - first[d], 0)
-            p, q = index(k), index(first[d])
-            for j in range(index(above), index(max(length[d], above))):
-                total -= values[p + j] * vector[q + j]
-        vector[i] = total
+        known = vector[i]
+        for d in range((i + 1) * runs - 1, i * runs - 1, -1):
+            q, n = index(first[d]), index(length[d])
+            k -= n
+            for j in range(n):
+                vector[q + j] -= values[k + j] * known
 
 
 @compiled
@@ -98,7 +99,7 @@ def _conjugate_gradients(
     values: Array,
     first: Array,
     length: Array,
-    side: int,
+    runs: int,
     right: Array,
     solution: Array,
     tolerance: float,
@@ -112,7 +113,7 @@ def _conjugate_gradients(
     """
     count = len(right)
     residual = right.copy()
-    _solve_lower(values, first, length, side, residual)
+    _solve_lower(values, first, length, runs, residual)
     direction, image, half = residual.copy(), np.empty_like(right), np.empty_like(right)
     solution[:] = 0
     energy = start = np.float64(np.dot(residual, residual))
@@ -120,10 +121,10 @@ def _conjugate_gradients(
     while iterations < max_iterations and energy > tolerance * tolerance * start:
         iterations += 1
         half[:] = direction
-        _solve_upper(values, first, length, side, half)
+        _solve_upper(values, first, length, runs, half)
         for i in range(count):
             image[i] = direction[i] - half[i]
-        _solve_lower(values, first, length, side, image)
+        _solve_lower(values, first, length, runs, image)
         for i in range(count):
             image[i] += half[i]
         curvature = np.float64(np.dot(direction, image))
@@ -137,7 +138,7 @@ def _conjugate_gradients(
         turn = right.dtype.type(energy / previous)
         for i in range(count):
             direction[i] = residual[i] + turn * direction[i]
-    _solve_upper(values, first, length, side, solution)
+    _solve_upper(values, first, length, runs, solution)
     return iterations, np.sqrt(energy / start) if start > 0 else 0.0
 
 
@@ -171,23 +172,24 @@ def adjoint(
     _, features, height, width = codes.shape
     side = int(np.sqrt(gram.size // (features * features)))
     reach = side // 2
+    runs = reach + 1
     starts = np.empty(height * width + 1, np.int64)
     places = np.empty(features * height * width, np.int64)
     for b in range(begin, end):
         count = _active_set(codes[b], starts, places)
-        first, length = np.empty(count * side, np.int64), np.empty(count * side, np.int64)
+        first, length = np.empty(count * runs, np.int64), np.empty(count * runs, np.int64)
         values = np.empty(_rows(starts, height, width, reach, first, length), codes.dtype)
         keys = np.empty(count, np.uintp)
         for p in range(height * width):
             for i in range(starts[p], starts[p + 1]):
                 keys[i] = index(p % width * features + places[i])
-        _overlaps(keys, first, length, side, features, gram, values)
+        _overlaps(keys, first, length, reach, features, gram, values)
         right, solution = np.empty(count, codes.dtype), np.empty(count, codes.dtype)
         for p in range(height * width):
             for i in range(starts[p], starts[p + 1]):
                 right[i] = scales[places[i]] * gradient[b, places[i], p // width, p % width]
         out_iterations[b], out_residual[b] = _conjugate_gradients(
-            values, first, length, side, right, solution, tolerance, max_iterations
+            values, first, length, runs, right, solution, tolerance, max_iterations
         )
         for p in range(height * width):
             for i in range(starts[p], starts[p + 1]):
