@@ -165,7 +165,7 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
     with _view(arguments.live) as view:
         from splitfed.lab import run
 
-        subscribers = [watched] if view is None else [watched, view]
+        subscribers: list[Subscriber] = [watched] if view is None else [watched, view]
         try:
             results = run(
                 scenario,

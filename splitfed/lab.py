@@ -121,7 +121,7 @@ class Lab:
         for cell in cells:
             if cell.name not in finished:
                 self._run_cell(cell)
-        results = dict(self.store.results)
+        results: dict[str, Any] = {**self.store.results}
         first_seed = [entry for entry in results["cells"] if entry["seed"] == self.scenario.seed]
         save_cells_compared(self.store, CellRun(self, cells[0]).truth, first_seed)
         self.bus.emit(events.RunFinished(results=results, valid=results["valid"]))
@@ -371,7 +371,7 @@ class CellRun:
             knowledge=self._knowledge.resolve(),
             observations=self._observations.resolve(),
             out=(self.folder / "attack").resolve(),
-            shape=tuple(self.job.shape),
+            shape=self.job.shape,
             width=scenario.model.width,
             seed=self.cell.seed,
             defense=ComponentConfig(name=self.cell.defense.name, options=self.cell.defense.options),

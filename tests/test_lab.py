@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from splitfed import events, lab
+from splitfed import data, events, lab
 from splitfed.data import Splits
 from splitfed.errors import UserError
 from splitfed.events import Event
@@ -130,14 +130,14 @@ def in_main_thread(subscriber: Callable[[Event], None]) -> Callable[[Event], Non
 def test_overlapping_auxiliary_images_make_a_cell_invalid(
     scenario_of: ScenarioOf, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = lab.data.split
+    honest = data.split
 
     def overlapping(*arguments: Any, **options: Any) -> Splits:
-        splits = honest(*arguments, **options)
+        splits: Splits = honest(*arguments, **options)
         splits.aux.pixels[:5] = splits.train.pixels[:5]
         return splits
 
-    monkeypatch.setattr(lab.data, "split", overlapping)
+    monkeypatch.setattr(data, "split", overlapping)
     results = lab.run(scenario_of(federation={"rounds": 1}), out=run_dir)
     (cell,) = results["cells"]
     assert not cell["gates"]["aux_disjoint"]

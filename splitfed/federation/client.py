@@ -18,6 +18,9 @@ from splitfed.types import Images, Phase
 from splitfed.wire.link import Link
 from splitfed.wire.session import Hello
 
+STEM_BATCH = 256
+"""Images that go through the stem at once."""
+
 
 @dataclass(frozen=True)
 class ClientImages:
@@ -153,7 +156,7 @@ class Client:
         kind = Phase.TEST if phase is Phase.TEST else Phase.TRAIN
         if kind not in self._stems:
             pixels = self._images_of(kind).pixels
-            self._stems[kind] = torch.cat([self.front.stem(batch) for batch in pixels.split(256)])
+            self._stems[kind] = torch.cat([self.front.stem(batch) for batch in torch.split(pixels, STEM_BATCH)])
         return self._stems[kind]
 
     def _images_of(self, phase: Phase) -> Images:

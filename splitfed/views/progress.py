@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from splitfed import events
 
 if TYPE_CHECKING:
-    from splitfed.store import CellResult
+    from splitfed.results import CellResult
 
 
 class Point(NamedTuple):

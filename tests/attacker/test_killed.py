@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from splitfed.attacker import messages
 from splitfed.attacker.config import AttackerConfig, ComponentConfig, save_auxiliary
@@ -19,6 +20,7 @@ from splitfed.data import Splits
 from splitfed.federation.client import ClientImages, StepReport
 from splitfed.federation.job import Job
 from splitfed.metrics.fingerprint import fingerprint
+from splitfed.models.front import Front
 from splitfed.types import Observation, Phase
 from splitfed.wire.observations import read_observations
 from tests.federation.harness import Recorder, train
@@ -33,7 +35,7 @@ def config(job: Job, folder: Path, upstream: str) -> AttackerConfig:
         knowledge=folder / "knowledge",
         observations=folder / "observations",
         out=folder / "attack",
-        shape=tuple(job.shape),
+        shape=job.shape,
         width=job.scenario.model.width,
         defense=ComponentConfig(name=job.cell.defense.name),
         attacks=(ComponentConfig(name="ridge"),),
@@ -48,17 +50,17 @@ class Tapped(Recorder):
         super().__init__()
         self.heard: list[messages.Message] = []
         self.handle: AttackerHandle | None = None
-        self._make = lambda upstream: AttackerHandle(config(job, folder, upstream), self.heard.append)
+        self._job, self._folder = job, folder
         save_auxiliary(folder / "knowledge", auxiliary.aux)
 
     def route(self, server_address: str) -> list[str]:
-        self.handle = self._make(server_address)
+        self.handle = AttackerHandle(config(self._job, self._folder, server_address), self.heard.append)
         return [self.handle.start(), server_address]
 
-    def front_sent(self, round_number: int, front: object) -> None:
+    def front_sent(self, round_number: int, front: Front) -> None:
         assert self.handle is not None
         if self.handle.alive:
-            self.handle.publish_front(round_number, front)  # type: ignore[arg-type]
+            self.handle.publish_front(round_number, front)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -90,7 +92,7 @@ def test_activations_from_the_tap_equal_those_sent(
     assert {o.client for o in observed} == {0, 1, 2}
     for number, share in enumerate(shares):
         own = [o.activation for o in observed if o.client == number]
-        sent = [result.front(batch) for batch in share.train.pixels.split(job.scenario.federation.batch)]
+        sent = [result.front(batch) for batch in torch.split(share.train.pixels, job.scenario.federation.batch)]
         assert len(own) == len(sent)
         assert all(np.array_equal(a.numpy(), b.detach().numpy()) for a, b in zip(own, sent, strict=True))
 

@@ -63,7 +63,7 @@ def test_a_nan_is_refused_at_the_client(job_of: JobOf, shares: Shares) -> None:
 
 
 def test_a_round_without_any_client_is_an_error_that_names_the_way_out(job_of: JobOf, shares: Shares) -> None:
-    def crash(report: StepReport) -> None:
+    def crash(_: StepReport) -> None:
         raise CrashError
 
     with pytest.raises(SplitfedError, match=r"round 1: no client finished.*--resume"):
