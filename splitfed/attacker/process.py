@@ -161,7 +161,7 @@ class Attacker:
         return newest_front(self.config.knowledge) != round_number or Final.load(self.config.knowledge) is not None
 
     def _advance(self, position: int, round_number: int) -> bool:
-        """One unit of work; says how it went, with something to look at now and then. True when there is no more to do."""
+        """One unit of work; says how it went, with something to look at now and then. True when it was the last."""
         attack = self._attacks[position]
         progress = attack.advance()
         due = time.monotonic() - self._shown_at[position] >= self.config.live_interval_s
