@@ -40,7 +40,7 @@ class Schedule:
 
     def set_rate(self, optimiser: torch.optim.Optimizer) -> None:
         """Give ``optimiser`` the learning rate of the coming epoch."""
-        left = (self._max_epochs - self._epoch) / self._max_epochs
+        left = max(0.0, 1 - self._epoch / self._max_epochs)
         rate = self._learning_rate * DECAY**self._decays * min(1.0, left / ANNEALED_SHARE)
         for group in optimiser.param_groups:
             group["lr"] = rate

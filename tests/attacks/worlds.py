@@ -1,0 +1,70 @@
+"""Small worlds to attack: digits of 8×8 pixels behind a linear layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from splitfed.attacks import Attack, FitEvidence, build
+from splitfed.types import Images, Knowledge
+
+SMALL: dict[str, dict[str, object]] = {
+    "ridge": {},
+    "decoder": {"width": 96, "max_epochs": 12},
+    "untrained": {"width": 96},
+}
+"""Options that keep the tests short."""
+
+
+@cache
+def digits() -> Images:
+    raw = load_digits()
+    pixels = torch.tensor(raw.images, dtype=torch.float32)[:, None] / 16
+    return Images(pixels, torch.tensor(raw.target), tuple("0123456789"))
+
+
+@dataclass(frozen=True)
+class World:
+    """A front, what the attacker knows of it, and victims that it does not know."""
+
+    front: nn.Module
+    knowledge: Knowledge
+    victims: Images
+
+    def observed(self) -> Tensor:
+        """The victims' activations."""
+        return self.knowledge.observe(self.victims.pixels, torch.Generator().manual_seed(99))
+
+
+def world(*, noise: float = 0.0, width: int = 64, front_seed: int = 0, auxiliary: int = 500) -> World:
+    """The first digits are the attacker's, the last 300 the victims'."""
+    generator = torch.Generator().manual_seed(front_seed)
+    front = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU())
+    with torch.no_grad():
+        for weights in front.parameters():
+            weights.uniform_(-0.25, 0.25, generator=generator)
+
+    def observe(pixels: Tensor, draws: torch.Generator) -> Tensor:
+        activation: Tensor = front(pixels)
+        if not noise:
+            return activation
+        return activation + noise * torch.randn(activation.shape, generator=draws)
+
+    images = digits()
+    return World(front, Knowledge(images[:auxiliary], observe, randomised=noise > 0), images[-300:])
+
+
+def run(attack: Attack, knowledge: Knowledge, *, seed: int = 0) -> FitEvidence:
+    """Face a front and work until finished."""
+    attack.begin(knowledge, torch.Generator().manual_seed(seed))
+    while not attack.advance().finished:
+        pass
+    return attack.evidence()
+
+
+def small(name: str) -> Attack:
+    return build(name, dict(SMALL[name]))
