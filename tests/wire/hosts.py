@@ -28,14 +28,20 @@ def hello(**changes: object) -> Hello:
 
 def make_front() -> nn.Module:
     """The same front each time."""
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(PIXELS, WIDTH), nn.ReLU())
+    return nn.Sequential(_linear(PIXELS, WIDTH, seed=1), nn.ReLU())
 
 
 def make_back() -> nn.Linear:
     """The same back each time."""
-    torch.manual_seed(2)
-    return nn.Linear(WIDTH, CLASSES)
+    return _linear(WIDTH, CLASSES, seed=2)
+
+
+def _linear(inputs: int, outputs: int, seed: int) -> nn.Linear:
+    generator = torch.Generator().manual_seed(seed)  # torch's own is shared by all threads
+    layer = nn.Linear(inputs, outputs)
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -0.3, 0.3, generator=generator)
+    return layer
 
 
 def make_batches(steps: int, batch: int = 5) -> list[tuple[Tensor, Tensor]]:

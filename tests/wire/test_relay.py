@@ -97,7 +97,7 @@ def test_bytes_pass_without_an_observer() -> None:
     peer = Peer(noise(2))
     with Relay(peer.address) as relay:
         assert exchange(relay.address, noise(1)) == noise(2)
-    assert peer.join() == noise(1)
+        assert peer.join() == noise(1)
 
 
 class Stuck(Recorder):
