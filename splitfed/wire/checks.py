@@ -65,45 +65,42 @@ class StreamRules:
         Raises:
             Refused: it is not what ``hello`` announced, not finite, too large, or its labels do not fit.
         """
-        where = f"{hello} Forward step {message.step}"
         spec = read_spec(message.tensor)
-        self._check_spec(where, hello, spec)
+        self._check_spec(hello, message.step, spec)
         try:
             activation = read_tensor(spec, data)
         except FrameError as error:
-            raise Refused("GARBLED", f"{where}: {error}") from None
+            raise refusal("GARBLED", hello, message.step, str(error)) from None
         if not all_finite(activation):
-            raise Refused("NOT_FINITE", f"{where}: a number is NaN or infinite")
+            raise refusal("NOT_FINITE", hello, message.step, "a number is NaN or infinite")
         labels = read_labels(message)
         if labels is not None:
-            check_labels(where, labels, spec.shape[0], self.classes)
+            check_labels(hello, message.step, labels, spec.shape[0], self.classes)
         return activation, labels
 
-    def _check_spec(self, where: str, hello: Hello, spec: TensorSpec) -> None:
+    def _check_spec(self, hello: Hello, step: int, spec: TensorSpec) -> None:
         if spec.codec != hello.codec:
             got = spec.codec or "an unknown one"
-            raise Refused("WRONG_CODEC", f"{where}: want {hello.codec} as announced, got {got}")
+            raise refusal("WRONG_CODEC", hello, step, f"want {hello.codec} as announced, got {got}")
         if spec.shape[1:] != hello.shape or spec.shape[:1] in ((), (0,)):
             want = ", ".join(["B ≥ 1", *map(str, hello.shape)])
-            raise Refused("WRONG_SHAPE", f"{where}: want ({want}), got {spec.shape}")
+            raise refusal("WRONG_SHAPE", hello, step, f"want ({want}), got {spec.shape}")
         if 4 * spec.numbers > self.max_message_bytes:
-            raise Refused(
-                "OVERSIZED",
-                f"{where}: want at most {self.max_message_bytes} bytes, {spec.shape} takes {4 * spec.numbers}",
-            )
+            why = f"want at most {self.max_message_bytes} bytes, {spec.shape} takes {4 * spec.numbers}"
+            raise refusal("OVERSIZED", hello, step, why)
 
 
-def check_labels(where: str, labels: Tensor, batch: int, classes: int) -> None:
+def check_labels(hello: Hello, step: int, labels: Tensor, batch: int, classes: int) -> None:
     """Refuse labels that are not one class per image.
 
     Raises:
         Refused: BAD_LABELS.
     """
     if len(labels) != batch:
-        raise Refused("BAD_LABELS", f"{where}: want {batch} labels, got {len(labels)}")
+        raise refusal("BAD_LABELS", hello, step, f"want {batch} labels, got {len(labels)}")
     highest = int(labels.max())
     if highest >= classes:
-        raise Refused("BAD_LABELS", f"{where}: want labels below {classes}, got {highest}")
+        raise refusal("BAD_LABELS", hello, step, f"want labels below {classes}, got {highest}")
 
 
 def check_result(hello: Hello, step: int, result: StepResult) -> None:
@@ -114,7 +111,10 @@ def check_result(hello: Hello, step: int, result: StepResult) -> None:
     """
     finite = math.isfinite(result.loss) and (result.gradient is None or all_finite(result.gradient.detach()))
     if not finite:
-        raise Refused(
-            "NOT_FINITE",
-            f"{hello} step {step}: training diverged, the loss is {result.loss:g}; lower the learning rate",
-        )
+        why = f"training diverged, the loss is {result.loss:g}; lower the learning rate"
+        raise refusal("NOT_FINITE", hello, step, why)
+
+
+def refusal(reason: str, hello: Hello, step: int, why: str) -> Refused:
+    """A refusal that says which client's step it is about."""
+    return Refused(reason, f"{hello} step {step}: {why}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 from google.protobuf.message import DecodeError
 
@@ -135,7 +136,8 @@ def reason_name(number: int) -> str:
 
 def read_labels(message: pb.Forward) -> Tensor | None:
     """int64, (B,), or None where labels did not travel."""
-    return torch.tensor(message.labels, dtype=torch.int64) if message.labels else None
+    count = len(message.labels)
+    return torch.from_numpy(np.fromiter(message.labels, np.int64, count)) if count else None
 
 
 def read_spec(message: pb.Tensor) -> TensorSpec:

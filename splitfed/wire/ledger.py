@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from splitfed.errors import FrameError, Refused
 from splitfed.types import Phase
-from splitfed.wire.checks import check_result
+from splitfed.wire.checks import check_result, refusal
 from splitfed.wire.codec import CODECS
 from splitfed.wire.frames import gradient_frame
 
@@ -202,5 +202,5 @@ def _reply(hello: Hello, step: int, result: StepResult) -> bytes:
     try:
         encoded = None if gradient is None else CODECS[hello.codec].encode(gradient.detach())
     except FrameError as error:
-        raise Refused("NOT_FINITE", f"{hello} step {step}: the gradient does not fit: {error}") from None
+        raise refusal("NOT_FINITE", hello, step, f"the gradient does not fit: {error}") from None
     return gradient_frame(step, result.loss, result.correct, encoded)

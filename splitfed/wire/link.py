@@ -237,7 +237,7 @@ class DirectLink:
         """What the session makes of one batch; see `Link.forward`."""
         received = _delivered(encode(self._hello, step, activation, labels))
         if labels is not None:
-            check_labels(f"{self._hello} step {step}", labels, len(activation), self._classes)
+            check_labels(self._hello, step, labels, len(activation), self._classes)
         result = self._session.forward(step, received, labels)
         check_result(self._hello, step, result)
         if self._hello.phase is Phase.TRAIN:
@@ -258,17 +258,22 @@ def encode(hello: Hello, step: int, activation: Tensor, labels: Tensor | None) -
     Raises:
         FrameError: wrong shape or dtype, a NaN or an infinity, a negative label.
     """
-    where = f"{hello} step {step}"
     activation = activation.detach()
-    if tuple(activation.shape[1:]) != hello.shape or activation.dtype is not torch.float32:
-        raise FrameError(
-            f"{where}: want an activation (B, *{hello.shape}) float32, got {tuple(activation.shape)} {activation.dtype}"
-        )
-    if not all_finite(activation):
-        raise FrameError(f"{where}: the activation has a NaN or an infinity; it was not sent")
-    if labels is not None and int(labels.min()) < 0:
-        raise FrameError(f"{where}: a label is {int(labels.min())}; labels start at 0")
+    if problem := _problem(hello, activation, labels):
+        raise FrameError(f"{hello} step {step}: {problem}")
     return CODECS[hello.codec].encode(activation)
+
+
+def _problem(hello: Hello, activation: Tensor, labels: Tensor | None) -> str | None:
+    """Why this batch may not be sent, or None."""
+    if tuple(activation.shape[1:]) != hello.shape or activation.dtype is not torch.float32:
+        want = ", ".join(["B", *map(str, hello.shape)])
+        return f"want an activation ({want}) float32, got {tuple(activation.shape)} {activation.dtype}"
+    if not all_finite(activation):
+        return "the activation has a NaN or an infinity; it was not sent"
+    if labels is not None and int(labels.min()) < 0:
+        return f"a label is {int(labels.min())}; labels start at 0"
+    return None
 
 
 def _delivered(encoded: Encoded) -> Tensor:
