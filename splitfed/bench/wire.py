@@ -44,12 +44,17 @@ TARGET_RATIO = 1.3
 
 
 class Back:
-    """A session that trains the back; also used without a wire."""
+    """A session that trains the back.
+
+    The gradient that the client waits for comes first; those of the weights are worked out in `update`, while
+    the client goes on.
+    """
 
     def __init__(self) -> None:
         self.next_step = 0
         self._net = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, CLASSES))
         self._optimiser = _sgd(self._net)
+        self._loss = torch.zeros(())
 
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
         """Loss and gradient of one batch."""
@@ -57,13 +62,14 @@ class Back:
         self.next_step = step + 1
         leaf = activation.requires_grad_()
         scores = self._net(leaf)
-        loss = F.cross_entropy(scores, labels)
-        self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return StepResult(loss.item(), int((scores.argmax(1) == labels).sum()), leaf.grad)
+        self._loss = F.cross_entropy(scores, labels)
+        (gradient,) = torch.autograd.grad(self._loss, leaf, retain_graph=True)
+        return StepResult(self._loss.item(), int((scores.argmax(1) == labels).sum()), gradient)
 
     def update(self) -> None:
-        """Step the optimiser."""
+        """Gradients of the weights, and a step of the optimiser."""
+        self._optimiser.zero_grad()
+        self._loss.backward(inputs=list(self._net.parameters()))  # type: ignore[no-untyped-call]
         self._optimiser.step()
 
     def finish(self, steps: int, examples: int) -> None:

@@ -67,6 +67,7 @@ class ToySession:
     def __init__(self, phase: Phase) -> None:
         self.next_step = 0
         self.back = make_back()
+        self.loss = torch.zeros(())
         self.seen: list[Tensor] = []
         self.calls: list[str] = []
         self._phase = phase
@@ -79,16 +80,17 @@ class ToySession:
         self.next_step += 1
         leaf = activation.requires_grad_()
         scores = self.back(leaf)
-        loss = F.cross_entropy(scores, labels)
+        self.loss = F.cross_entropy(scores, labels)
         correct = int((scores.argmax(1) == labels).sum())
         if self._phase is not Phase.TRAIN:
-            return StepResult(loss.item(), correct, None)
-        self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return StepResult(loss.item(), correct, leaf.grad)
+            return StepResult(self.loss.item(), correct, None)
+        (gradient,) = torch.autograd.grad(self.loss, leaf, retain_graph=True)
+        return StepResult(self.loss.item(), correct, gradient)
 
     def update(self) -> None:
         self.calls.append("update")
+        self._optimiser.zero_grad()
+        self.loss.backward(inputs=list(self.back.parameters()))  # type: ignore[no-untyped-call]
         self._optimiser.step()
 
     def finish(self, steps: int, examples: int) -> None:
