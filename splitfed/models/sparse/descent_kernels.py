@@ -119,7 +119,7 @@ def _relative_gap(
 def _load(
     drive: Array,
     start: Array,
-    out_drive: Array,
+    own_drive: Array,
     correlations: Array,
     codes: Array,
     gram: Array,
@@ -134,7 +134,7 @@ def _load(
         for x in range(width):
             for f in range(features):
                 r = (y * width + x) * features + f
-                out_drive[r] = drive[f, y, x]
+                own_drive[r] = drive[f, y, x]
                 codes[r] = start[f, y, x]
                 correlations[(y + reach) * row + (x + reach) * features + f] = drive[f, y, x]
     for y in range(height):
@@ -162,7 +162,6 @@ def _largest_of(correlations: Array, codes: Array, shape: tuple[int, int, int, i
 @compiled
 def descend(
     drive: Array,
-    start: Array,
     energy: Array,
     gram: Array,
     inverse_norms: Array,
@@ -172,6 +171,7 @@ def descend(
     out_codes: Array,
     out_gap: Array,
     out_sweeps: Array,
+    out_steps: Array,
     first: int,
     last: int,
 ) -> None:
@@ -179,14 +179,14 @@ def descend(
 
     Args:
         drive: Ψ = ΩᵀX, (B, F, h, w).
-        start: codes to begin with, (B, F, h, w), ≥ 0.
         energy: ‖X‖², (B,), float64.
         gram: `spectrum.gram_kernel` as (F, 2·reach + 1, 2·reach + 1, F), flat.
         inverse_norms: one over the squared norm of each atom, (F,).
         sparsity: λ, of the arrays' dtype.
         tolerance: the relative duality gap at which a sample is solved.
         max_sweeps: the most sweeps over a sample.
-        out_codes, out_gap, out_sweeps: take the results, (B, F, h, w), (B,) and (B,).
+        out_codes: codes to begin with, (B, F, h, w), ≥ 0; takes the solution.
+        out_gap, out_sweeps, out_steps: take what `Solution` reports, and the number of single steps, (B,).
         first, last: the range of samples.
     """
     _, features, height, width = drive.shape
@@ -196,13 +196,16 @@ def descend(
     codes = np.empty(height * width * features, drive.dtype)
     own_drive = np.empty(height * width * features, drive.dtype)
     for b in range(first, last):
-        _load(drive[b], start[b], own_drive, correlations, codes, gram, shape)
+        _load(drive[b], out_codes[b], own_drive, correlations, codes, gram, shape)
         largest, step = _largest_of(correlations, codes, shape, sparsity)
         gap = _relative_gap(correlations, codes, own_drive, shape, sparsity, energy[b], largest)
         threshold, sweeps = drive.dtype.type(step * DECAY), 0
+        out_steps[b] = 0
         while gap > tolerance and sweeps < max_sweeps:
             sweeps += 1
-            if _sweep(correlations, codes, gram, inverse_norms, shape, sparsity, threshold) > 0:
+            steps = _sweep(correlations, codes, gram, inverse_norms, shape, sparsity, threshold)
+            out_steps[b] += steps
+            if steps > 0:
                 continue
             # No step above the threshold is left, so no correlation exceeds λ by more than it.
             gap = _relative_gap(correlations, codes, own_drive, shape, sparsity, energy[b], sparsity + threshold)

@@ -1,4 +1,4 @@
-"""The default solver: accelerated proximal gradient (FISTA, Beck and Teboulle 2009), restarted per sample."""
+"""The plain solver, on any device: accelerated proximal gradient (FISTA, Beck and Teboulle 2009)."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ def fista(
         if ledger.due(iteration):
             open_ = ledger.settle(iteration, canvas, codes)
             canvas, codes, ahead, momentum = canvas[open_], codes[open_], ahead[open_], momentum[open_]
-    return ledger.solution()
+    return ledger.solution(2 * atoms.dictionary.numel())

@@ -121,10 +121,11 @@ class _Implicit(torch.autograd.Function):
     """A solution R, handed in as a constant, as a function of the canvas X and the dictionary Ω."""
 
     @staticmethod
-    def forward(ctx: Any, canvas: Tensor, dictionary: Tensor, codes: Tensor, backward: Backward) -> Tensor:
+    def forward(ctx: Any, canvas: Tensor, dictionary: Tensor, solution: tuple[Tensor], backward: Backward) -> Tensor:
+        (codes,) = solution  # not an argument by itself: it would have to be copied to become a result
         ctx.save_for_backward(canvas, dictionary, codes)
         ctx.how = backward
-        return codes.clone()
+        return codes
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -151,5 +152,5 @@ def differentiable(codes: Tensor, canvas: Tensor, dictionary: Tensor, backward: 
         dictionary: Ω, (F, C, k, k).
         backward: how the backward pass is done.
     """
-    attached: Tensor = _Implicit.apply(canvas, dictionary, codes, backward)  # type: ignore[no-untyped-call]
+    attached: Tensor = _Implicit.apply(canvas, dictionary, (codes,), backward)  # type: ignore[no-untyped-call]
     return attached

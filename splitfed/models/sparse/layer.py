@@ -86,7 +86,7 @@ class SparseCodingLayer(nn.Module):
         solver: str = "auto",
         tolerance: float = 3e-2,
         max_iterations: int | None = None,
-        gradient_tolerance: float = 5e-2,
+        gradient_tolerance: float = 0.1,
         max_gradient_iterations: int = 50,
         damping: float = 1e-3,
         standardise: bool = True,
@@ -128,9 +128,7 @@ class SparseCodingLayer(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             canvas = self.prepare(x)
             dictionary = self.dictionary.to(canvas.dtype)
-            begin = None if start is None else start.detach().to(canvas.dtype)
-            solution = self._solve(canvas.detach(), dictionary.detach(), begin)
-            codes = solution.codes
+            codes = self._solve(canvas.detach(), dictionary.detach(), start).codes
             if torch.is_grad_enabled() and (canvas.requires_grad or dictionary.requires_grad):
                 codes = differentiable(codes, canvas, dictionary, self._backward(canvas))
             return codes.to(x.dtype)
@@ -139,6 +137,12 @@ class SparseCodingLayer(nn.Module):
         """X of eq. 1 from images (B, C, H, W): standardised, and on their canvas (see `problem`)."""
         x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         return self.geometry.canvas(_standardise(x) if self.standardise else x)
+
+    @torch.no_grad()
+    def solve(self, x: Tensor, *, start: Tensor | None = None) -> Solution:
+        """What `forward` finds, without a gradient and with each sample's own gap, iterations and cost."""
+        canvas = self.prepare(x)
+        return self._solve(canvas, self.dictionary.to(canvas.dtype), start)
 
     @torch.no_grad()
     def update_dictionary(self, x: Tensor, codes: Tensor, *, rate: float = 0.1) -> None:
@@ -171,6 +175,7 @@ class SparseCodingLayer(nn.Module):
     @torch.no_grad()
     def _solve(self, canvas: Tensor, dictionary: Tensor, start: Tensor | None) -> Solution:
         solver = self._solver_for(canvas)
+        start = None if start is None else start.detach().to(canvas.dtype)
         stopping = Stopping(self.tolerance, self.max_iterations or _MAX_ITERATIONS[solver], _CHECK_EVERY[solver])
         atoms = Atoms(dictionary, self.geometry.stride)
         if solver == "lgcd":

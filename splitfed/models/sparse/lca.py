@@ -30,10 +30,10 @@ def lca(
 ) -> Solution:
     """Follow eq. 2 by Euler steps from rest, or from ``start``, until each sample is solved; arguments as in `fista`.
 
-    Euler steps of 1/τ are stable while τ > ‖Ω‖²/2, so τ grows with ``lipschitz`` where 100 would not do.
+    Euler steps of 1/τ are stable while τ > ‖Ω‖²/2, so τ grows with ``lipschitz`` where 100 would be near that.
     """
     ledger = Ledger(canvas, atoms, sparsity, stopping)
-    rate = 1 / max(TIME_CONSTANT, lipschitz)
+    rate = 1 / max(TIME_CONSTANT, 0.6 * lipschitz)
     lateral = gram_kernel(atoms.dictionary, atoms.stride)
     reach = lateral.shape[-1] // 2
     drive = atoms.analyse(canvas)
@@ -50,4 +50,4 @@ def lca(
         if ledger.due(iteration):
             open_ = ledger.settle(iteration, canvas, codes)
             canvas, drive, potential, codes = canvas[open_], drive[open_], potential[open_], codes[open_]
-    return ledger.solution()
+    return ledger.solution(lateral.numel())

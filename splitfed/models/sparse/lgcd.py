@@ -59,15 +59,14 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
     gram = gram_kernel(atoms.dictionary, atoms.stride)
     norms = _squared_norms(gram)
     inverse_norms = torch.where(norms > 0, 1 / norms, 0)
-    codes = torch.empty_like(drive)
+    codes = torch.zeros_like(drive) if start is None else start.clone(memory_format=torch.contiguous_format)
     gap = torch.empty(len(canvas), dtype=torch.float64)
     sweeps = torch.empty(len(canvas), dtype=torch.int64)
+    steps = torch.empty(len(canvas), dtype=torch.int64)
     energy = canvas.flatten(1).square().sum(1, dtype=torch.float64)
-    begin = torch.zeros_like(drive) if start is None else start.contiguous()
     work = partial(
         descend,
         drive.numpy(),
-        begin.numpy(),
         energy.numpy(),
         _rows(gram),
         inverse_norms.numpy(),
@@ -77,9 +76,11 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
         codes.numpy(),
         gap.numpy(),
         sweeps.numpy(),
+        steps.numpy(),
     )
     over_samples(len(canvas), lambda _, first, last: work(first, last))
-    return Solution(codes, gap, sweeps)
+    multiply_adds = atoms.dictionary.numel() * drive[0, 0].numel() + steps * gram[0].numel()
+    return Solution(codes, gap, sweeps, multiply_adds)
 
 
 def solve_sparse(

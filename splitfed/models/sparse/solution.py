@@ -33,11 +33,13 @@ class Solution:
         codes: (B, F, h, w), ≥ 0.
         relative_gap: per sample, (B,), float64.
         iterations: spent on each sample, (B,), int64.
+        multiply_adds: spent on each sample, (B,), int64: those of convolutions, or of what stands in for them.
     """
 
     codes: Tensor
     relative_gap: Tensor
     iterations: Tensor
+    multiply_adds: Tensor
 
 
 class Ledger:
@@ -75,10 +77,11 @@ class Ledger:
         self._open = self._open[~solved]
         return (~solved).nonzero().squeeze(1)
 
-    def solution(self) -> Solution:
-        """All samples, once none is open."""
+    def solution(self, multiply_adds_per_position: int) -> Solution:
+        """All samples, once none is open; the cost is that of one iteration, for each position of an atom."""
         assert self._codes is not None
-        return Solution(self._codes, self._gap, self._iterations)
+        multiply_adds = self._iterations * multiply_adds_per_position * self._codes[0, 0].numel()
+        return Solution(self._codes, self._gap, self._iterations, multiply_adds)
 
     def _certify(self, canvas: Tensor, codes: Tensor) -> Certificate:
         residual = canvas - self._atoms.synthesise(codes)

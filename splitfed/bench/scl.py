@@ -1,0 +1,279 @@
+"""What the sparse coding layer costs, beside the reference LCA: one JSON line per case.
+
+The reference is LCA as the field runs it: τ 100, 500 Euler steps, lateral kernel of (2k − 1)². The first layer codes
+28×28 grey images, the second what the first makes of them, in batches of 64. Ours is solved to the layer's tolerance,
+or further until its mean objective is no worse than the reference's. Times are medians of repeats in this one run,
+except that each reference is run once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from splitfed.bench.scl_memory import ours_mib, unrolled_mib
+from splitfed.data import Dataset, load
+from splitfed.models.sparse import SparseCodingLayer, learn_dictionary
+from splitfed.models.sparse.lca import lca
+from splitfed.models.sparse.problem import Atoms, certify
+from splitfed.models.sparse.solution import Solution, Stopping
+from splitfed.models.sparse.spectrum import lipschitz_bound
+from splitfed.models.sparse_front import SparseFront
+from splitfed.types import Images
+
+BATCH = 64
+IMAGES = 6_000
+REFERENCE_ITERATIONS = 500
+UNROLLED_ITERATIONS = (10, 30)
+"""Back-propagation through the reference is measured at these and extended to 500: its memory is linear in them."""
+MATMUL_EDGE = 1024
+LEARNING_STEPS = 30
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer and the batch that it codes."""
+
+    name: str
+    layer: SparseCodingLayer
+    x: Tensor
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the cases and print their lines; 0."""
+    parser = argparse.ArgumentParser(prog="splitfed bench scl", description=__doc__)
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch and of the solver (default 2)")
+    parser.add_argument("--repeats", type=int, default=5, help="of each timing of ours (default 5)")
+    parser.add_argument("--solver", default="auto", help="ours: auto, lgcd or fista (default auto)")
+    parser.add_argument("--data", default="medical_mnist", help="data set (default medical_mnist)")
+    parser.add_argument("--data-root", default=None, help="a folder to look in first")
+    parser.add_argument("--quick", action="store_true", help="the first layer only")
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    images = _images(options.data, options.data_root)
+    _print({"case": "machine", "threads": options.threads, "matmul_gmac_per_s": _matmul_rate(options.repeats)})
+    first = _first_layer(images, options.solver)
+    forwards = [Case(f"first layer, λ {sparsity}", first, images.pixels[:BATCH]) for sparsity in (0.1, 0.5)]
+    for case, sparsity in zip(forwards, (0.1, 0.5), strict=True):
+        case.layer.sparsity = sparsity
+        _print(_forward(case, options.repeats))
+    if not options.quick:
+        for case in _second_layer(first, images, options.solver):
+            _print(_forward(case, options.repeats))
+            _print(_backward(case, options.repeats))
+            _print(_memory(case))
+            _print(_warm_start(case, options.repeats))
+        _print(_epoch(images, options.solver))
+    return 0
+
+
+def _images(name: str, root: str | None) -> Images:
+    """6,000 images spread over the data set, 28×28; the drawn phantoms where it cannot be had."""
+
+    def warn(message: str) -> None:
+        sys.stderr.write(message + "\n")
+
+    data: Dataset = load(name, size=28, data_root=root, fallback="phantoms", on_notice=warn)
+    chosen = np.random.default_rng(0).permutation(len(data))[:IMAGES]
+    _print({"case": "data", "name": data.name, "synthetic": data.synthetic, "images": len(chosen)})
+    return data.take(chosen)
+
+
+def _first_layer(images: Images, solver: str) -> SparseCodingLayer:
+    """SCL(1→16) with a learned dictionary."""
+    generator = torch.Generator().manual_seed(0)
+    layer = SparseCodingLayer(1, 16, solver=solver, generator=generator)
+    learn_dictionary(layer, images.pixels, steps=LEARNING_STEPS, batch=BATCH, generator=generator)
+    return layer
+
+
+@torch.no_grad()
+def _second_layer(first: SparseCodingLayer, images: Images, solver: str) -> list[Case]:
+    """SCL(16→28) with random atoms, as training begins, and with learned ones, as it goes on; λ 0.5."""
+    codes = torch.cat([first(images.pixels[i : i + BATCH]) for i in range(0, 4 * BATCH, BATCH)])
+    x = nn.BatchNorm2d(16)(codes)
+    generator = torch.Generator().manual_seed(1)
+    fresh = SparseCodingLayer(16, 28, solver=solver, generator=generator)
+    learned = SparseCodingLayer(16, 28, solver=solver, generator=torch.Generator().manual_seed(1))
+    learn_dictionary(learned, x, steps=LEARNING_STEPS, batch=BATCH, generator=generator)
+    return [
+        Case("second layer, random atoms", fresh, x[:BATCH]),
+        Case("second layer, learned atoms", learned, x[:BATCH]),
+    ]
+
+
+@torch.no_grad()
+def _forward(case: Case, repeats: int) -> dict[str, Any]:
+    """The layer's forward pass against the reference's 500 iterations."""
+    layer = case.layer
+    canvas, atoms = layer.prepare(case.x), Atoms(layer.dictionary, layer.geometry.stride)
+    once = Stopping(tolerance=0, max_iterations=REFERENCE_ITERATIONS, check_every=REFERENCE_ITERATIONS)
+    bound = lipschitz_bound(layer.dictionary, layer.geometry.stride)
+    reference, reference_s = _timed(lambda: lca(canvas, atoms, layer.sparsity, bound, once))
+    goal = _objective(canvas, atoms, reference, layer.sparsity)
+    usual = layer.tolerance
+    solution = layer.solve(case.x)
+    while _objective(canvas, atoms, solution, layer.sparsity) > goal:
+        layer.tolerance /= 2
+        solution = layer.solve(case.x)
+    ours_s = _median_s(lambda: layer.solve(case.x), repeats)
+    line = {
+        "case": f"forward: {case.name}",
+        "sparsity": layer.sparsity,
+        "reference_s": round(reference_s, 3),
+        "reference_objective": round(goal, 3),
+        "reference_gap": _significant(float(reference.relative_gap.max())),
+        "solver": layer.report.solver,
+        "ours_s": round(ours_s, 5),
+        "objective": round(_objective(canvas, atoms, solution, layer.sparsity), 3),
+        "times_faster": round(reference_s / ours_s, 1),
+        "tolerance": layer.tolerance,
+        "relative_gap": _significant(layer.report.relative_gap),
+        "iterations": layer.report.iterations,
+        "density": round(layer.report.density, 4),
+        "gmac_per_s": round(float(solution.multiply_adds.sum()) / ours_s / 1e9, 1),
+        "reference_gmac_per_s": round(float(reference.multiply_adds.sum()) / reference_s / 1e9, 1),
+    }
+    layer.tolerance = usual
+    return line
+
+
+def _backward(case: Case, repeats: int) -> dict[str, Any]:
+    """Forward and backward in time, gradients of input and dictionary included."""
+    x = case.x.clone().requires_grad_()
+    weights = torch.randn(case.layer(x).shape, generator=torch.Generator().manual_seed(0))
+
+    def both() -> None:
+        (case.layer(x) * weights).sum().backward()
+
+    forward_s = _median_s(lambda: case.layer(x), repeats)
+    both_s = _median_s(both, repeats)
+    report = case.layer.gradient_report
+    return {
+        "case": f"backward: {case.name}",
+        "forward_s": round(forward_s, 5),
+        "forward_and_backward_s": round(both_s, 5),
+        "times_forward": round(both_s / forward_s, 2),
+        "gradient_tolerance": case.layer.gradient_stopping.tolerance,
+        "relative_residual": None if report is None else _significant(report.relative_residual),
+        "iterations": None if report is None else report.iterations,
+    }
+
+
+def _memory(case: Case) -> dict[str, Any]:
+    """Peak memory of forward and backward, ours and that of back-propagation through the reference."""
+    ours = ours_mib(case.layer, case.x)
+    few, many = (unrolled_mib(case.layer, case.x, iterations) for iterations in UNROLLED_ITERATIONS)
+    per_iteration = (many - few) / (UNROLLED_ITERATIONS[1] - UNROLLED_ITERATIONS[0])
+    reference = many + per_iteration * (REFERENCE_ITERATIONS - UNROLLED_ITERATIONS[1])
+    return {
+        "case": f"memory: {case.name}",
+        "ours_mib": round(ours, 1),
+        "reference_mib": round(reference),
+        "reference_measured_at_iterations": UNROLLED_ITERATIONS,
+        "times_smaller": round(reference / ours, 1),
+    }
+
+
+@torch.no_grad()
+def _warm_start(case: Case, repeats: int) -> dict[str, Any]:
+    """Code a batch again after its dictionary moved by one fast update, from nothing and from the last codes."""
+    last = case.layer.solve(case.x).codes
+    case.layer.update_dictionary(case.x, last, rate=0.05)
+    cold_s = _median_s(lambda: case.layer.solve(case.x), repeats)
+    warm_s = _median_s(lambda: case.layer.solve(case.x, start=last), repeats)
+    canvas, atoms = case.layer.prepare(case.x), Atoms(case.layer.dictionary, case.layer.geometry.stride)
+    cold, warm = case.layer.solve(case.x), case.layer.solve(case.x, start=last)
+    return {
+        "case": f"warm start: {case.name}",
+        "cold_s": round(cold_s, 5),
+        "warm_s": round(warm_s, 5),
+        "cold_objective": round(_objective(canvas, atoms, cold, case.layer.sparsity), 3),
+        "warm_objective": round(_objective(canvas, atoms, warm, case.layer.sparsity), 3),
+    }
+
+
+def _epoch(images: Images, solver: str) -> dict[str, Any]:
+    """One epoch of the `sca` network: the first layer's codes once, then front and back, with dictionary updates."""
+    generator = torch.Generator().manual_seed(0)
+    front = SparseFront(images.shape, 500, sparsity=0.5, kernel_size=5, dictionary_rate=0.05, generator=generator)
+    for layer in front.sparse_layers():
+        layer.solver = solver
+    back = nn.Sequential(nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, len(images.classes)))
+    _, learn_s = _timed(
+        lambda: learn_dictionary(
+            front.first_layer, images.pixels, steps=LEARNING_STEPS, batch=BATCH, generator=generator
+        )
+    )
+    with torch.no_grad():
+        codes, first_s = _timed(lambda: torch.cat([front.stem(batch) for batch in torch.split(images.pixels, 256)]))
+    epochs = [_timed(lambda: _train(front, back, codes, images.labels)) for _ in range(2)]
+    return {
+        "case": f"epoch of sca, {len(images)} images",
+        "learn_first_dictionary_s": round(learn_s, 2),
+        "first_layer_codes_s": round(first_s, 2),
+        "first_epoch_s": round(epochs[0][1], 2),
+        "second_epoch_s": round(epochs[1][1], 2),
+        "images_per_s": round(len(images) / epochs[1][1]),
+        "loss": [round(loss, 4) for loss, _ in epochs],
+        "densities": [round(layer.report.density, 4) for layer in front.sparse_layers()],
+    }
+
+
+def _train(front: SparseFront, back: nn.Module, codes: Tensor, labels: Tensor) -> float:
+    """One epoch in batches of 64 by SGD; the mean loss."""
+    parameters = [*front.body.parameters(), *back.parameters()]
+    optimiser = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
+    losses = []
+    order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))
+    for rows in torch.split(order, BATCH):
+        loss = nn.functional.cross_entropy(back(front.body(codes[rows])), labels[rows])
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        front.after_step()
+        losses.append(loss.item())
+    return statistics.fmean(losses)
+
+
+def _objective(canvas: Tensor, atoms: Atoms, solution: Solution, sparsity: float) -> float:
+    """The mean objective of eq. 1, computed alike for every solver."""
+    residual = canvas - atoms.synthesise(solution.codes)
+    certificate = certify(canvas, solution.codes, residual, atoms.analyse(residual), sparsity)
+    return float(certificate.objective.mean())
+
+
+def _matmul_rate(repeats: int) -> float:
+    """Multiply-adds per second of a square matrix product, in 1e9: what the machine can do."""
+    a = torch.rand(MATMUL_EDGE, MATMUL_EDGE)
+    return round(MATMUL_EDGE**3 / _median_s(lambda: a @ a, max(repeats, 5)) / 1e9, 1)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+
+def _median_s(work: Callable[[], Any], repeats: int) -> float:
+    work()
+    return statistics.median(_timed(work)[1] for _ in range(repeats))
+
+
+def _significant(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _print(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
