@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from types import TracebackType
@@ -33,6 +34,10 @@ class RelayProcess:
         """SIGKILL: it gets to do nothing more."""
         self._process.kill()
         self._process.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP: its connections stay open, and nothing moves on them."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def __enter__(self) -> Self:
         return self

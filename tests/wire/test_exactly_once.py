@@ -94,6 +94,16 @@ def test_a_relay_killed_between_two_steps_changes_no_weight() -> None:
     assert same(got, trace_whole(STEPS))
 
 
+@pytest.mark.parametrize("moment", [f"before forward {BREAK}", f"after forward {BREAK}"])
+def test_a_relay_frozen_in_mid_stream_changes_no_weight(moment: str) -> None:
+    host = TroubledHost()
+    with SplitServer(host, token=TOKEN) as server, RelayProcess(server.address) as relay:
+        host.trouble = lambda now: relay.freeze() if now == moment else None
+        link = GrpcLink([relay.address, server.address], hello(), deadline_s=1.0)
+        assert same(trace(link, lambda: host.sessions[0].back, STEPS), trace_whole(STEPS))
+    assert host.opened == 1
+
+
 def test_a_relay_that_was_never_there_changes_no_weight() -> None:
     host = ToyHost()
     with SplitServer(host, token=TOKEN) as server:
