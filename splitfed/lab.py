@@ -376,6 +376,7 @@ class CellRun:
             seed=self.cell.seed,
             defense=ComponentConfig(name=self.cell.defense.name, options=self.cell.defense.options),
             attacks=tuple(attacks),
+            live_aux=scenario.attacker.live_aux,
             live_images=scenario.attacker.live_images,
             keep_rounds=scenario.attacker.keep_rounds,
         )

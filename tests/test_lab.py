@@ -34,8 +34,8 @@ class Heard(list[Event]):
 def finished(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Heard, Path]:
     """One run with two defenses: results, events, run directory."""
     scenario = scenario_of(
-        defense=[{"name": "none"}, {"name": "laplace", "scale": 2.0}],
-        attack=[{"name": "ridge"}, {"name": "decoder", "max_epochs": 3}],
+        defense=[{"name": "none"}, {"name": "laplace"}],
+        attack=[{"name": "ridge"}, {"name": "decoder", "max_epochs": 5}],
     )
     heard = Heard()
     results = lab.run(scenario, out=tmp_path_factory.mktemp("runs"), subscribers=[heard])

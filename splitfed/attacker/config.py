@@ -51,6 +51,8 @@ class AttackerConfig(Options):
     defense: ComponentConfig
     """The defense that it faces; the attacker knows the mechanism."""
     attacks: tuple[ComponentConfig, ...] = Field(min_length=1)
+    live_aux: int = Field(default=1000, ge=20)
+    """Auxiliary images that it learns from while training goes on; after the last round it learns from all."""
     live_images: int = Field(default=96, ge=1)
     """Observations that it reconstructs for the live view."""
     live_interval_s: float = Field(default=2.0, gt=0)

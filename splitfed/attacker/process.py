@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from splitfed.attacker.held_front import HeldFront
     from splitfed.attacks.base import Attack
     from splitfed.defenses import Defense
-    from splitfed.types import Observation
+    from splitfed.types import Images, Observation
     from splitfed.wire.relay import Direction
     from splitfed.wire.tap import Tap
 
@@ -119,7 +119,7 @@ class Attacker:
     def run(self) -> None:
         """Learn from round to round until training is over; then finish every attack."""
         for round_number in self._rounds():
-            self._begin(round_number)
+            self._begin(round_number, self._auxiliary[: self.config.live_aux])
             self._learn_until_next(round_number)
         self._finish()
 
@@ -134,14 +134,14 @@ class Attacker:
             last = newest
             yield newest
 
-    def _begin(self, round_number: int) -> HeldFront:
-        """Face the front of this round with every attack."""
+    def _begin(self, round_number: int, auxiliary: Images) -> HeldFront:
+        """Face the front of this round with every attack; a sparse front is dear to run on many images."""
         from splitfed.seeding import generator
         from splitfed.types import Knowledge
 
         held = self._load_front(round_number)
         randomised = self._defense().randomised
-        knowledge = Knowledge(auxiliary=self._auxiliary, observe=held, randomised=randomised)
+        knowledge = Knowledge(auxiliary=auxiliary, observe=held, randomised=randomised)
         for attack in self._attacks:
             # one seed for all: they split the auxiliary images alike, and are judged on the same part
             attack.begin(knowledge, generator(self.config.seed, "attack", round_number))
@@ -207,8 +207,9 @@ class Attacker:
         """All attacks on the final front, each to its plateau, on every observation of it."""
         final = Final.load(self.config.knowledge)
         assert final is not None
+        _take_all_cores()
         observed = self._settled(final)
-        held = self._begin(final.round)
+        held = self._begin(final.round, self._auxiliary)
         before = held.fingerprint()
         for position, attack in enumerate(self._attacks):
             started = time.monotonic()
@@ -284,6 +285,13 @@ def _lower_priority() -> None:
     torch.set_num_threads(1)
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+def _take_all_cores() -> None:
+    """Training is over: nothing is disturbed any more."""
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
 
 
 def _end_with_parent() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from splitfed.attacks.base import Progress
 from splitfed.attacks.inverter import Inverter, Session
-from splitfed.attacks.linear import LinearMap
+from splitfed.attacks.linear import LinearMap, mean_map
 from splitfed.attacks.residual import Residual, Training
 from splitfed.attacks.ridge import fit_to_front
 from splitfed.attacks.schedule import Schedule
@@ -79,7 +79,8 @@ class Decoder(Inverter):
         self._optimiser = torch.optim.Adam(self._training.network.parameters(), fused=True)
         start_loss = self._loss_on(session.validation, self._predict)
         self._schedule = Schedule(self.options.learning_rate, self.options.max_epochs, start_loss=start_loss)
-        return self._loss_on(session.fit, self._ridge)
+        # before any learning, ridge's included: where noise leaves nothing to add to ridge, it has still learned
+        return self._loss_on(session.fit, mean_map(session.fit.features, session.fit.targets))
 
     def _make(self, session: Session) -> Training:
         network = Residual(
