@@ -8,6 +8,7 @@ iteration. The loops are compiled by numba.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -79,7 +80,7 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
         steps.numpy(),
     )
     over_samples(len(canvas), lambda _, first, last: work(first, last))
-    multiply_adds = atoms.dictionary.numel() * drive[0, 0].numel() + steps * gram[0].numel()
+    multiply_adds = atoms.dictionary.numel() * math.prod(drive.shape[-2:]) + steps * gram[0].numel()
     return Solution(codes, gap, sweeps, multiply_adds)
 
 

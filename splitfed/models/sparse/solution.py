@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -80,7 +81,7 @@ class Ledger:
     def solution(self, multiply_adds_per_position: int) -> Solution:
         """All samples, once none is open; the cost is that of one iteration, for each position of an atom."""
         assert self._codes is not None
-        multiply_adds = self._iterations * multiply_adds_per_position * self._codes[0, 0].numel()
+        multiply_adds = self._iterations * multiply_adds_per_position * math.prod(self._codes.shape[-2:])
         return Solution(self._codes, self._gap, self._iterations, multiply_adds)
 
     def _certify(self, canvas: Tensor, codes: Tensor) -> Certificate:
