@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from splitfed.bench.scl_memory import ours_mib, unrolled_mib
 from splitfed.data import Dataset, load
+from splitfed.defenses.sca import SparseCodingOptions
 from splitfed.models.sparse import SparseCodingLayer, learn_dictionary
 from splitfed.models.sparse.lca import lca
 from splitfed.models.sparse.problem import Atoms, certify
@@ -206,7 +207,8 @@ def _warm_start(case: Case, repeats: int) -> dict[str, Any]:
 def _epoch(images: Images, solver: str) -> dict[str, Any]:
     """One epoch of the `sca` network: the first layer's codes once, then front and back, with dictionary updates."""
     generator = torch.Generator().manual_seed(0)
-    front = SparseFront(images.shape, 500, sparsity=0.5, kernel_size=5, dictionary_rate=0.05, generator=generator)
+    rate = SparseCodingOptions().dictionary_rate
+    front = SparseFront(images.shape, 500, sparsity=0.5, kernel_size=5, dictionary_rate=rate, generator=generator)
     for layer in front.sparse_layers():
         layer.solver = solver
     back = nn.Sequential(nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, len(images.classes)))
@@ -220,6 +222,7 @@ def _epoch(images: Images, solver: str) -> dict[str, Any]:
     epochs = [_timed(lambda: _train(front, back, codes, images.labels)) for _ in range(2)]
     return {
         "case": f"epoch of sca, {len(images)} images",
+        "dictionary_rate": rate,
         "learn_first_dictionary_s": round(learn_s, 2),
         "first_layer_codes_s": round(first_s, 2),
         "first_epoch_s": round(epochs[0][1], 2),
