@@ -1,6 +1,7 @@
 """The attacker: a process of its own that relays the clients' traffic, records what it sees, and inverts it.
 
-The relay's threads forward bytes; the main thread learns, at a lower priority, so that training hardly notices.
+The relay's threads forward bytes; while training runs, a thread of lower priority learns, so that training hardly
+notices.
 It starts to listen before PyTorch is imported: clients need not wait for that.
 """
 
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -107,7 +109,9 @@ class Attacker:
     def __init__(self, config: AttackerConfig, tap: Tap, say: Speaker) -> None:
         from splitfed.attacks import build
 
-        _lower_priority()
+        import torch
+
+        torch.set_num_threads(1)
         self.config = config
         self._tap = tap
         self._say = say
@@ -118,10 +122,16 @@ class Attacker:
 
     def run(self) -> None:
         """Learn from round to round until training is over; then finish every attack."""
+        # a thread of its own: who is not root may lower a thread's priority but not raise it again
+        with ThreadPoolExecutor(1, "learner", initializer=_lower_priority) as learner:
+            learner.submit(self._follow).result()
+        self._finish()
+
+    def _follow(self) -> None:
+        """Learn from the fronts of training as they come."""
         for round_number in self._rounds():
             self._begin(round_number, self._auxiliary[: self.config.live_aux])
             self._learn_until_next(round_number)
-        self._finish()
 
     def _rounds(self) -> Iterator[int]:
         """The fronts worth learning from, newest first seen, until training is over."""
@@ -280,9 +290,6 @@ class Attacker:
 
 def _lower_priority() -> None:
     """Let training go first. Where the platform cannot do that for one thread, nothing changes."""
-    import torch
-
-    torch.set_num_threads(1)
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 

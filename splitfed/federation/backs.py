@@ -53,20 +53,21 @@ class TrainSession:
         self._optimiser = optimiser
 
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
-        """Loss and its gradient with respect to the activation; the weights move in `update`."""
+        """Loss and its gradient with respect to the activation; the weights' gradients can wait for `update`."""
         labels = _required(labels)
         leaf = activation.detach().requires_grad_()
         scores = self.back(leaf)
-        loss = F.cross_entropy(scores, labels)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        correct = int((scores.argmax(dim=1) == labels).sum())
-        self.tally.add(loss.item(), correct, len(labels))
+        self._loss = F.cross_entropy(scores, labels)
+        (gradient,) = torch.autograd.grad(self._loss, leaf, retain_graph=True)
+        loss, correct = self._loss.item(), int((scores.argmax(dim=1) == labels).sum())
+        self.tally.add(loss, correct, len(labels))
         self.next_step = step + 1
-        return StepResult(loss.item(), correct, leaf.grad)
+        return StepResult(loss, correct, gradient)
 
     def update(self) -> None:
-        """The optimiser step that belongs to the last `forward`."""
+        """The weights' gradients of the last `forward`, and the optimiser's step, while the client goes on."""
+        self._optimiser.zero_grad(set_to_none=True)
+        self._loss.backward(inputs=list(self.back.parameters()))  # type: ignore[no-untyped-call]
         self._optimiser.step()
 
     def finish(self, steps: int, examples: int) -> None:
@@ -105,7 +106,7 @@ class EvaluateSession:
 
 def _required(labels: Tensor | None) -> Tensor:
     if labels is None:
-        raise Refused("GARBLED", "this server computes the loss: each Forward needs labels")
+        raise Refused("BAD_LABELS", "this server computes the loss: each Forward needs labels")
     return labels
 
 
