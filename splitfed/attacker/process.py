@@ -107,9 +107,9 @@ class Attacker:
     """Follows the fronts of training with warm-started attacks, then attacks the final front to the plateau."""
 
     def __init__(self, config: AttackerConfig, tap: Tap, say: Speaker) -> None:
-        from splitfed.attacks import build
-
         import torch
+
+        from splitfed.attacks import build
 
         torch.set_num_threads(1)
         self.config = config
