@@ -1,9 +1,9 @@
 """What the sparse coding layer costs, beside the reference LCA: one JSON line per case.
 
 The reference is LCA as the field runs it: τ 100, 500 Euler steps, lateral kernel of (2k − 1)². The first layer codes
-28×28 grey images, the second what the first makes of them, in batches of 64. Ours is solved to the layer's tolerance,
-or further until its mean objective is no worse than the reference's. Times are medians of repeats in this one run,
-except that each reference is run once.
+28×28 grey images, the second what the first makes of them, in batches of 64. Ours is solved until its mean objective
+is no worse than the reference's; its time at the layer's own tolerance stands beside. Times are medians of repeats in
+this one run, except that each reference is run once.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ UNROLLED_ITERATIONS = (10, 30)
 """Back-propagation through the reference is measured at these and extended to 500: its memory is linear in them."""
 MATMUL_EDGE = 1024
 LEARNING_STEPS = 30
-TIGHTER = 0.8
-"""By how much the tolerance is lowered until the objective is no worse than the reference's."""
+LOOSEST, TIGHTER = 0.2, 0.8
+"""The tolerance to begin with, and by how much it is lowered until the objective is no worse than the reference's."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,8 @@ def _forward(case: Case, repeats: int) -> dict[str, Any]:
     reference, reference_s = _timed(lambda: lca(canvas, atoms, layer.sparsity, bound, once))
     goal = _objective(canvas, atoms, reference, layer.sparsity)
     usual = layer.tolerance
+    usual_s = _median_s(lambda: layer.solve(case.x), repeats)
+    layer.tolerance = LOOSEST
     solution = layer.solve(case.x)
     while _objective(canvas, atoms, solution, layer.sparsity) > goal:
         layer.tolerance *= TIGHTER
@@ -142,6 +144,7 @@ def _forward(case: Case, repeats: int) -> dict[str, Any]:
         "objective": round(_objective(canvas, atoms, solution, layer.sparsity), 3),
         "times_faster": round(reference_s / ours_s, 1),
         "tolerance": _significant(layer.tolerance),
+        "seconds_at_default_tolerance": round(usual_s, 5),
         "relative_gap": _significant(layer.report.relative_gap),
         "iterations": layer.report.iterations,
         "density": round(layer.report.density, 4),
