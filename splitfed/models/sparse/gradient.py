@@ -2,7 +2,8 @@
 
 With S the active set of a solution R, the optimality conditions on S read Ω_Sᵀ(X − Ω_S R_S) = λ. They stay true
 when X or Ω moves a little, which determines how R moves. For an incoming gradient g on S, let v solve
-(Ω_Sᵀ Ω_S) v = g; then dX = Ω_S v and dΩ = corr(v, X − R ⊛ Ω) − corr(R, Ω_S v).
+(Ω_Sᵀ Ω_S) v = g; then dX = Ω_S v and dΩ = corr(v, X − R ⊛ Ω) − corr(R, Ω_S v). A little damping ε is added to the
+system's diagonal; see `GradientStopping`.
 """
 
 from __future__ import annotations
