@@ -1,4 +1,4 @@
-"""What the compiled loops share: numba (the optional extra ``fast``) and its options.
+"""What the compiled loops share: numba and its options.
 
 Codes of a sample are laid out channels-last there, so that all that one coefficient touches is a few contiguous rows.
 All arrays are flat; a sample never looks at another, and no loop holds the interpreter's lock.

@@ -62,7 +62,7 @@ class SparseCodingLayer(nn.Module):
         stride: pixels between neighbouring positions of an atom.
         sparsity: λ ≥ 0 in eq. 1, on the scale of standardised images.
         solver: ``lgcd`` (compiled, CPU only), ``fista``, or the reference ``lca``; all reach the same minimum.
-            ``auto`` is ``lgcd`` where numba (the extra ``fast``) is installed and the input lies in main memory,
+            ``auto`` is ``lgcd`` where numba is installed and the input lies in main memory,
             else ``fista``.
         tolerance: the relative duality gap at which a sample is solved: how far its objective may be from the
             minimum, as a share of the zero code's objective.
