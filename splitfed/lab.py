@@ -228,7 +228,6 @@ class CellRun:
         outcomes = self.live.outcomes()
         entry = cell_entry(
             cell=self.cell,
-            params=self.job.defense().options.model_dump(),
             result=result,
             majority_rate=self.lab.majority_rate,
             activation_bytes_per_image=self._activation_bytes_per_image(),

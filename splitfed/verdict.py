@@ -141,7 +141,6 @@ def reference_gate(entry: Mapping[str, Any], trivial: Mapping[str, Any], margin_
 def cell_entry(
     *,
     cell: Cell,
-    params: Mapping[str, Any],
     result: FederationResult,
     majority_rate: float,
     activation_bytes_per_image: float,
@@ -156,7 +155,7 @@ def cell_entry(
     entry: dict[str, Any] = {
         "cell": cell.name,
         "defense": cell.defense.name,
-        "params": dict(params),
+        "params": cell.defense.options,
         "seed": cell.seed,
         "accuracy": result.accuracy,
         "train_accuracy": result.train_accuracy,

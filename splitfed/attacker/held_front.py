@@ -22,6 +22,7 @@ class HeldFront:
     def __init__(self, front: Front, defense: Defense) -> None:
         self._front = front.eval().requires_grad_(False)
         self._defense = defense
+        self.nonnegative = front.nonnegative
         self._kept: dict[bytes, Tensor] = {}
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 NICENESS = 10
 """Of the learning thread; the relay's threads keep the process's own."""
+LIVE_UNITS = 10
+"""Most units of work (epochs) of an attack on one round's front: more would only slow the training down."""
 IDLE_S = 0.1
 """Pause when there is nothing to learn from."""
 
@@ -153,16 +155,16 @@ class Attacker:
 
         held = self._load_front(round_number)
         randomised = self._defense().randomised
-        knowledge = Knowledge(auxiliary=auxiliary, observe=held, randomised=randomised)
+        knowledge = Knowledge(auxiliary, held, randomised=randomised, nonnegative=held.nonnegative)
         for attack in self._attacks:
             # one seed for all: they split the auxiliary images alike, and are judged on the same part
             attack.begin(knowledge, generator(self.config.seed, "attack", round_number))
         return held
 
     def _learn_until_next(self, round_number: int) -> None:
-        """One unit of work per attack in turn, until there is a newer front or nothing more to gain."""
+        """One unit of work per attack in turn, until there is a newer front or enough to look at."""
         open_attacks = list(range(len(self._attacks)))
-        while open_attacks and not self._outdated(round_number):
+        for _ in range(LIVE_UNITS):
             for position in list(open_attacks):
                 if self._outdated(round_number):
                     return

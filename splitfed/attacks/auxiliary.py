@@ -84,7 +84,7 @@ def split_auxiliary(knowledge: Knowledge, generator: torch.Generator, *, before:
 @torch.no_grad()
 def observe(knowledge: Knowledge, pixels: Tensor, generator: torch.Generator) -> Pairs:
     """What the tap would see of these images: one draw of the defense's randomness."""
-    parts = [knowledge.observe(batch, generator).flatten(1).float() for batch in torch.split(pixels, BATCH)]
+    parts = [knowledge.features(knowledge.observe(batch, generator)) for batch in torch.split(pixels, BATCH)]
     return Pairs(torch.cat(parts), pixels.flatten(1))
 
 

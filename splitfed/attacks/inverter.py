@@ -66,7 +66,8 @@ class Inverter(Attack):
 
     def reconstruct(self, activation: Tensor) -> Tensor:
         shape = self._begun.auxiliary.shape
-        return predict_rows(self._predict, activation.flatten(1).float()).clamp(0, 1).view(-1, *shape)
+        features = self._begun.knowledge.features(activation)
+        return predict_rows(self._predict, features).clamp(0, 1).view(-1, *shape)
 
     def evidence(self) -> FitEvidence:
         session = self._begun

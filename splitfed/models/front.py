@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,9 @@ class Front(nn.Module):
     ``stem`` has nothing to train: its output for an image is always the same, so a client computes it once per
     image and keeps it. ``body`` is trained.
     """
+
+    nonnegative: ClassVar[bool] = True
+    """Whether the output is never negative: every front here ends in a ReLU."""
 
     def __init__(self, stem: nn.Module, body: nn.Module) -> None:
         super().__init__()
