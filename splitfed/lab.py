@@ -81,22 +81,24 @@ def run(
     Raises:
         UserError: data that cannot be found, or a run that cannot be resumed.
     """
-    store = _open_store(scenario, out, resume)
-    with store, _one_thread():
-        bus = Bus(store.append_event, *subscribers)
-        lab = Lab(scenario, store, bus, data_root)
-        return lab.run()
+    resumed = None if resume is None else _reopen(scenario, resume)
+    # before there is a directory that would be left behind
+    dataset, splits = _load_images(scenario, data_root, Bus(*subscribers))
+    with resumed or _create(scenario, out) as store, _one_thread():
+        return Lab(scenario, store, Bus(store.append_event, *subscribers), dataset, splits).run()
 
 
 class Lab:
     """One run: its images, its store, and its cells."""
 
-    def __init__(self, scenario: Scenario, store: RunStore, bus: Bus, data_root: Path | None) -> None:
+    def __init__(self, scenario: Scenario, store: RunStore, bus: Bus, dataset: Dataset, splits: Splits) -> None:
         self.scenario = scenario
         self.store = store
         self.bus = bus
-        self.dataset, self.splits = _load_images(scenario, data_root, bus)
-        self._majority_rate = _majority_rate(self.splits)
+        self.dataset = dataset
+        self.splits = splits
+        self.majority_rate = float(torch.bincount(splits.test.labels).max()) / len(splits.test)
+        """The accuracy of always naming the most frequent class of the held-out images."""
         self.trivial = trivial_scores(self.splits.aux, self.splits.train)
 
     def run(self) -> dict[str, Any]:
@@ -176,11 +178,6 @@ class Lab:
             "cells": sorted(entries, key=lambda entry: order.index(entry["cell"])),
             "valid": bool(entries) and all(entry["valid"] for entry in entries),
         }
-
-    @property
-    def majority_rate(self) -> float:
-        """The accuracy of always naming the most frequent class of the held-out images."""
-        return self._majority_rate
 
     def notice(self, message: str, level: str = "warning") -> None:
         """Tell the user."""
@@ -381,12 +378,13 @@ class CellRun:
         )
 
 
-def _open_store(scenario: Scenario, out: Path, resume: Path | None) -> RunStore:
-    written = scenario.model_dump(mode="json")
-    if resume is None:
-        return RunStore.create(out, scenario.name, {"scenario": written, **machine_manifest()})
+def _create(scenario: Scenario, out: Path) -> RunStore:
+    return RunStore.create(out, scenario.name, {"scenario": scenario.model_dump(mode="json"), **machine_manifest()})
+
+
+def _reopen(scenario: Scenario, resume: Path) -> RunStore:
     store = RunStore.open(resume)
-    if store.manifest["scenario"] != written:
+    if store.manifest["scenario"] != scenario.model_dump(mode="json"):
         raise UserError(f"{resume} was started with other settings; resume it without --set, or start a new run")
     return store
 
@@ -427,10 +425,6 @@ def _shares(scenario: Scenario, splits: Splits, seed: int) -> list[ClientImages]
     own = data.partition(splits.train.labels, clients=clients, seed=seed, scheme=options.partition, alpha=options.alpha)
     held_out = data.partition(splits.test.labels, clients=clients, seed=seed, scheme="iid")
     return [ClientImages(splits.train[a], splits.test[b]) for a, b in zip(own, held_out, strict=True)]
-
-
-def _majority_rate(splits: Splits) -> float:
-    return float(torch.bincount(splits.test.labels).max()) / len(splits.test)
 
 
 def _context() -> Context:

@@ -156,3 +156,10 @@ def test_without_an_attacker_training_goes_on_and_the_cell_is_invalid(
     assert cell["strongest"] is None
     assert not cell["gates"]["attack_learned"]
     assert any("Training goes on" in e.message for e in heard.of(events.Notice))
+
+
+def test_images_that_cannot_be_had_leave_no_run_behind(scenario_of: ScenarioOf, run_dir: Path, tmp_path: Path) -> None:
+    scenario = scenario_of(data={"name": "folder", "path": str(tmp_path / "nowhere")})
+    with pytest.raises(UserError, match="nowhere"):
+        lab.run(scenario, out=run_dir)
+    assert not run_dir.exists()
