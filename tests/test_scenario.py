@@ -51,7 +51,7 @@ def test_cells_are_distinct_for_repeats_and_seeds() -> None:
         ("data.trian=3", r"--set|medmnist_split\.toml: unknown key data\.trian; did you mean train\?"),
         ("data.train=many", r"data\.train = 'many'"),
         ("data.train=-1", r"data\.train = -1.*greater than or equal to 1"),
-        ("data.train=100", r"data\.train \(100\) / federation\.clients \(3\) = 33 .* federation\.batch \(64\)"),
+        ("data.train=90", r"data\.train \(90\) / federation\.clients \(3\) = 30 .* federation\.batch \(32\)"),
         ("data.name=medical_minst", r"unknown data set 'medical_minst'; did you mean 'medical_mnist'\?"),
         ("defense=laplce", r"unknown defense 'laplce'; did you mean 'laplace'\?"),
         ("defense.laplace.scael=1", r"defense 'laplace': unknown key scael; did you mean scale\?"),
