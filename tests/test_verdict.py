@@ -1,0 +1,75 @@
+"""The verdict on a cell: an attacker that moves the victim, or attacks another front, makes it INVALID."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from splitfed.attacker.messages import Attacked, Done, Fit
+from splitfed.federation.server_app import FederationResult
+from splitfed.metrics.fingerprint import fingerprint
+from splitfed.metrics.gates import victim_unchanged
+from splitfed.models.back import Back
+from splitfed.models.front import PlainFront
+from splitfed.types import Images, ImageShape, Reconstruction
+from splitfed.verdict import AttackOutcome, after_attack, strongest, victim_fingerprint
+
+
+@pytest.fixture
+def result() -> FederationResult:
+    front, back = PlainFront(ImageShape(1, 4, 4), 8), Back(8, 2)
+    return FederationResult(front, back, 0.9, 0.9, 64.0, 1.0, [(0.1, 0.9)], {})
+
+
+def done(before: str, after: str) -> Done:
+    return Done(front_before=before, front_after=after, observed=1, unparsed=0)
+
+
+def test_an_attack_that_leaves_the_victim_alone_passes(result: FederationResult) -> None:
+    held = fingerprint(result.front.state_dict())
+    assert victim_unchanged(victim_fingerprint(result), after_attack(result, done(held, held))).passed
+
+
+def test_an_attacker_that_moves_the_front_is_caught(result: FederationResult) -> None:
+    held = fingerprint(result.front.state_dict())
+    moved = PlainFront(ImageShape(1, 4, 4), 8)
+    after = after_attack(result, done(held, fingerprint(moved.state_dict())))
+    assert not victim_unchanged(victim_fingerprint(result), after).passed
+
+
+def test_an_attack_on_another_front_than_the_victims_is_caught(result: FederationResult) -> None:
+    other = fingerprint(PlainFront(ImageShape(1, 4, 4), 8).state_dict())
+    assert not victim_unchanged(victim_fingerprint(result), after_attack(result, done(other, other))).passed
+
+
+def test_a_server_whose_back_moved_during_the_attack_is_caught(result: FederationResult) -> None:
+    before = victim_fingerprint(result)
+    held = fingerprint(result.front.state_dict())
+    with torch.no_grad():
+        next(result.back.parameters()).add_(1e-6)
+    assert not victim_unchanged(before, after_attack(result, done(held, held))).passed
+
+
+def test_an_attacker_that_never_finished_is_caught(result: FederationResult) -> None:
+    assert not victim_unchanged(victim_fingerprint(result), after_attack(result, None)).passed
+
+
+def outcome(name: str, validation_ssim: float, *, is_control: bool = False) -> AttackOutcome:
+    fit = Fit(
+        first_loss=1.0,
+        last_loss=0.5,
+        parameters_moved=True,
+        epochs=1,
+        validation_psnr_db=20.0,
+        validation_ssim=validation_ssim,
+        plateaued=True,
+    )
+    report = Attacked(attack=name, is_control=is_control, fit=fit, reconstructions="x.npz", seconds=1.0)
+    images = Images(torch.zeros(1, 1, 4, 4), torch.zeros(1, dtype=torch.int64), ("only",))
+    return AttackOutcome(report, Reconstruction(torch.zeros(1, 4).long().numpy(), images.pixels), images)
+
+
+def test_the_strongest_is_chosen_by_the_attackers_own_validation_and_is_no_control() -> None:
+    found = [outcome("ridge", 0.4), outcome("decoder", 0.6), outcome("untrained", 0.9, is_control=True)]
+    assert strongest(found) == "decoder"
+    assert strongest([found[2]]) is None
