@@ -22,6 +22,7 @@ from splitfed.errors import UserError
 from splitfed.events import Bus, Subscriber
 from splitfed.machine import machine_manifest
 from splitfed.pictures import save_cells_compared
+from splitfed.results import all_valid
 from splitfed.scenario import Cell, Scenario
 from splitfed.store import RunStore
 from splitfed.verdict import (
@@ -147,7 +148,7 @@ class Lab:
             },
             "trivial": self.trivial,
             "cells": sorted(entries, key=lambda entry: order.index(entry["cell"])),
-            "valid": bool(entries) and all(entry["valid"] for entry in entries),
+            "valid": all_valid(entries),
         }
 
     def notice(self, message: str, level: str = "warning") -> None:

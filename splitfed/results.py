@@ -15,6 +15,8 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 from splitfed.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pydantic import TypeAdapter
 
 SCHEMA = 1
@@ -122,7 +124,7 @@ def validate_results(candidate: object) -> Results:
     return results
 
 
-def all_valid(cells: list[CellResult]) -> bool:
+def all_valid(cells: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a run with these cells is valid: there is at least one, and none failed a gate."""
     return bool(cells) and all(cell["valid"] for cell in cells)
 

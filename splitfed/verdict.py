@@ -177,4 +177,4 @@ def judge(entry: dict[str, Any], gate_results: Sequence[GateResult]) -> None:
     known = {g.name: g for g in gate_results}
     entry["gates"] = {**entry.get("gates", {}), **{name: g.passed for name, g in known.items()}}
     entry["gate_details"] = {**entry.get("gate_details", {}), **{name: g.detail for name, g in known.items()}}
-    entry["valid"] = all(entry["gates"].values())
+    entry["valid"] = gates.is_valid(GateResult(name, passed, "") for name, passed in entry["gates"].items())

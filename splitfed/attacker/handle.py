@@ -23,7 +23,7 @@ from splitfed.models.front import Front
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 5.0
 PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads that wait for each other sleep: beside other work, spinning made a step of the attack 13 times slower."""
+"""Threads that wait for each other sleep: beside other work on the same cores, spinning is ruinous."""
 
 
 class AttackerHandle:

@@ -114,7 +114,7 @@ class Attacker:
         from splitfed.attacks import build
 
         torch.set_num_threads(1)
-        # Adam's momentum of a pixel that is always black falls below 1e-38, where arithmetic is 20 times slower
+        # Adam's momentum of a pixel that is always black falls below 1e-38, where arithmetic is many times slower
         torch.set_flush_denormal(True)
         self.config = config
         self._tap = tap

@@ -22,7 +22,7 @@ class RidgeOptions(Options):
     """Options of `Ridge`."""
 
     draws: int = Field(default=8, ge=1, le=100)
-    """Draws of a randomised defense to fit on, all together; more than 8 gains less than 0.1 dB."""
+    """Draws of a randomised defense to fit on, all together."""
 
 
 def fit_to_front(session: Session, *, draws: int) -> LinearMap:
