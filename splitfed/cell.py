@@ -15,7 +15,7 @@ from splitfed import data, events
 from splitfed.attacker.config import AttackerConfig, ComponentConfig, Final, save_auxiliary
 from splitfed.attacker.handle import AttackerHandle
 from splitfed.data import Splits
-from splitfed.defenses.base import TapEvidence
+from splitfed.defenses.base import TapEvidence, TrainingPlan
 from splitfed.errors import AttackError
 from splitfed.federation.backs import Score
 from splitfed.federation.client import Client, ClientImages, StepReport
@@ -87,6 +87,8 @@ class CellRun:
             if self._attacker is not None:
                 self._attacker.stop()
         outcomes = self.live.outcomes()
+        evidence = self._evidence(result)
+        defense = self.job.defense()
         entry = cell_entry(
             cell=self.cell,
             result=result,
@@ -98,11 +100,12 @@ class CellRun:
                 outcomes=outcomes,
                 before=before,
                 after=after_attack(result, self.live.done),
-                defense=self.job.defense(),
-                evidence=self._evidence(result),
+                defense=defense,
+                evidence=evidence,
                 auxiliary=self.lab.splits.aux,
                 victims=self.lab.splits.train,
             ),
+            figures=defense.figures(evidence) if evidence is not None else {},
             attack_s=attack_s,
         )
         save_outcome(self.lab.store, self.cell.name, entry["strongest"], outcomes)
@@ -146,7 +149,18 @@ class CellRun:
         victim.front.load_state_dict(result.front.state_dict())
         victim.front.eval()
         own = [observation for observation in observed if observation.client == number]
-        return tap_evidence(victim, self.clients[number].train.pixels, own, self._codec)
+        return tap_evidence(victim, self.clients[number].train, own, result, self._plan())
+
+    def _plan(self) -> TrainingPlan:
+        federation = self.lab.scenario.federation
+        defense = self.job.defense()
+        return TrainingPlan(
+            images=tuple(len(c.train) + defense.generated(len(c.train)) for c in self.clients),
+            batch=federation.batch,
+            rounds=federation.rounds,
+            local_epochs=federation.local_epochs,
+            classes=self.job.classes,
+        )
 
     def _activation_bytes_per_image(self) -> float:
         """Measured on what was tapped: the codec's payload for the audit's batches."""
@@ -233,6 +247,7 @@ class CellRun:
             out=(self.folder / "attack").resolve(),
             shape=self.job.shape,
             width=scenario.model.width,
+            hidden_layers=scenario.client_layers,
             seed=self.cell.seed,
             defense=ComponentConfig(name=self.cell.defense.name, options=self.cell.defense.options),
             attacks=tuple(attacks),

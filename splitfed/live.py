@@ -60,7 +60,11 @@ class LiveAttack:
     def _learned(self, message: messages.Learned) -> None:
         psnr = structure = strip = None
         if message.reconstructions is not None:
-            psnr, structure, strip = self._score(message.attack, self._load(message.reconstructions))
+            shown = self._load(message.reconstructions)
+            private = self._truth.private(shown.index)
+            if private.any():
+                shown = Reconstruction(shown.index[private], shown.images[torch.from_numpy(private)])
+                psnr, structure, strip = self._score(message.attack, shown)
         self._bus.emit(
             events.AttackProgress(
                 cell=self._cell,

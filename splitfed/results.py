@@ -71,7 +71,11 @@ class AttackScore(TypedDict):
 
 
 class CellResult(TypedDict):
-    """One defense with its options, at one seed. ``strongest`` names the attack with the highest SSIM."""
+    """One defense with its options, at one seed.
+
+    ``strongest`` names the attack with the highest SSIM on the attacker's own validation images, ``figures`` are what
+    the defense reports beside the scores.
+    """
 
     cell: str
     defense: str
@@ -81,6 +85,7 @@ class CellResult(TypedDict):
     majority_rate: Number
     activation_bytes_per_image: Number
     wire_bytes_per_image: Number
+    figures: NotRequired[dict[str, Number]]
     train_s: Number
     attack_s: Number
     attacks: dict[str, AttackScore]

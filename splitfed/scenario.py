@@ -44,7 +44,11 @@ class ModelOptions(Options):
     """The network, the same for every defense but for its front."""
 
     width: int = Field(default=500, ge=1)
-    """Numbers that leave the client per image: d in DESIGN, section 4."""
+    """Of the linear layers: d in DESIGN, section 4; also the numbers that leave the client per image, unless the
+    defense says otherwise."""
+    hidden_layers: int = Field(default=1, ge=0, le=8)
+    """Linear layers between the first and the last. In the split threat the server holds them, in the end-to-end
+    threat the client: there the last hidden layer is what leaves."""
 
 
 class FederationOptions(Options):
@@ -102,7 +106,8 @@ class Scenario(Options):
 
     name: str
     about: str = ""
-    threat: Literal["split"] = "split"
+    threat: Literal["split", "end_to_end"] = "split"
+    """What the attacker sees: the output of the first linear layer, or of the last hidden one."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     seeds: int = Field(default=1, ge=1, le=100)
     """Repeats: seed, seed + 1, ..."""
@@ -124,6 +129,16 @@ class Scenario(Options):
         if self.data.test < clients:
             raise ValueError(f"data.test ({self.data.test}) must be at least federation.clients ({clients})")
         return self
+
+    @property
+    def client_layers(self) -> int:
+        """Hidden layers on the client's side of the cut."""
+        return self.model.hidden_layers if self.threat == "end_to_end" else 0
+
+    @property
+    def server_layers(self) -> int:
+        """Hidden layers on the server's side of the cut."""
+        return self.model.hidden_layers - self.client_layers
 
     def cells(self) -> tuple[Cell, ...]:
         """The cells in the order in which they run: every defense under the first seed, then the next."""

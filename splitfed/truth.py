@@ -31,7 +31,8 @@ class Truth:
     def behind(self, index: np.ndarray) -> Images:
         """The images behind rows (round, client, step, row) of an opaque index, in its order.
 
-        Rounds up to the last training round name training batches; the round after them is the audit.
+        Rounds up to the last training round name training batches; the round after them is the audit. Where a
+        defense has its clients train on generated images too, those are nobody's: ask `private` first.
 
         Raises:
             IndexError: a row names no image.
@@ -44,19 +45,32 @@ class Truth:
         back = torch.argsort(order)
         return Images(pixels[back], labels[back], images[0].classes)
 
+    def private(self, index: np.ndarray) -> np.ndarray:
+        """Which rows of an opaque index come from a client's own image: bool, (N,)."""
+        found = np.zeros(len(index), dtype=bool)
+        for stream in _streams(index):
+            places, rows = self._rows_of(index, stream)
+            found[places] = rows < len(self.clients[stream[1]].train)
+        return found
+
     def _of_stream(self, index: np.ndarray, stream: tuple[int, int]) -> tuple[Tensor, Images]:
         """Where this stream's rows stand in `index`, and the images behind them."""
+        places, rows = self._rows_of(index, stream)
+        return torch.from_numpy(places), self.clients[stream[1]].train[torch.from_numpy(rows)]
+
+    def _rows_of(self, index: np.ndarray, stream: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Where this stream's rows stand in `index`, and which of the client's training images they are."""
         round_number, client = stream
-        images = self.clients[client].train
         places = np.flatnonzero((index[:, 0] == round_number) & (index[:, 1] == client))
-        batches = self._batches(round_number, client, len(images))
+        batches = self._batches(round_number, client, len(self.clients[client].train))
         rows = [int(batches[step][row]) for step, row in index[places, 2:]]
-        return torch.from_numpy(places), images[torch.tensor(rows)]
+        return places, np.array(rows, dtype=np.int64)
 
     def _batches(self, round_number: int, client: int, images: int) -> list[Tensor]:
         if round_number > self.job.scenario.federation.rounds:
             return evaluation_batches(self.job, images)
-        return training_batches(self.job, client, images, round_number)
+        trained_on = images + self.job.defense().generated(images)
+        return training_batches(self.job, client, trained_on, round_number)
 
 
 def _streams(index: np.ndarray) -> list[tuple[int, int]]:

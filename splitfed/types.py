@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class ImageShape(NamedTuple):
@@ -115,12 +115,16 @@ class Knowledge:
         auxiliary: its own images, of the victims' distribution and disjoint from theirs.
         observe: the front that it holds as a participant, with the defense's mechanism applied: takes pixels
             (B, C, H, W) and a generator for the defense's randomness, returns activations (B, ...).
+        expected: pixels to what `observe` gives on average, differentiably.
+        front: that front itself, frozen, for attacks that read its weights; they must not change it.
         randomised: whether two calls of `observe` on the same pixels differ.
         nonnegative: whether the front's own output is never negative, so that whatever is below 0 is noise.
     """
 
     auxiliary: Images
     observe: Callable[[Tensor, torch.Generator], Tensor]
+    expected: Callable[[Tensor], Tensor]
+    front: nn.Module
     randomised: bool = False
     nonnegative: bool = False
 

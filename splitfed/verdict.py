@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from splitfed.attacker.messages import Attacked, Done
 from splitfed.defenses import Defense
-from splitfed.defenses.base import TapEvidence
+from splitfed.defenses.base import Figures, TapEvidence, TrainingPlan
 from splitfed.federation.client import Client
 from splitfed.federation.server_app import FederationResult
 from splitfed.metrics import gates
@@ -67,24 +66,32 @@ def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:
 
 
 @torch.no_grad()
-def tap_evidence(client: Client, pixels: Tensor, observations: Sequence[Observation], codec_name: str) -> TapEvidence:
+def tap_evidence(
+    client: Client, images: Images, observations: Sequence[Observation], result: FederationResult, plan: TrainingPlan
+) -> TapEvidence:
     """What was tapped of one client's audit, beside what its front gives for the same batches.
 
     Args:
         client: a client with the final front in evaluation mode.
-        pixels: its training images.
+        images: its training images.
         observations: of its AUDIT stream, in the order of their steps, at least one.
-        codec_name: the codec of the stream; the clean activations take the same way.
+        result: with what each client's defense measured.
+        plan: how long each client trained.
     """
-    batch = client.job.scenario.federation.batch
-    codec = CODECS[codec_name]
-    rows = [torch.arange(o.step * batch, o.step * batch + len(o.activation)) for o in observations]
+    federation = client.job.scenario.federation
+    codec = CODECS[federation.codec]
+    starts = [o.step * federation.batch for o in observations]
+    rows = [torch.arange(start, start + len(o.activation)) for start, o in zip(starts, observations, strict=True)]
     clean = [codec.decode(codec.encode(client.activation(Phase.AUDIT, r))) for r in rows]
+    seen = images[torch.cat(rows)]
     return TapEvidence(
         front=client.front,
-        pixels=pixels[torch.cat(rows)],
+        pixels=seen.pixels,
+        labels=seen.labels,
         clean=torch.cat(clean),
         tapped=torch.cat([o.activation for o in observations]),
+        measures=[measures for _, measures in sorted(result.measures.items())],
+        plan=plan,
     )
 
 
@@ -147,6 +154,7 @@ def cell_entry(
     outcomes: Sequence[AttackOutcome],
     auxiliary: Images,
     gate_results: Sequence[GateResult],
+    figures: Figures,
     attack_s: float,
 ) -> dict[str, Any]:
     """A cell's entry in `results.json`; `judge` adds the verdict."""
@@ -162,6 +170,7 @@ def cell_entry(
         "majority_rate": majority_rate,
         "activation_bytes_per_image": activation_bytes_per_image,
         "wire_bytes_per_image": result.wire_bytes_per_image,
+        "figures": dict(figures),
         "train_s": result.train_s,
         "attack_s": attack_s,
         "attacks": {name: value for name, value in scores.items() if name not in controls},

@@ -17,8 +17,8 @@ from splitfed.verdict import AttackOutcome, after_attack, strongest, victim_fing
 
 @pytest.fixture
 def result() -> FederationResult:
-    front, back = PlainFront(ImageShape(1, 4, 4), 8), Back(8, 2)
-    return FederationResult(front, back, 0.9, 0.9, 64.0, 1.0, [(0.1, 0.9)], {})
+    front, back = PlainFront(ImageShape(1, 4, 4), 8), Back(8, 8, 2)
+    return FederationResult(front, back, 0.9, 0.9, 64.0, 1.0, [(0.1, 0.9)], {}, {})
 
 
 def done(before: str, after: str) -> Done:

@@ -46,7 +46,9 @@ class AttackerConfig(Options):
     shape: tuple[int, int, int]
     """Channels, height and width of an image."""
     width: int = Field(ge=1)
-    """Numbers per activation."""
+    """Of the front's linear layers."""
+    hidden_layers: int = Field(default=0, ge=0)
+    """Hidden layers that stay with the clients."""
     seed: int = 0
     defense: ComponentConfig
     """The defense that it faces; the attacker knows the mechanism."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from splitfed.defenses.base import Defense
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.models.front import Front
+from splitfed.types import Phase
 
 
 class HeldFront:
@@ -17,22 +18,31 @@ class HeldFront:
 
     Several attacks ask about the same images, and a sparse front is dear to run, so its output for a batch is
     kept. The noise of a randomised defense is drawn anew each time.
+
+    Attributes:
+        front: in evaluation mode, its weights frozen.
+        nonnegative: whether its output is never negative.
     """
 
     def __init__(self, front: Front, defense: Defense) -> None:
-        self._front = front.eval().requires_grad_(False)
-        self._defense = defense
+        self.front = front.eval().requires_grad_(False)
         self.nonnegative = front.nonnegative
+        self._defense = defense
         self._kept: dict[bytes, Tensor] = {}
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        return self._defense.protect(self._clean(pixels), generator)
+        """One draw of what the final front's clients send for these images."""
+        return self._defense.protect(self._output(pixels), generator, Phase.AUDIT)
+
+    def expected(self, pixels: Tensor) -> Tensor:
+        """The mean of these draws, differentiably."""
+        return self._defense.expected(self._output(pixels))
 
     def fingerprint(self) -> str:
         """A hash of the front's weights: it must be the same before and after an attack."""
-        return fingerprint(self._front.state_dict())
+        return fingerprint(self.front.state_dict())
 
-    def _clean(self, pixels: Tensor) -> Tensor:
+    def _output(self, pixels: Tensor) -> Tensor:
         if pixels.requires_grad:
             return self._run(pixels)
         key = hashlib.blake2b(pixels.contiguous().numpy().data, digest_size=16).digest()
@@ -41,5 +51,5 @@ class HeldFront:
         return self._kept[key]
 
     def _run(self, pixels: Tensor) -> Tensor:
-        activation: Tensor = self._front(pixels)
-        return activation
+        output: Tensor = self.front(pixels)
+        return output

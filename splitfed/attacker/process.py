@@ -155,7 +155,14 @@ class Attacker:
 
         held = self._load_front(round_number)
         randomised = self._defense().randomised
-        knowledge = Knowledge(auxiliary, held, randomised=randomised, nonnegative=held.nonnegative)
+        knowledge = Knowledge(
+            auxiliary,
+            held,
+            expected=held.expected,
+            front=held.front,
+            randomised=randomised,
+            nonnegative=held.nonnegative,
+        )
         for attack in self._attacks:
             # one seed for all: they split the auxiliary images alike, and are judged on the same part
             attack.begin(knowledge, generator(self.config.seed, "attack", round_number))
@@ -280,9 +287,11 @@ class Attacker:
         import torch
 
         from splitfed.attacker.held_front import HeldFront
+        from splitfed.models.front import FrontSpec
 
         defense = self._defense()
-        front = defense.build_front(self.config.image_shape, self.config.width, torch.Generator())
+        spec = FrontSpec(self.config.image_shape, self.config.width, self.config.hidden_layers)
+        front = defense.build_front(spec, torch.Generator())
         front.load_state_dict(torch.load(front_path(self.config.knowledge, round_number), weights_only=True))
         return HeldFront(front, defense)
 

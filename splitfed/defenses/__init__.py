@@ -8,13 +8,31 @@ from splitfed.defenses.base import Defense
 from splitfed.defenses.laplace import Laplace
 from splitfed.defenses.none import NoDefense
 from splitfed.defenses.sca import SparseCodingArchitecture
+from splitfed.errors import SplitfedError
+from splitfed.types import Images
 
 DEFENSES: dict[str, type[Defense]] = {
     defense.name: defense for defense in (NoDefense, Laplace, SparseCodingArchitecture)
 }
 DEFENSES.update({point.name: point.load() for point in entry_points(group="splitfed.defenses")})
 
-__all__ = ["DEFENSES", "Defense", "build"]
+__all__ = ["DEFENSES", "Defense", "build", "check_generated"]
+
+
+def check_generated(defense: Defense, own: Images, made: Images) -> None:
+    """Whether a defense generated what it announced.
+
+    Raises:
+        SplitfedError: another number, shape or range of images.
+    """
+    wanted = (defense.generated(len(own)), *own.shape)
+    if tuple(made.pixels.shape) != wanted or len(made.labels) != wanted[0]:
+        raise SplitfedError(
+            f"defense {defense.name}: generate() gave images {tuple(made.pixels.shape)} and {len(made.labels)} labels; "
+            f"expected {wanted}: make generated() and generate() agree"
+        )
+    if len(made) and not (float(made.pixels.min()) >= 0 and float(made.pixels.max()) <= 1):
+        raise SplitfedError(f"defense {defense.name}: generate() gave pixels that are not in [0, 1]; clamp them")
 
 
 def build(name: str, options: dict[str, object]) -> Defense:

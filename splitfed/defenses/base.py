@@ -1,18 +1,60 @@
-"""What a defense may change: the front, what is done to the activation before it leaves, and nothing else."""
+"""What a defense may change: the front, what is trained on and how, and what leaves the client."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from splitfed.metrics.findings import Finding
-from splitfed.models.front import Front, PlainFront, initialise
+from splitfed.models.front import Front, FrontSpec, PlainFront, initialise
 from splitfed.options import Options
-from splitfed.types import ImageShape
+from splitfed.types import Images, Phase
+
+Figures = Mapping[str, float]
+"""Named numbers; the name carries the unit."""
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """One training step of a client, as an extra term of its loss sees it.
+
+    Attributes:
+        pixels: (B, C, H, W) in [0, 1].
+        labels: int64, (B,).
+        output: (B, ...), the front's output before `Defense.protect`, as a part of the graph.
+        hidden: (B, ...) each, what the ReLUs of the front gave on the way to it.
+        front: the front in training.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    output: Tensor
+    hidden: tuple[Tensor, ...]
+    front: Front
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long each client trains, and on how much.
+
+    Attributes:
+        images: images that each client trains on, own and generated.
+        batch: images per step.
+        rounds: federated rounds.
+        local_epochs: passes over the images in each round.
+        classes: classes of the labels.
+    """
+
+    images: tuple[int, ...]
+    batch: int
+    rounds: int
+    local_epochs: int
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -22,20 +64,27 @@ class TapEvidence:
     Attributes:
         front: the final front, in evaluation mode.
         pixels: (N, C, H, W) in [0, 1], the images behind the tapped activations.
-        clean: (N, width), the front's output for them, in the client's batches and through the run's codec.
-        tapped: (N, width), decoded from the wire.
+        labels: int64, (N,).
+        clean: (N, ...), the front's output for them, in the client's batches and through the run's codec.
+        tapped: (N, released), decoded from the wire.
+        measures: of each client, by number, what `Defense.measures` said after the last training round.
+        plan: how long each client trained.
     """
 
     front: Front
     pixels: Tensor
+    labels: Tensor
     clean: Tensor
     tapped: Tensor
+    measures: Sequence[Figures]
+    plan: TrainingPlan
 
 
 class Defense(ABC):
-    """A defense: a front, and what happens to its output before it leaves the client.
+    """A defense: a front, how it is trained, and what happens to its output before it leaves the client.
 
-    Subclasses set `name`, `about` and `source`, declare their own `Options`, and override what they change.
+    Subclasses set `name`, `about` and `source`, declare their own `Options`, and override what they change. Each client
+    has an instance of its own for as long as it lives, the server another for its backs.
     """
 
     name: ClassVar[str]
@@ -50,11 +99,19 @@ class Defense(ABC):
     def __init__(self, options: Any) -> None:
         self.options = options
 
-    def build_front(self, shape: ImageShape, width: int, generator: torch.Generator) -> Front:
-        """The front for images of this shape, its weights drawn from `generator`."""
-        front = PlainFront(shape, width)
+    # the network
+
+    def build_front(self, spec: FrontSpec, generator: torch.Generator) -> Front:
+        """A front that fits, its weights drawn from `generator`."""
+        front = PlainFront(spec.shape, spec.width, spec.hidden_layers)
         initialise(front, generator)
         return front
+
+    def released(self, width: int) -> int:
+        """Numbers per image that leave the client, where linear layers are `width` wide."""
+        return width
+
+    # before training
 
     def prepare_rounds(self) -> int:
         """Federated rounds before training in which each client calls `prepare`; 0 for none."""
@@ -65,10 +122,65 @@ class Defense(ABC):
     ) -> None:
         """Change `front` in place by what a client can learn from its own images without labels."""
 
-    def protect(self, activation: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
-        """What leaves the client instead of `activation`: same shape and dtype, gradients pass through."""
-        return activation
+    def generated(self, images: int) -> int:  # noqa: ARG002
+        """How many images `generate` adds for a client with so many of its own."""
+        return 0
+
+    def generate(self, images: Images, generator: torch.Generator) -> Images:  # noqa: ARG002
+        """Images that a client trains on besides its own, made from these: `generated(len(images))` of them.
+
+        Called once per client. They never belong to what an attack is scored on.
+        """
+        return images[:0]
+
+    # in each step
+
+    def protect(self, output: Tensor, generator: torch.Generator, phase: Phase) -> Tensor:  # noqa: ARG002
+        """What leaves the client instead of the front's output (B, ...): (B, released); gradients pass through."""
+        return output
+
+    def penalty(self, batch: TrainingBatch) -> Tensor | None:  # noqa: ARG002
+        """An extra term of the client's loss, a scalar with gradient; None for none."""
+        return None
+
+    def backward(
+        self,
+        module: nn.Module,
+        inputs: Tensor,  # noqa: ARG002
+        output: Tensor,
+        gradient: Tensor,
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> None:
+        """Add to the gradients of a module's parameters: of a client's front body, and of the server's back.
+
+        Args:
+            module: a front's body or a back; `output` is `module(inputs)`, as a part of the graph.
+            inputs: (B, ...).
+            output: (B, ...).
+            gradient: of the batch's mean loss with respect to `output`.
+            generator: for randomised gradients.
+        """
+        output.backward(gradient, inputs=trainable(module))  # type: ignore[no-untyped-call]
+
+    def measures(self) -> Figures:
+        """What this instance measured in the last training round, for `findings` and `figures`."""
+        return {}
+
+    # after training
+
+    def expected(self, output: Tensor) -> Tensor:
+        """What `protect` gives on average in phase AUDIT, differentiably: what an attack that averages works with."""
+        return output
 
     @abstractmethod
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """What shows that the defense acted, measured at the tap (gate 4); `metrics.findings` has the means."""
+
+    def figures(self, evidence: TapEvidence) -> Figures:  # noqa: ARG002
+        """What to report beside the scores, such as the ε of differential privacy."""
+        return {}
+
+
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that an optimiser moves."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -10,6 +10,7 @@ from torch import Tensor
 from splitfed.defenses.base import Defense, TapEvidence
 from splitfed.metrics.findings import Finding, laplace_scale, noise_scale_within
 from splitfed.options import Options
+from splitfed.types import Phase
 
 
 class LaplaceOptions(Options):
@@ -36,8 +37,8 @@ class Laplace(Defense):
     Options = LaplaceOptions
     options: LaplaceOptions
 
-    def protect(self, activation: Tensor, generator: torch.Generator) -> Tensor:
-        return activation + laplace(activation.shape, self.options.scale, generator)
+    def protect(self, output: Tensor, generator: torch.Generator, phase: Phase) -> Tensor:  # noqa: ARG002
+        return output + laplace(output.shape, self.options.scale, generator)
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """The noise measured at the tap has the stated scale, within 5 %."""

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from splitfed.defenses.base import Defense, TapEvidence
 from splitfed.metrics.findings import Finding, is_identity
-from splitfed.models.front import Front, initialise
+from splitfed.models.front import Front, FrontSpec, initialise
 from splitfed.models.sparse import SparseCodingLayer, learn_dictionary
 from splitfed.models.sparse_front import SparseFront
 from splitfed.options import Options
-from splitfed.types import ImageShape
 
 CHECKED_IMAGES = 256
 """How many images the gate encodes once more."""
@@ -51,10 +50,11 @@ class SparseCodingArchitecture(Defense):
     Options = SparseCodingOptions
     options: SparseCodingOptions
 
-    def build_front(self, shape: ImageShape, width: int, generator: torch.Generator) -> SparseFront:
+    def build_front(self, spec: FrontSpec, generator: torch.Generator) -> SparseFront:
         front = SparseFront(
-            shape,
-            width,
+            spec.shape,
+            spec.width,
+            spec.hidden_layers,
             sparsity=self.options.sparsity,
             kernel_size=self.options.kernel_size,
             dictionary_rate=self.options.dictionary_rate,

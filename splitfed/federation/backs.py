@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from splitfed.defenses import Defense
 from splitfed.errors import Refused
 from splitfed.models.back import Back
 from splitfed.types import Phase
@@ -43,23 +45,31 @@ class Score:
     examples: int
 
 
+Noise = Callable[[int], torch.Generator]
+"""The generator for a step's randomised gradients."""
+
+
 class TrainSession:
     """One client's stream in a training round, with its own copy of the back."""
 
-    def __init__(self, back: Back, optimiser: torch.optim.Optimizer) -> None:
+    def __init__(self, back: Back, optimiser: torch.optim.Optimizer, defense: Defense, noise: Noise) -> None:
         self.next_step = 0
         self.back = back
         self.tally = Tally()
         self._optimiser = optimiser
+        self._defense = defense
+        self._noise = noise
 
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
         """Loss and its gradient with respect to the activation; the weights' gradients can wait for `update`."""
         labels = _required(labels)
         leaf = activation.detach().requires_grad_()
         scores = self.back(leaf)
-        self._loss = F.cross_entropy(scores, labels)
-        (gradient,) = torch.autograd.grad(self._loss, leaf, retain_graph=True)
-        loss, correct = self._loss.item(), int((scores.argmax(dim=1) == labels).sum())
+        mean_loss = F.cross_entropy(scores, labels)
+        (of_scores,) = torch.autograd.grad(mean_loss, scores)
+        (gradient,) = torch.autograd.grad(scores, leaf, of_scores, retain_graph=True)
+        self._last = leaf, scores, of_scores
+        loss, correct = mean_loss.item(), int((scores.argmax(dim=1) == labels).sum())
         self.tally.add(loss, correct, len(labels))
         self.next_step = step + 1
         return StepResult(loss, correct, gradient)
@@ -67,7 +77,7 @@ class TrainSession:
     def update(self) -> None:
         """The weights' gradients of the last `forward`, and the optimiser's step, while the client goes on."""
         self._optimiser.zero_grad(set_to_none=True)
-        self._loss.backward(inputs=list(self.back.parameters()))  # type: ignore[no-untyped-call]
+        self._defense.backward(self.back, *self._last, self._noise(self.next_step - 1))
         self._optimiser.step()
 
     def finish(self, steps: int, examples: int) -> None:
@@ -125,6 +135,8 @@ class BackHost:
     Attributes:
         back: the averaged back.
         optimiser: makes a new optimiser for a client's copy.
+        defense: says how a back is trained.
+        noise: (round, client, step) to the generator for a step's randomised gradients.
         run: the only run that is served.
         clients: how many clients there are.
         activation_shape: of one image, without the batch.
@@ -133,6 +145,8 @@ class BackHost:
 
     back: Back
     optimiser: Callable[[nn.Module], torch.optim.Optimizer]
+    defense: Defense
+    noise: Callable[[int, int, int], torch.Generator]
     run: str
     clients: int
     activation_shape: tuple[int, ...]
@@ -165,15 +179,16 @@ class BackHost:
         with self._lock:
             if hello.round != self.round:
                 raise Refused("STALE_ROUND", f"you train round {hello.round}; I am at {self.round}")
-            session = self._session(hello.phase)
+            session = self._session(hello)
             self._sessions[hello.phase, hello.client] = session
             return session
 
-    def _session(self, phase: Phase) -> TrainSession | EvaluateSession:
-        if phase is not Phase.TRAIN:
+    def _session(self, hello: Hello) -> TrainSession | EvaluateSession:
+        if hello.phase is not Phase.TRAIN:
             return EvaluateSession(self.back)
         own = copy.deepcopy(self.back)
-        return TrainSession(own, self.optimiser(own))
+        noise = functools.partial(self.noise, hello.round, hello.client)
+        return TrainSession(own, self.optimiser(own), self.defense, noise)
 
     def finished(self, phase: Phase) -> list[int]:
         """The clients whose stream of this phase is complete, in order."""

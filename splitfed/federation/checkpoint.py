@@ -15,7 +15,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state after `round` finished rounds; `history` holds (loss, accuracy) of each of them."""
+    """The state after `round` finished rounds; `history` holds (loss, accuracy) of each of them, `measures` what
+    the defense of each client measured in the last."""
 
     round: int
     front: dict[str, Tensor]
@@ -24,6 +25,7 @@ class Checkpoint:
     traffic_bytes: int
     images_sent: int
     train_s: float
+    measures: dict[int, dict[str, float]]
 
     def save(self, path: Path) -> None:
         """Write to `path` in one piece: a crash leaves the old file or the new one."""

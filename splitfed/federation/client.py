@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from splitfed.defenses import check_generated
+from splitfed.defenses.base import Figures, TrainingBatch
 from splitfed.errors import SplitfedError
 from splitfed.federation.job import Job
 from splitfed.federation.order import evaluation_batches, training_batches
+from splitfed.federation.penalty import Penalty
 from splitfed.seeding import generator
 from splitfed.types import Images, Phase
 from splitfed.wire.link import Link
@@ -45,13 +48,14 @@ class StepReport:
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What a finished stream came to. Bytes are those of this protocol's frames."""
+    """What a finished stream came to. Bytes are those of this protocol's frames; measures are of the defense."""
 
     examples: int
     steps: int
     loss: float
     sent_bytes: int
     received_bytes: int
+    measures: Figures = field(default_factory=dict)
 
 
 Connect = Callable[[Sequence[str], Hello], AbstractContextManager[Link]]
@@ -82,6 +86,7 @@ class Client:
         self.front = job.front()
         self._defense = job.defense()
         self._images = images
+        self._training: Images | None = None
         self._connect = connect
         self._on_step = on_step
         self._stopped = stopped
@@ -100,16 +105,24 @@ class Client:
         """Train the front for the local epochs of one round, the back at the other end of a stream."""
         self.front.train()
         optimiser = self.job.optimiser(self.front.body)
-        labels = self._labels(Phase.TRAIN)
+        penalty = Penalty(self._defense)
+        pixels, labels = self._training_images.pixels, self._labels(Phase.TRAIN)
         batches = training_batches(self.job, self.number, len(labels), round_number)
         started, seen, loss_sum = time.monotonic(), 0, 0.0
         with self._connect(addresses, self._hello(round_number, Phase.TRAIN)) as link:
             for step, rows in enumerate(batches):
                 self._check_stopped()
-                activation = self._protected(rows, Phase.TRAIN, round_number, step)
+                features = self._stem(Phase.TRAIN)[rows]
+                output, hidden = self.front.trace(features)
+                leaf = output.detach().requires_grad_()
+                activation = self._protect(leaf, Phase.TRAIN, round_number, step)
                 result = link.forward(step, activation.detach(), labels[rows])
                 optimiser.zero_grad(set_to_none=True)
+                penalty.backward(TrainingBatch(pixels[rows], labels[rows], output, hidden, self.front))
                 activation.backward(result.gradient)  # type: ignore[no-untyped-call]
+                assert leaf.grad is not None
+                noise = self._generator("backward", Phase.TRAIN, round_number, step)
+                self._defense.backward(self.front.body, features, output, leaf.grad, noise)
                 optimiser.step()
                 self.front.after_step()
                 seen += len(rows)
@@ -117,7 +130,8 @@ class Client:
                 self._report(round_number, step, len(batches), result.loss, seen, started, link)
             link.done(len(batches), seen)
             self._sent_bytes += link.sent_bytes
-            return StreamReport(seen, len(batches), loss_sum / seen, link.sent_bytes, link.received_bytes)
+        measures = {**penalty.measures(), **self._defense.measures()}
+        return StreamReport(seen, len(batches), loss_sum / seen, link.sent_bytes, link.received_bytes, measures)
 
     @torch.no_grad()
     def evaluate(self, phase: Phase, round_number: int, addresses: Sequence[str]) -> StreamReport:
@@ -129,7 +143,7 @@ class Client:
         with self._connect(addresses, self._hello(round_number, phase)) as link:
             for step, rows in enumerate(batches):
                 self._check_stopped()
-                activation = self._protected(rows, phase, round_number, step)
+                activation = self._protect(self.activation(phase, rows), phase, round_number, step)
                 result = link.forward(step, activation, labels[rows])
                 seen += len(rows)
                 loss_sum += result.loss * len(rows)
@@ -141,10 +155,23 @@ class Client:
         activation: Tensor = self.front.body(self._stem(phase)[rows])
         return activation
 
-    def _protected(self, rows: Tensor, phase: Phase, round_number: int, step: int) -> Tensor:
-        numbers = (int(phase), self.number, round_number, step)
-        noise = generator(self.job.cell.seed, "protect", *numbers)
-        return self._defense.protect(self.activation(phase, rows), noise)
+    def _protect(self, output: Tensor, phase: Phase, round_number: int, step: int) -> Tensor:
+        return self._defense.protect(output, self._generator("protect", phase, round_number, step), phase)
+
+    def _generator(self, purpose: str, phase: Phase, round_number: int, step: int) -> torch.Generator:
+        return generator(self.job.cell.seed, purpose, int(phase), self.number, round_number, step)
+
+    @property
+    def _training_images(self) -> Images:
+        """The client's own images, then those that its defense generates from them, once."""
+        if self._training is None:
+            own = self._images.train
+            made = self._defense.generate(own, generator(self.job.cell.seed, "generate", self.number))
+            check_generated(self._defense, own, made)
+            self._training = Images(
+                torch.cat([own.pixels, made.pixels]), torch.cat([own.labels, made.labels]), own.classes
+            )
+        return self._training
 
     @torch.no_grad()
     def _stem(self, phase: Phase) -> Tensor:
@@ -160,7 +187,10 @@ class Client:
         return self._stems[kind]
 
     def _images_of(self, phase: Phase) -> Images:
-        return self._images.test if phase is Phase.TEST else self._images.train
+        """Audited are the client's own images, which stand first among those that it trains on."""
+        if phase is Phase.TEST:
+            return self._images.test
+        return self._training_images if phase is Phase.TRAIN else self._images.train
 
     def _labels(self, phase: Phase) -> Tensor:
         return self._images_of(phase).labels
@@ -171,7 +201,7 @@ class Client:
             round=round_number,
             client=self.number,
             phase=phase,
-            shape=(self.job.scenario.model.width,),
+            shape=(self.job.released,),
             codec=self.job.scenario.federation.codec,
             token=self.job.token,
         )

@@ -70,7 +70,9 @@ def build_client_app(
     def train(message: Message, context: Context) -> Message:
         client, config = client_of(message, context)
         report = client.train(_round(config), _addresses(config))
-        return _reply(message, to_arrays(client.front), _metrics(client, report))
+        reply = _reply(message, to_arrays(client.front), _metrics(client, report))
+        reply.content["measures"] = ConfigRecord(dict(report.measures))
+        return reply
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:

@@ -9,8 +9,9 @@ from flwr.app import ConfigRecord
 
 from splitfed import defenses
 from splitfed.defenses import Defense
+from splitfed.defenses.base import trainable
 from splitfed.models.back import Back
-from splitfed.models.front import Front, initialise
+from splitfed.models.front import Front, FrontSpec, initialise
 from splitfed.scenario import Cell, Scenario
 from splitfed.seeding import generator
 from splitfed.types import ImageShape
@@ -42,22 +43,35 @@ class Job:
 
     def front(self) -> Front:
         """The front as it is before the first round, the same in every process."""
-        drawn_from = generator(self.cell.seed, "front")
-        return self.defense().build_front(self.shape, self.scenario.model.width, drawn_from)
+        return self.defense().build_front(self.front_spec, generator(self.cell.seed, "front"))
 
     def back(self) -> Back:
         """The back as it is before the first round."""
-        back = Back(self.scenario.model.width, self.classes)
+        back = Back(self.released, self.scenario.model.width, self.classes, self.scenario.server_layers)
         initialise(back, generator(self.cell.seed, "back"))
         return back
+
+    @property
+    def front_spec(self) -> FrontSpec:
+        """What the front has to fit."""
+        return FrontSpec(self.shape, self.scenario.model.width, self.scenario.client_layers)
+
+    @property
+    def released(self) -> int:
+        """Numbers per image that leave a client."""
+        return self.defense().released(self.scenario.model.width)
 
     def optimiser(self, module: torch.nn.Module) -> torch.optim.Optimizer:
         """A new optimiser over what `module` has to train; both sides make theirs anew each round."""
         options = self.scenario.federation
-        parameters = [p for p in module.parameters() if p.requires_grad]
+        parameters = trainable(module)
         if options.optimiser == "adam":
             return torch.optim.Adam(parameters, lr=options.learning_rate)
         return torch.optim.SGD(parameters, lr=options.learning_rate, momentum=options.momentum)
+
+    def back_noise(self, round_number: int, client: int, step: int) -> torch.Generator:
+        """For a server whose gradients are randomised."""
+        return generator(self.cell.seed, "back", client, round_number, step)
 
     def to_config(self, addresses: list[str]) -> ConfigRecord:
         """The settings of a Message; `addresses` are tried in this order by a client's stream."""

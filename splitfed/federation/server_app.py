@@ -17,6 +17,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp, strategy
 from flwr.serverapp.strategy import Strategy
 
+from splitfed.defenses.base import Figures
 from splitfed.errors import SplitfedError
 from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.backs import BackHost, Score
@@ -63,6 +64,7 @@ class FederationResult:
         train_s: seconds of preparation, training and testing.
         history: (training loss, test accuracy) per round.
         refused: how many frames the service refused, by reason.
+        measures: what each client's defense measured in the last round, by the client's number.
     """
 
     front: Front
@@ -73,6 +75,7 @@ class FederationResult:
     train_s: float
     history: list[tuple[float, float]]
     refused: dict[str, int]
+    measures: dict[int, Figures]
 
 
 @dataclass
@@ -84,6 +87,7 @@ class _Progress:
     traffic_bytes: int = 0
     images_sent: int = 0
     train_s: float = 0.0
+    measures: dict[int, Figures] = field(default_factory=dict)
 
 
 class Federation:
@@ -100,9 +104,11 @@ class Federation:
         self.host = BackHost(
             back=self.back,
             optimiser=job.optimiser,
+            defense=job.defense(),
+            noise=job.back_noise,
             run=job.run,
             clients=job.scenario.federation.clients,
-            activation_shape=(job.scenario.model.width,),
+            activation_shape=(job.released,),
             classes=job.classes,
         )
 
@@ -133,6 +139,7 @@ class Federation:
             train_s=self._progress.train_s,
             history=self._progress.history,
             refused=refused,
+            measures=self._progress.measures,
         )
 
     def _prepare(self, grid: Grid, config: ConfigRecord) -> None:
@@ -165,6 +172,7 @@ class Federation:
         for reply in replies.values():
             self._progress.traffic_bytes += _metric(reply, "sent-bytes") + _metric(reply, "received-bytes")
             self._progress.images_sent += _metric(reply, "num-examples")
+        self._progress.measures |= {client: _measures(reply) for client, reply in replies.items()}
         train = self.host.score(Phase.TRAIN)
         test = self._evaluate(grid, config, Phase.TEST, number)
         self._progress.round = number
@@ -259,5 +267,9 @@ def _client(reply: Message) -> int:
 
 
 def _metric(reply: Message, name: str) -> int:
-    (record,) = reply.content.metric_records.values()
-    return int(float(str(record[name])))
+    return int(float(str(reply.content.metric_records["metrics"][name])))
+
+
+def _measures(reply: Message) -> Figures:
+    """What the client's defense measured; Flower's strategy drops what it does not weight, so it has a record apart."""
+    return {name: float(str(value)) for name, value in reply.content.config_records["measures"].items()}

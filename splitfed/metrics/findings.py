@@ -6,6 +6,7 @@ measurements that several defenses share.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -44,6 +45,14 @@ def density_within(code: Tensor, *, low: float, high: float) -> Finding:
     """Whether the share of non-zero numbers lies in [``low``, ``high``]."""
     share = density(code)
     return Finding(low <= share <= high, f"{share:.4f} of the code is non-zero, [{low:g}, {high:g}] wanted")
+
+
+def penalty_acts(measures: Sequence[Mapping[str, float]]) -> Finding:
+    """Whether the extra loss term moved every client's front: its gradient had a norm above 0."""
+    norms = [figures.get("penalty_gradient_norm", 0.0) for figures in measures]
+    listed = ", ".join(f"{norm:.3g}" for norm in norms) or "nothing measured"
+    acts = bool(norms) and all(norm > 0 for norm in norms)
+    return Finding(acts, f"gradient norm of the extra term per client: {listed}")
 
 
 def is_identity(protected: Tensor, plain: Tensor) -> Finding:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from splitfed.types import ImageShape
+
+
+@dataclass(frozen=True)
+class FrontSpec:
+    """What a front has to fit.
+
+    Attributes:
+        shape: of one image.
+        width: d, the numbers per image behind each linear layer.
+        hidden_layers: layers (Linear(d, d), ReLU) that stay with the client behind the first linear layer: none in
+            the split threat, all hidden layers of the network in the end-to-end threat.
+    """
+
+    shape: ImageShape
+    width: int
+    hidden_layers: int = 0
 
 
 class Normalise(nn.Module):
@@ -37,6 +54,15 @@ class Front(nn.Module):
         activation: Tensor = self.body(self.stem(pixels))
         return activation
 
+    def trace(self, features: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The body's output for the stem's, and what its ReLUs gave on the way, the last included."""
+        hidden_outputs = []
+        for module in self.body if isinstance(self.body, nn.Sequential) else [self.body]:
+            features = module(features)
+            if isinstance(module, nn.ReLU):
+                hidden_outputs.append(features)
+        return features, tuple(hidden_outputs)
+
     def after_step(self) -> None:
         """Called after each optimiser step: updates that are not gradient steps."""
 
@@ -45,13 +71,18 @@ class Front(nn.Module):
 
 
 class PlainFront(Front):
-    """Flatten, Linear(C·H·W, width), ReLU (DESIGN, section 4)."""
+    """Flatten, Linear(C·H·W, width), ReLU (DESIGN, section 4), then hidden layers that stay with the client."""
 
-    def __init__(self, shape: ImageShape, width: int) -> None:
+    def __init__(self, shape: ImageShape, width: int, hidden_layers: int = 0) -> None:
         super().__init__(
             stem=nn.Sequential(Normalise(), nn.Flatten()),
-            body=nn.Sequential(nn.Linear(shape.pixels, width), nn.ReLU()),
+            body=nn.Sequential(nn.Linear(shape.pixels, width), nn.ReLU(), *hidden(width, hidden_layers)),
         )
+
+
+def hidden(width: int, layers: int) -> list[nn.Module]:
+    """So many hidden layers: Linear(width, width), ReLU each."""
+    return [module for _ in range(layers) for module in (nn.Linear(width, width), nn.ReLU())]
 
 
 @torch.no_grad()

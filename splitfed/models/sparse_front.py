@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from splitfed.models.front import Front
+from splitfed.models.front import Front, hidden
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import ImageShape
 
@@ -45,6 +45,7 @@ class SparseFront(Front):
         self,
         shape: ImageShape,
         width: int,
+        hidden_layers: int = 0,
         *,
         sparsity: float,
         kernel_size: int,
@@ -71,6 +72,7 @@ class SparseFront(Front):
                 nn.Flatten(),
                 nn.Linear(features * shape.height * shape.width, width),
                 nn.ReLU(),
+                *hidden(width, hidden_layers),
             ),
         )
 

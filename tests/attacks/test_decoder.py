@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
 from splitfed.attacks import build
 from splitfed.attacks.auxiliary import split_auxiliary
@@ -98,7 +101,7 @@ def test_added_images_leave_the_parts_of_the_others_alone() -> None:
 
 def test_a_front_that_says_nothing_gives_about_the_mean_image() -> None:
     here = world()
-    silent = Knowledge(here.knowledge.auxiliary, lambda pixels, _: torch.zeros(len(pixels), 8))
+    silent = replace(here.knowledge, observe=lambda pixels, _: torch.zeros(len(pixels), 8))
     attack = build("decoder", {"width": 8, "max_epochs": 2, "ssim_weight": 0.0})
     run(attack, silent)
     guess = attack.reconstruct(torch.zeros(5, 8))
@@ -109,7 +112,7 @@ def test_a_front_that_says_nothing_gives_about_the_mean_image() -> None:
 def test_constant_images_do_not_break_the_loss() -> None:
     pixels = torch.zeros(40, 1, 8, 8)
     images = Images(pixels, torch.zeros(40, dtype=torch.int64), ("black",))
-    knowledge = Knowledge(images, lambda x, _: x.flatten(1) + 0.5)
+    knowledge = Knowledge(images, lambda x, _: x.flatten(1) + 0.5, expected=nn.Flatten(), front=nn.Flatten())
     attack = build("decoder", {"width": 8, "max_epochs": 2})
     run(attack, knowledge)
     assert torch.equal(attack.reconstruct(torch.full((3, 64), 0.5)), pixels[:3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from splitfed.attacks.decoder import Decoder, DecoderOptions
 from splitfed.errors import AttackError
 from splitfed.metrics import fingerprint, mean_image, psnr_db
 from splitfed.metrics.gates import attack_beats_class_mean, attack_learned, victim_unchanged
-from splitfed.types import Knowledge
 from tests.attacks.worlds import SMALL, run, small, world
 
 NAMES = sorted(SMALL)
@@ -49,7 +49,7 @@ def test_images_are_in_range_and_repeat_under_a_seed(name: str, noise: float) ->
 def test_an_activation_of_any_shape_is_taken_as_rows(name: str) -> None:
     here = world()
     observe = here.knowledge.observe
-    folded = Knowledge(here.knowledge.auxiliary, lambda x, g: observe(x, g).view(-1, 4, 4, 4))
+    folded = replace(here.knowledge, observe=lambda x, g: observe(x, g).view(-1, 4, 4, 4))
     attacks = [small(name), small(name)]
     run(attacks[0], here.knowledge)
     run(attacks[1], folded)

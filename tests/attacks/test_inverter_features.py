@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from splitfed.types import Images, Knowledge
 
@@ -13,7 +13,9 @@ def knowledge(*, randomised: bool, nonnegative: bool) -> Knowledge:
         return pixels
 
     images = Images(torch.zeros(1, 1, 2, 2), torch.zeros(1, dtype=torch.int64), ("only",))
-    return Knowledge(images, observe, randomised=randomised, nonnegative=nonnegative)
+    return Knowledge(
+        images, observe, expected=nn.Flatten(), front=nn.Flatten(), randomised=randomised, nonnegative=nonnegative
+    )
 
 
 def test_what_noise_made_negative_is_cut_off_where_the_front_is_never_negative() -> None:

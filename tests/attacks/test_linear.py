@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,7 +77,7 @@ def test_all_features_dead_gives_the_mean() -> None:
 def test_a_linear_layer_without_relu_or_noise_is_inverted() -> None:
     here = world(width=80)
     linear = here.front[:2]  # type: ignore[index]
-    knowledge = type(here.knowledge)(here.knowledge.auxiliary, lambda pixels, _: linear(pixels))
+    knowledge = replace(here.knowledge, observe=lambda pixels, _: linear(pixels))
     attack = small("ridge")
     run(attack, knowledge)
     with torch.no_grad():

@@ -55,7 +55,8 @@ def world(*, noise: float = 0.0, width: int = 64, front_seed: int = 0, auxiliary
         return activation + noise * torch.randn(activation.shape, generator=draws)
 
     images = digits()
-    return World(front, Knowledge(images[:auxiliary], observe, randomised=noise > 0), images[-300:])
+    knowledge = Knowledge(images[:auxiliary], observe, expected=front, front=front, randomised=noise > 0)
+    return World(front, knowledge, images[-300:])
 
 
 def run(attack: Attack, knowledge: Knowledge, *, seed: int = 0) -> FitEvidence:
