@@ -145,6 +145,8 @@ class Lab:
                 "train": len(self.splits.train),
                 "aux": len(self.splits.aux),
                 "test": len(self.splits.test),
+                "note": self.dataset.note,
+                "caveat": self.dataset.caveat,
             },
             "trivial": self.trivial,
             "cells": sorted(entries, key=lambda entry: order.index(entry["cell"])),
@@ -175,6 +177,7 @@ def _load_images(scenario: Scenario, data_root: Path | None, bus: Bus) -> tuple[
         data_root=data_root,
         fallback=options.fallback,
         path=Path(options.path) if options.path else None,
+        attribute=options.attribute,
         on_notice=lambda message: bus.emit(events.Notice(message=message, level="banner")),
         on_progress=_Throttled(bus),
     )

@@ -25,7 +25,10 @@ Interval = tuple[Number, Number]  # JSON gives a list of two back
 
 
 class DatasetInfo(TypedDict):
-    """What was trained on. ``shape`` is channels, height, width; counts are images."""
+    """What was trained on. ``shape`` is channels, height, width; counts are images.
+
+    ``note`` says where the images come from, ``caveat`` what every figure on them must be read with, if anything.
+    """
 
     name: str
     synthetic: bool
@@ -34,6 +37,8 @@ class DatasetInfo(TypedDict):
     train: int
     aux: int
     test: int
+    note: NotRequired[str]
+    caveat: NotRequired[str]
 
 
 class Score(TypedDict):

@@ -27,6 +27,8 @@ class DataOptions(Options):
     """Data set to use, under a loud banner, when `name` cannot be found or downloaded."""
     path: str | None = None
     """Where the images lie, for ``name = "folder"``."""
+    attribute: str | None = None
+    """What ``name = "celeba"`` is told apart by, such as "Smiling"; hair colour in five classes by default."""
     size: int | None = Field(default=None, ge=8, le=512)
     """Edge of the square images, pixels; the data set's own by default."""
     train: int = Field(default=6000, ge=1)
@@ -100,6 +102,16 @@ class Component(BaseModel):
         """The component's own options as written."""
         return dict(self.model_extra or {})
 
+    @property
+    def title(self) -> str:
+        """The label; without one the name, and of a stack the names of its layers: "sca+laplace"."""
+        return self.label or "+".join(layer["name"] for layer in self.layers) or self.name
+
+    @property
+    def layers(self) -> Sequence[Mapping[str, Any]]:
+        """The tables of a stack's layers; empty for any other component."""
+        return self.options["layers"] if self.name == "stack" else ()
+
 
 class Scenario(Options):
     """One experiment: data, network, federation, and the defenses and attacks to compare."""
@@ -163,12 +175,12 @@ class Cell(Options):
 
 
 def _labels(components: Sequence[Component]) -> list[str]:
-    """A distinct name per component: its label or name, with its options where that occurs twice."""
-    plain = [c.label or c.name for c in components]
+    """A distinct name per component: its title, with its options where that occurs twice."""
+    plain = [c.title for c in components]
     labels = [
         label
         if plain.count(label) == 1
-        else "-".join([label, *(f"{k}{v}" for k, v in sorted(component.options.items()))])
+        else "-".join([label, *_options(component)])
         for label, component in zip(plain, components, strict=True)
     ]
     seen: dict[str, int] = {}
@@ -177,6 +189,12 @@ def _labels(components: Sequence[Component]) -> list[str]:
         if seen[label] > 1:
             labels[position] = f"{label}-{seen[label]}"
     return labels
+
+
+def _options(component: Component) -> list[str]:
+    """Each option with its value; of a stack, those of its layers."""
+    tables = component.layers or [component.options]
+    return [f"{k}{v}" for table in tables for k, v in sorted(table.items()) if k != "name"]
 
 
 def scenario_dirs() -> tuple[Path, ...]:

@@ -48,6 +48,8 @@ def test_results_follow_the_schema_and_are_valid(finished: tuple[dict[str, Any],
     validate_results(json.loads((run_dir / "results.json").read_text()))
     assert results["valid"], [cell["gate_details"] for cell in results["cells"]]
     assert [cell["cell"] for cell in results["cells"]] == ["none", "laplace"]
+    assert "scikit-learn" in results["dataset"]["note"]
+    assert results["dataset"]["caveat"] == ""
 
 
 def test_noise_protects_and_the_untrained_control_knows_nothing(finished: tuple[dict[str, Any], Heard, Path]) -> None:

@@ -58,7 +58,7 @@ def write_entry(folder: Path, decoded: Decoded, order: NDArray[np.int64] | None 
         pixels[rows] = decoded.pixels[rows if order is None else order[rows]]
     pixels.flush()
     np.save(folder / "labels.npy", decoded.labels)
-    about = {"classes": decoded.classes, "note": decoded.note}
+    about = {"classes": decoded.classes, "note": decoded.note, "caveat": decoded.caveat}
     (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
@@ -70,7 +70,7 @@ def _read_entry(entry: Path) -> Decoded | None:
         labels = np.load(entry / "labels.npy")
     except (OSError, ValueError, EOFError):
         return None
-    return Decoded(pixels, labels, tuple(about["classes"]), about["note"])
+    return Decoded(pixels, labels, tuple(about["classes"]), about["note"], about.get("caveat", ""))
 
 
 def _build_entry(entry: Path, build: Build) -> None:

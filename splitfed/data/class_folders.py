@@ -49,7 +49,7 @@ class MedicalMnist(DatasetSource):
         """The images of the first folder or archive found; downloaded if there is none."""
         location = request.path or self._find(request.roots) or self._download(request, request.roots[-1])
         decoder = Decoder(size=request.size, channels=1, edge=self.edge)
-        return _read_classes(self.name, location, decoder, request, MEDICAL_CLASSES)
+        return read_classes(self.name, location, decoder, request, MEDICAL_CLASSES)
 
     def fetch(self, request: Request, target: Path) -> Path:
         """Where the class folders or the archive lie; downloaded below ``target`` if nowhere yet."""
@@ -88,7 +88,7 @@ class ImageFolder(DatasetSource):
         """All images below the path; they must be all grey or all RGB, and of one size unless one is given."""
         if request.path is None:
             raise DataError("folder: which one? Give the path of a folder that has one subfolder per class")
-        return _read_classes(self.name, request.path, Decoder(size=request.size), request, None)
+        return read_classes(self.name, request.path, Decoder(size=request.size), request, None)
 
 
 def _canonical(folder_name: str) -> str:
@@ -132,18 +132,43 @@ def _is_kaggle_download(path: Path) -> bool:
         return any(f"/{MEDICAL_CLASSES[0]}/" in f"/{place}" for place in archive.namelist())
 
 
-def _read_classes(
-    name: str, location: Path, decoder: Decoder, request: Request, classes: tuple[str, ...] | None
+def read_classes(
+    name: str,
+    location: Path,
+    decoder: Decoder,
+    request: Request,
+    classes: tuple[str, ...] | None,
+    *,
+    if_lossy: str = "",
 ) -> Decoded:
+    """All images of a folder or archive of class folders, through the cache.
+
+    Args:
+        name: of the data set; the cache keeps it apart.
+        location: the folder or archive.
+        decoder: what the images must be like.
+        request: for the size, the cache and the progress.
+        classes: the class folders that are read, in the order of their labels; None takes all there are.
+        if_lossy: the caveat where any of the images is a JPEG, for data sets that were published without loss.
+
+    Raises:
+        DataError: an image that does not fit, a class without images, a damaged archive.
+    """
+
     def build(folder: Path) -> None:
         found = members(location, request.on_progress)
-        _decode_into(folder, location, found, decoder, classes)
+        _decode_into(folder, location, found, decoder, classes, if_lossy)
 
     return cached(request.cache, name, identity(location), request.size, build)
 
 
 def _decode_into(
-    folder: Path, location: Path, found: Iterable[Member], decoder: Decoder, classes: tuple[str, ...] | None
+    folder: Path,
+    location: Path,
+    found: Iterable[Member],
+    decoder: Decoder,
+    classes: tuple[str, ...] | None,
+    if_lossy: str,
 ) -> None:
     """Decode everything and write it in the order of class and place, whatever order the archive has."""
     wanted = {_canonical(name): name for name in classes or ()}
@@ -168,7 +193,8 @@ def _decode_into(
         )
         pixels: NDArray[np.uint8] = np.memmap(spool, np.uint8, "r", shape=(len(names), *shape))
         note = f"{len(names):,} images from {location.name}, {shape[0]}×{shape[1]}×{shape[2]}"
-        write_entry(folder, Decoded(pixels, labels[order], ordered, note), order)
+        caveat = if_lossy if any(place.lower().endswith((".jpg", ".jpeg")) for place in places) else ""
+        write_entry(folder, Decoded(pixels, labels[order], ordered, note, caveat), order)
 
 
 def _check_classes(location: Path, names: list[str], expected: tuple[str, ...]) -> None:

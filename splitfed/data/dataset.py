@@ -25,6 +25,7 @@ class Dataset:
         classes: the names of the classes.
         synthetic: whether the images are drawn; results must say so.
         note: one line on where they come from.
+        caveat: one line that belongs to every result on them; empty where there is nothing to say.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Dataset:
     classes: tuple[str, ...]
     synthetic: bool
     note: str
+    caveat: str = ""
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from splitfed.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from PIL import Image
 
 _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
@@ -24,10 +26,19 @@ class Decoder:
         size: edge of the result in pixels; None keeps the files' own, which must then be one square size.
         channels: 1 or 3; None takes that of the first image.
         edge: the height and width that every file must have; None allows any where ``size`` is given.
+        crops: the widths and heights that files may have, and the edge of the centre square to keep of each; with
+            them, ``edge`` plays no part.
     """
 
-    def __init__(self, *, size: int | None, channels: int | None = None, edge: int | None = None) -> None:
-        self.size, self.channels, self.edge = size, channels, edge
+    def __init__(
+        self,
+        *,
+        size: int | None,
+        channels: int | None = None,
+        edge: int | None = None,
+        crops: Mapping[tuple[int, int], int] | None = None,
+    ) -> None:
+        self.size, self.channels, self.edge, self.crops = size, channels, edge, crops
 
     def __call__(self, data: bytes, where: str) -> NDArray[np.uint8]:
         """The image, uint8 (C, size, size): centre-cropped to a square, then resized.
@@ -40,7 +51,8 @@ class Decoder:
         try:
             with Image.open(io.BytesIO(data)) as image:
                 self._check(image, where)
-                return resize(image.convert("L" if self.channels == 1 else "RGB"), self.size)
+                pixels = image.convert("L" if self.channels == 1 else "RGB")
+                return resize(centre_square(pixels, self.crops[image.size]) if self.crops else pixels, self.size)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(
                 f"{where}: expected an image, found {len(data):,} bytes that do not decode ({error}); "
@@ -56,6 +68,9 @@ class Decoder:
                 f"{where}: expected {_mode(self.channels)}, found mode {image.mode}; "
                 "convert the images of this data set to one such mode"
             )
+        if self.crops is not None:
+            self._check_crop(image, where)
+            return
         if self.edge is None and self.size is None:
             self.edge = image.height
         if self.edge is not None and image.size != (self.edge, self.edge):
@@ -65,28 +80,39 @@ class Decoder:
                 f"(height × width); {way_out}"
             )
 
+    def _check_crop(self, image: Image.Image, where: str) -> None:
+        if image.size not in (self.crops or {}):
+            known = " or ".join(f"{height}×{width}" for width, height in self.crops or {})
+            raise DataError(
+                f"{where}: expected {known} pixels, found {image.height}×{image.width} (height × width); "
+                "replace this file"
+            )
+
 
 def resize(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
     """An "L" or "RGB" image as uint8 (C, size, size): centre-cropped to a square, bilinear with antialiasing."""
     from PIL import Image
 
     if size is not None and image.size != (size, size):
-        edge = min(image.size)
-        left, top = (image.width - edge) // 2, (image.height - edge) // 2
         # Cropped first: resize's own box would let the filter reach beyond it. Pillow widens the bilinear
         # filter when it shrinks, which is what antialiasing means.
-        square = image.crop((left, top, left + edge, top + edge))
-        image = square.resize((size, size), Image.Resampling.BILINEAR)
+        image = centre_square(image, min(image.size)).resize((size, size), Image.Resampling.BILINEAR)
     array = np.asarray(image)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
+def centre_square(image: Image.Image, edge: int) -> Image.Image:
+    """The middle ``edge`` × ``edge`` pixels."""
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
+    return image.crop((left, top, left + edge, top + edge))
+
+
 def resize_all(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
-    """Grey images (N, H, W) as uint8 (N, 1, size, size); unchanged where they have that size already."""
+    """Grey (N, H, W) or colour (N, H, W, 3) as uint8 (N, C, size, size); not touched if of that size."""
     from PIL import Image
 
-    if size is None or images.shape[1:] == (size, size):
-        return images[:, None]
+    if size is None or images.shape[1:3] == (size, size):
+        return images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return np.stack([resize(Image.fromarray(image), size) for image in images])
 
 

@@ -58,6 +58,14 @@ def subfolders(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+def contents(folder: Path) -> list[Path]:
+    """Files and folders directly in ``folder``, by name; none where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
 def looked_in(roots: tuple[Path, ...]) -> str:
     """The roots as a list for a message, with what they are.
 

@@ -36,8 +36,8 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def members(path: Path, on_progress: Progress) -> Iterator[Member]:
-    """Every image file in a folder or archive that lies in some class folder.
+def members(path: Path, on_progress: Progress, *, flat: bool = False) -> Iterator[Member]:
+    """Every image file in a folder or archive; unless ``flat``, each lies in some class folder.
 
     Raises:
         DataError: the archive is of another kind, truncated or damaged, or a file cannot be read.
@@ -50,6 +50,10 @@ def members(path: Path, on_progress: Progress) -> Iterator[Member]:
     read = 0
     try:
         for member in reader(path, on_progress):
+            if not flat and path.is_dir() and "/" not in member.place:
+                raise DataError(
+                    f"{path / member.place}: expected in a subfolder named after its class, found in {path} itself"
+                )
             yield member
             read += 1
     except _DAMAGED as error:
@@ -94,10 +98,6 @@ def _from_folder(folder: Path, on_progress: Progress) -> Iterator[Member]:
     for number, place in enumerate(places):
         if number % MEMBERS_PER_REPORT == 0:
             on_progress(f"decoding {folder.name}", number, len(places))
-        if "/" not in place:
-            raise DataError(
-                f"{folder / place}: expected in a subfolder named after its class, found in {folder} itself"
-            )
         yield Member(_class_of(place), place, (folder / place).read_bytes())
 
 

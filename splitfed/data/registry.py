@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from splitfed.data.celeba import CelebA
+from splitfed.data.cifar10 import Cifar10
 from splitfed.data.class_folders import ImageFolder, MedicalMnist
 from splitfed.data.dataset import Dataset
 from splitfed.data.digits import Digits
@@ -19,7 +21,8 @@ PLUGIN_GROUP = "splitfed.datasets"
 SMALLEST_SIZE = 8
 
 DATASETS: dict[str, DatasetSource] = {
-    source.name: source for source in (MedicalMnist(), MNIST, FASHION_MNIST, Digits(), Phantoms(), ImageFolder())
+    source.name: source
+    for source in (MedicalMnist(), MNIST, FASHION_MNIST, Cifar10(), CelebA(), Digits(), Phantoms(), ImageFolder())
 }
 """The data sets that ship with splitfed. Plug-ins are added by entry point."""
 
@@ -31,6 +34,7 @@ def load(
     data_root: Path | str | None = None,
     fallback: str | None = None,
     path: Path | str | None = None,
+    attribute: str | None = None,
     on_notice: Callable[[str], None] | None = None,
     on_progress: Progress | None = None,
 ) -> Dataset:
@@ -46,6 +50,7 @@ def load(
         fallback: the data set that stands in where this one cannot be had.
         path: the one folder or archive to read, for data sets made of files; relative to the working folder or
             to one of the places above.
+        attribute: what is to be told apart, for a data set that leaves the choice (``celeba``: ``"Smiling"``).
         on_notice: told that the fallback stands in, and why; to be shown so that no one can miss it.
         on_progress: told (what, done, total) while decoding or downloading.
 
@@ -59,9 +64,11 @@ def load(
     wanted = size if size is not None else source.default_size
     roots = search_roots(data_root)
     named = None if path is None else _resolve(source, Path(path), roots)
+    if attribute is not None and not source.takes_attribute:
+        raise DataError(f"{name}: its classes are fixed, found attribute {attribute!r}; leave it out")
     report = on_progress or _silent
     try:
-        decoded = source.read(Request(wanted, roots, cache_dir(), named, report))
+        decoded = source.read(Request(wanted, roots, cache_dir(), named, report, attribute))
     except Unavailable as missing:
         if stand_in is None:
             raise
@@ -69,7 +76,15 @@ def load(
             on_notice(_banner(source, stand_in, missing))
         source = stand_in
         decoded = source.read(Request(wanted or source.default_size, roots, cache_dir(), None, report))
-    return Dataset(source.name, decoded.pixels, decoded.labels, decoded.classes, source.synthetic, decoded.note)
+    return Dataset(
+        source.name,
+        decoded.pixels,
+        decoded.labels,
+        decoded.classes,
+        source.synthetic,
+        decoded.note,
+        decoded.caveat,
+    )
 
 
 def describe() -> list[tuple[str, str]]:

@@ -31,6 +31,7 @@ class Request:
         cache: where decoded images are kept.
         path: the folder or archive that the user named, which is then the only place to look.
         on_progress: told how far a long step has come.
+        attribute: what the labels are, for a source that `takes_attribute`; None for its usual task.
     """
 
     size: int | None
@@ -38,15 +39,20 @@ class Request:
     cache: Path
     path: Path | None
     on_progress: Progress
+    attribute: str | None = None
 
 
 class Decoded(NamedTuple):
-    """All images of a source: ``pixels`` uint8 (N, C, H, W), perhaps mapped from disk; ``labels`` int64 (N,)."""
+    """All images of a source: ``pixels`` uint8 (N, C, H, W), perhaps mapped from disk; ``labels`` int64 (N,).
+
+    ``note`` says where they come from; ``caveat`` what must be said wherever a number comes from them, or nothing.
+    """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     note: str
+    caveat: str = ""
 
 
 class DatasetSource(ABC):
@@ -58,6 +64,7 @@ class DatasetSource(ABC):
         default_size: edge in pixels when none is asked for; None where the files decide.
         synthetic: whether the images are drawn, not taken; results then say so.
         takes_path: whether the user may name a folder or archive.
+        takes_attribute: whether the user may choose what is to be told apart.
     """
 
     name: str
@@ -65,6 +72,7 @@ class DatasetSource(ABC):
     default_size: int | None
     synthetic: bool = False
     takes_path: bool = True
+    takes_attribute: bool = False
 
     @abstractmethod
     def read(self, request: Request) -> Decoded:

@@ -89,6 +89,8 @@ def _header(store: RunStore, results: Results, run: RunProgress) -> str:
     missing = [name for name in run.cell_names if name not in {cell["cell"] for cell in results["cells"]}]
     if missing:
         banners.append(f"UNFINISHED: no results yet for {', '.join(missing)}")
+    if caveat := data.get("caveat"):
+        parts.append(page.paragraph(f"{caveat}.", class_="sub"))
     banners += [notice.message for notice in run.notices if notice.level == "banner"]
     parts += [page.paragraph(text, class_="banner", role="alert") for text in banners]
     return page.element("header", "\n".join(parts))

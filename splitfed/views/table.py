@@ -103,6 +103,7 @@ def failures(results: Results) -> list[str]:
 def how_to_read(results: Results) -> list[str]:
     """What the table means, in sentences."""
     seeds = summary.seed_count(results)
+    caveat = results["dataset"].get("caveat", "")
     interval = (
         f"± is one standard deviation over {seeds} seeds." if seeds > 1
         else "± is the 95 % bootstrap interval over images."
@@ -115,6 +116,7 @@ def how_to_read(results: Results) -> list[str]:
         "Excess: PSNR above the class mean, which is leakage of the individual rather than of its class.",
         "Bytes per image: the activation at the cut / all that crossed the wire for it.",
         interval,
+        *([f"{caveat}."] if caveat else []),
     ]
 
 
@@ -190,7 +192,7 @@ def _csv_rows(results: Results) -> Iterator[dict[str, object]]:
     }
     for cell in results["cells"]:
         shared = {**run, **{name: cell[name] for name in CSV_FIELDS if name in cell and name not in run}}  # type: ignore[literal-required]
-        shared["params"] = ";".join(f"{name}={value}" for name, value in cell["params"].items())
+        shared["params"] = _params(cell["defense"], cell["params"])
         shared["failed_gates"] = ";".join(gate for _, gate, _ in summary.failed_gates(cell))
         for kind, scores in (("attack", cell["attacks"]), ("control", cell["controls"])):
             for name, score in scores.items():
@@ -198,6 +200,13 @@ def _csv_rows(results: Results) -> Iterator[dict[str, object]]:
                 yield {**shared, **_csv_score(score), "kind": kind, "attack": name, "strongest": strongest}
     for name, score in results["trivial"].items():
         yield {**run, **_csv_score(score), "kind": "trivial", "attack": name}
+
+
+def _params(defense: str, params: Mapping[str, object]) -> str:
+    """Options as ``name=value;name=value``; those of a stack as its layers in words."""
+    if defense == summary.STACK:
+        return f"layers={summary.label(defense, params)}"
+    return ";".join(f"{name}={value}" for name, value in params.items())
 
 
 def _csv_score(score: Mapping[str, object]) -> dict[str, object]:

@@ -7,6 +7,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from splitfed.data import Dataset, load, split
+from splitfed.data.celeba import HAIR
 from splitfed.data.class_folders import MEDICAL_CLASSES
 
 pytestmark = pytest.mark.real_data
@@ -55,3 +56,20 @@ def test_idx_data_sets_are_read(name: str) -> None:
     data = load(name)
     assert data.pixels.shape == (70_000, 1, 28, 28)
     assert sorted(set(data.labels.tolist())) == list(range(10))
+
+
+def test_cifar10_is_read_and_the_lossy_form_says_so() -> None:
+    data = load("cifar10")
+    assert data.pixels.shape == (60_000, 3, 32, 32)
+    assert np.bincount(data.labels).tolist() == [6000] * 10
+    assert data.caveat.startswith("LOSSY") == ("batch" not in data.note and "cifar-10" not in data.note)
+
+
+def test_celeba_is_read_by_hair_and_by_attribute() -> None:
+    hair = load("celeba")
+    assert hair.shape == (3, 32, 32)
+    assert hair.classes == HAIR
+    assert "none or several" in hair.caveat
+    male = load("celeba", attribute="Male")
+    assert len(male) > len(hair)
+    assert 0.35 < male.labels.mean() < 0.5  # 42 % of all faces

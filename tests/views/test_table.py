@@ -129,3 +129,11 @@ def test_fid_has_a_column_only_where_it_was_computed() -> None:
     assert "| FID lite0 ↑ |" in table.to_markdown(run_results(scored))
     assert "45.6" in table.to_markdown(run_results(scored))
     assert "FID" not in table.to_markdown(run_results())
+
+
+def test_what_must_be_said_of_the_images_stands_under_every_form_of_the_table() -> None:
+    results = run_results()
+    results["dataset"]["caveat"] = "LOSSY images"
+    for shown in (table.to_markdown(results), table.to_latex(results), " ".join(table.how_to_read(results))):
+        assert "LOSSY images." in shown
+    assert "LOSSY" not in table.to_markdown(run_results())
