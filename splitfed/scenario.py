@@ -178,9 +178,7 @@ def _labels(components: Sequence[Component]) -> list[str]:
     """A distinct name per component: its title, with its options where that occurs twice."""
     plain = [c.title for c in components]
     labels = [
-        label
-        if plain.count(label) == 1
-        else "-".join([label, *_options(component)])
+        label if plain.count(label) == 1 else "-".join([label, *_options(component)])
         for label, component in zip(plain, components, strict=True)
     ]
     seen: dict[str, int] = {}

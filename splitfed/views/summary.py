@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from splitfed.results import AttackScore, CellResult, Interval, Number, Results, Score
 
+STACK = "stack"
+"""The defense whose one option, ``layers``, is a list of defenses with their options."""
+
 
 class Estimate(NamedTuple):
     """A mean with an interval around it; both None where there is no finite number."""
@@ -63,13 +66,21 @@ class PlainRow(NamedTuple):
 
 
 def label(defense: str, params: Mapping[str, Any]) -> str:
-    """A defense and its options in words.
+    """A defense and its options in words; a stack by its layers.
 
     >>> label("sca", {"sparsity": 0.5}), label("none", {})
     ('sca (sparsity 0.5)', 'none')
+    >>> label("stack", {"layers": [{"name": "sca", "sparsity": 0.5}, {"name": "laplace"}]})
+    'sca (sparsity 0.5) + laplace'
     """
+    if defense == STACK:
+        return " + ".join(label(layer["name"], _without_name(layer)) for layer in params["layers"])
     options = ", ".join(f"{name} {value}" for name, value in params.items())
     return f"{defense} ({options})" if options else defense
+
+
+def _without_name(layer: Mapping[str, Any]) -> dict[str, Any]:
+    return {option: value for option, value in layer.items() if option != "name"}
 
 
 def strongest_score(cell: CellResult) -> AttackScore | None:
