@@ -119,6 +119,7 @@ class Knowledge:
         front: that front itself, frozen, for attacks that read its weights; they must not change it.
         randomised: whether two calls of `observe` on the same pixels differ.
         nonnegative: whether the front's own output is never negative, so that whatever is below 0 is noise.
+        dear: whether a pass over some thousand images takes many seconds, so that it pays to ask less.
     """
 
     auxiliary: Images
@@ -127,6 +128,7 @@ class Knowledge:
     front: nn.Module
     randomised: bool = False
     nonnegative: bool = False
+    dear: bool = False
 
     def features(self, activation: Tensor) -> Tensor:
         """What an attack learns from: activations as rows, (B, d), float32, without what is known to be noise."""

@@ -162,6 +162,7 @@ class Attacker:
             front=held.front,
             randomised=randomised,
             nonnegative=held.nonnegative,
+            dear=held.front.dear,
         )
         for attack in self._attacks:
             # one seed for all: they split the auxiliary images alike, and are judged on the same part

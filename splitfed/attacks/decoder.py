@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
+from splitfed.attacks.augmentation import augment
+from splitfed.attacks.auxiliary import Pairs, observe
 from splitfed.attacks.base import Progress
 from splitfed.attacks.inverter import Inverter, Session
 from splitfed.attacks.linear import LinearMap, mean_map
@@ -18,13 +21,20 @@ from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.quality import MSE_FLOOR, ssim_of_floats
 from splitfed.options import Options
 
+LONGEST_GRADIENT = 1.0
+"""Longer gradients are cut to this norm; usual ones are half as long."""
+
 
 class DecoderOptions(Options):
     """Options of `Decoder`."""
 
-    width: int = Field(default=1024, ge=1)
-    """Hidden units."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    width: int = Field(default=512, ge=1)
+    """Of the residual path."""
+    hidden: int = Field(default=256, ge=1)
+    """Hidden units of each residual block."""
+    blocks: int = Field(default=3, ge=0, le=64)
+    """Residual blocks."""
+    learning_rate: float = Field(default=1e-3, gt=0)
     """Of Adam, anew with each front."""
     batch: int = Field(default=128, ge=1)
     max_epochs: int = Field(default=40, ge=1)
@@ -33,12 +43,17 @@ class DecoderOptions(Options):
     """Weight of 1 - SSIM in the loss, beside the PSNR in units of 10 dB."""
     ridge_draws: int = Field(default=4, ge=1, le=100)
     """Draws of a randomised defense for the ridge regression that it starts from."""
+    augmented_copies: int = Field(default=8, ge=0, le=64)
+    """Mirrored and shifted copies of the auxiliary images, learned from in turn, unless the defense is randomised."""
+    augmented_copies_dear: int = Field(default=1, ge=0, le=64)
+    """The same for a front that is dear to run, such as one with sparse layers."""
 
 
 class Decoder(Inverter):
     """Starts exactly at ridge; a residual network on whitened features is trained to a plateau.
 
-    A randomised defense is drawn afresh each epoch. Reconstructions come from a running average of the weights,
+    A randomised defense is drawn afresh each epoch; of any other, epochs go in turn over the auxiliary images and
+    augmented copies of them. Reconstructions come from a running average of the weights,
     as it was after the epoch that did best on the validation part. With a new front, ridge and whitening are
     fitted anew and the network goes on from its best weights, if those still help.
 
@@ -57,7 +72,6 @@ class Decoder(Inverter):
 
     def advance(self) -> Progress:
         session, training = self._begun, self._made
-        self._schedule.set_rate(self._optimiser)
         train_loss = self._train_epoch(session, training)
         validation_loss = self._loss_on(session.validation, self._predict_last)
         if self._schedule.judge(validation_loss):
@@ -76,6 +90,7 @@ class Decoder(Inverter):
             self._training.resume()
         else:
             self._training.silence()
+        self._turn, self._copies = 0, {0: session.fit}
         self._optimiser = torch.optim.Adam(self._training.network.parameters(), fused=True)
         start_loss = self._loss_on(session.validation, self._predict)
         self._schedule = Schedule(self.options.learning_rate, self.options.max_epochs, start_loss=start_loss)
@@ -85,29 +100,47 @@ class Decoder(Inverter):
     def _make(self, session: Session) -> Training:
         network = Residual(
             session.fit.features.shape[1],
-            self.options.width,
             session.auxiliary.shape.pixels,
-            session.generator,
+            width=self.options.width,
+            hidden=self.options.hidden,
+            blocks=self.options.blocks,
+            generator=session.generator,
         )
         network.silence()
         return Training(network)
 
     def _train_epoch(self, session: Session, training: Training) -> float:
         """One pass over the fit part; the mean loss over its images."""
-        pairs = session.redraw_fit()
+        pairs = self._pairs(session)
         # what does not change within the epoch is computed in one go
         inputs, start = self._whiten(pairs.features), self._ridge(pairs.features)
         order = torch.randperm(len(inputs), generator=session.generator)
         total = 0.0
-        for rows in torch.split(order, self.options.batch):
+        batches = torch.split(order, self.options.batch)
+        for number, rows in enumerate(batches, start=1):
             predicted = start[rows] + training.network(inputs[rows])
             loss = self._losses(predicted, pairs.targets[rows]).mean()
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            clip_grad_norm_(training.network.parameters(), LONGEST_GRADIENT)
+            self._schedule.set_rate(self._optimiser, number / len(batches))
             self._optimiser.step()
             training.after_step()
             total += loss.item() * len(rows)
         return total / len(inputs)
+
+    def _pairs(self, session: Session) -> Pairs:
+        """What this epoch learns from."""
+        knowledge = session.knowledge
+        if knowledge.randomised:
+            return session.redraw_fit()
+        copies = self.options.augmented_copies_dear if knowledge.dear else self.options.augmented_copies
+        turn = self._turn % (copies + 1)
+        self._turn += 1
+        if turn not in self._copies:
+            own = session.auxiliary.pixels[session.auxiliary.fit]
+            self._copies[turn] = observe(knowledge, augment(own, session.generator), session.generator)
+        return self._copies[turn]
 
     def _losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
         predicted = predicted.clamp(0, 1)

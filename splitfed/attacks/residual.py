@@ -14,29 +14,54 @@ AVERAGING = 0.99
 """Decay per step of the running average of the weights: it spans about two epochs of 5,400 images."""
 
 
-class Residual(nn.Module):
-    """One hidden layer with a linear path around it: (B, d) -> (B, p).
+class Block(nn.Module):
+    """x + Linear(GELU(Linear(LayerNorm(x)))), which is x itself before training."""
 
-    Deeper or convolutional networks cost more time than they gained here.
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.normalise = nn.LayerNorm(width)
+        self.hidden = nn.Linear(width, hidden)
+        self.out = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width) -> (B, width)."""
+        result: Tensor = x + self.out(F.gelu(self.hidden(self.normalise(x))))
+        return result
+
+
+class Residual(nn.Module):
+    """Linear, residual blocks, GELU, linear: (B, d) -> (B, p).
+
+    There is no linear path around the blocks: ridge has the best linear map already, and the noise of a randomised
+    defense would go through a path that is trained anew straight to the pixels.
     """
 
-    def __init__(self, inputs: int, width: int, outputs: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, width: int, hidden: int, blocks: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
-        self.hidden = nn.Linear(inputs, width)
+        self.first = nn.Linear(inputs, width)
+        self.blocks = nn.Sequential(*(Block(width, hidden) for _ in range(blocks)))
         self.out = nn.Linear(width, outputs)
-        self.around = nn.Linear(inputs, outputs, bias=False)
         initialise(self, generator)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            _zero(block.out)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Whitened features (B, d) to pixels as rows (B, p)."""
-        result: Tensor = self.out(F.relu(self.hidden(inputs))) + self.around(inputs)
+        result: Tensor = self.out(F.gelu(self.blocks(self.first(inputs))))
         return result
 
-    @torch.no_grad()
     def silence(self) -> None:
-        """Make the output zero and leave the hidden layer as it is: training then starts from nothing added."""
-        for weight in (self.out.weight, self.out.bias, self.around.weight):
-            weight.zero_()
+        """Make the output zero and leave the layers before it: training then starts from nothing added."""
+        _zero(self.out)
+
+
+@torch.no_grad()
+def _zero(layer: nn.Linear) -> None:
+    layer.weight.zero_()
+    layer.bias.zero_()
 
 
 class Training:

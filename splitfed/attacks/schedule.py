@@ -11,6 +11,8 @@ LEAST_GAIN = 1e-3
 DECAY = 0.4
 DECAYS = 4
 """After this many, an epoch without gain for `PATIENCE_EPOCHS` is the plateau."""
+WARM_UP_EPOCHS = 2
+"""In the first epochs the learning rate rises: Adam's estimates are rough, and a bad start is not made up for."""
 ANNEALED_SHARE = 0.4
 """The last share of the epochs in which the learning rate falls to zero, plateau or not."""
 
@@ -38,12 +40,12 @@ class Schedule:
     def finished(self) -> bool:
         return self.plateaued or self._epoch >= self._max_epochs
 
-    def set_rate(self, optimiser: torch.optim.Optimizer) -> None:
-        """Give ``optimiser`` the learning rate of the coming epoch."""
+    def set_rate(self, optimiser: torch.optim.Optimizer, epoch_share: float = 1.0) -> None:
+        """Give ``optimiser`` the learning rate of a step that ends when this share of the epoch, in (0, 1], is over."""
         left = max(0.0, 1 - self._epoch / self._max_epochs)
         rate = self._learning_rate * DECAY**self._decays * min(1.0, left / ANNEALED_SHARE)
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * min(1.0, (self._epoch + epoch_share) / WARM_UP_EPOCHS)
 
     def judge(self, validation_loss: float) -> bool:
         """Take note of an epoch's validation loss; whether it is the least so far."""

@@ -39,9 +39,11 @@ class Untrained(Inverter):
         self._whiten = fit_whitening(session.fit.features)
         self._network = Residual(
             session.fit.features.shape[1],
-            self.options.width,
             session.auxiliary.shape.pixels,
-            session.generator,
+            width=self.options.width,
+            hidden=self.options.hidden,
+            blocks=self.options.blocks,
+            generator=session.generator,
         ).requires_grad_(False)
         self._plateaued = True
         return self._loss_on(session.fit, self._predict)

@@ -42,7 +42,9 @@ class Front(nn.Module):
     """
 
     nonnegative: ClassVar[bool] = True
-    """Whether the output is never negative: every front here ends in a ReLU."""
+    """Whether the output is never negative: as behind a ReLU."""
+    dear: ClassVar[bool] = False
+    """Whether a pass over some thousand images takes many seconds."""
 
     def __init__(self, stem: nn.Module, body: nn.Module) -> None:
         super().__init__()

@@ -32,14 +32,39 @@ class LearningSparseLayer(nn.Module):
             self._last = None
 
 
-class SparseFront(Front):
-    """SCL(C→16), BatchNorm, SCL(16→28 grey, 16→32 RGB), BatchNorm, Flatten, Linear, ReLU (DESIGN, section 4).
+class SparseStemFront(Front):
+    """A front that begins with a sparse coding layer.
 
-    The first dictionary is learned before training and then fixed, so its codes belong to the stem. Later
-    dictionaries learn twice: by the implicit gradient, and by the fast update after each step (paper, section 3).
+    The first dictionary is learned before training and then fixed, so its codes belong to the stem: a client computes
+    them once per image. Later dictionaries learn twice: by the implicit gradient, and by the fast update after each
+    step (paper, section 3).
     """
 
+    @property
+    def first_layer(self) -> SparseCodingLayer:
+        """The layer whose dictionary is learned once, before training."""
+        assert isinstance(self.stem, SparseCodingLayer)
+        return self.stem
+
+    def sparse_layers(self) -> list[SparseCodingLayer]:
+        """All sparse coding layers, from the image on."""
+        return [module for module in self.modules() if isinstance(module, SparseCodingLayer)]
+
+    def after_step(self) -> None:
+        for module in self.body.modules():
+            if isinstance(module, LearningSparseLayer):
+                module.update_dictionary()
+
+    def after_average(self) -> None:
+        for layer in self.sparse_layers():
+            layer.normalise_()
+
+
+class SparseFront(SparseStemFront):
+    """SCL(C→16), BatchNorm, SCL(16→28 grey, 16→32 RGB), BatchNorm, Flatten, Linear, ReLU (DESIGN, section 4)."""
+
     FIRST_FEATURES = 16
+    dear = True
 
     def __init__(
         self,
@@ -75,22 +100,3 @@ class SparseFront(Front):
                 *hidden(width, hidden_layers),
             ),
         )
-
-    @property
-    def first_layer(self) -> SparseCodingLayer:
-        """The layer whose dictionary is learned once, before training."""
-        assert isinstance(self.stem, SparseCodingLayer)
-        return self.stem
-
-    def sparse_layers(self) -> list[SparseCodingLayer]:
-        """All sparse coding layers, from the image on."""
-        return [module for module in self.modules() if isinstance(module, SparseCodingLayer)]
-
-    def after_step(self) -> None:
-        for module in self.body.modules():
-            if isinstance(module, LearningSparseLayer):
-                module.update_dictionary()
-
-    def after_average(self) -> None:
-        for layer in self.sparse_layers():
-            layer.normalise_()

@@ -10,7 +10,7 @@ from torch import nn
 
 from splitfed.attacks import build
 from splitfed.attacks.auxiliary import split_auxiliary
-from splitfed.attacks.schedule import DECAYS, PATIENCE_EPOCHS, Schedule
+from splitfed.attacks.schedule import DECAYS, PATIENCE_EPOCHS, WARM_UP_EPOCHS, Schedule
 from splitfed.errors import AttackError
 from splitfed.metrics import psnr_db
 from splitfed.metrics.gates import attack_learned
@@ -128,8 +128,10 @@ def test_the_schedule_slows_down_then_stops_where_nothing_improves() -> None:
         assert not schedule.judge(1.0)
     assert schedule.plateaued
     assert len(rates) == PATIENCE_EPOCHS * (DECAYS + 1)
-    assert rates == sorted(rates, reverse=True)
-    assert len(set(rates)) == DECAYS + 1
+    assert rates[0] == pytest.approx(0.1 / WARM_UP_EPOCHS)
+    warm = rates[WARM_UP_EPOCHS - 1 :]
+    assert warm == sorted(warm, reverse=True)
+    assert len(set(warm)) == DECAYS + 1
 
 
 def test_the_schedule_ends_annealed_at_its_cap() -> None:
@@ -143,5 +145,5 @@ def test_the_schedule_ends_annealed_at_its_cap() -> None:
         assert schedule.judge(10.0 - epoch)
     assert schedule.finished
     assert not schedule.plateaued
-    assert rates[:6] == [0.1] * 6
+    assert rates[:6] == pytest.approx([0.05, 0.1, 0.1, 0.1, 0.1, 0.1])
     assert rates[6:] == pytest.approx([0.1, 0.075, 0.05, 0.025])
