@@ -100,16 +100,16 @@ class RunProgress:
     notices: list[events.Notice] = field(default_factory=list)
     durations_s: list[float] = field(default_factory=list)
     """How long each cell took that started and finished within these events."""
-    running: str | None = None
-    """The cell that started last, unless it has finished."""
+    running: list[str] = field(default_factory=list)
+    """The cells under way, in the order in which they started."""
     finished: events.RunFinished | None = None
     latest_s: float = 0.0
     """Time of the last event."""
 
     @property
     def current(self) -> CellProgress | None:
-        """The running cell."""
-        return self.cells[self.running] if self.running is not None else None
+        """The cell under way; of several, the one that started first."""
+        return self.cells[self.running[0]] if self.running else None
 
     @property
     def cell_names(self) -> tuple[str, ...]:
@@ -124,19 +124,20 @@ class RunProgress:
 
     def time_left(self, now_s: float) -> TimeLeft | None:
         """How long the run still takes, by the pace so far; None while there is none to go by."""
-        waiting = len(self.cell_names) - len(self.done) - (self.current is not None)
+        waiting = len(self.cell_names) - len(self.done) - len(self.running)
         if self.durations_s:
             typical_s = sum(self.durations_s) / len(self.durations_s)
-            spent_s = now_s - self.current.started.time_s if self.current else 0.0
-            return TimeLeft(max(0.0, typical_s - spent_s) * (self.current is not None) + waiting * typical_s, False)
-        return self._time_left_in_training(now_s, waiting)
+            started_s = [self.cells[name].started.time_s for name in self.running]
+            work_s = sum(max(0.0, typical_s - (now_s - at_s)) for at_s in started_s) + waiting * typical_s
+            return TimeLeft(work_s / max(len(self.running), 1), False)
+        return self._time_left_in_training(now_s, waiting / max(len(self.running), 1))
 
     def apply(self, event: events.Event) -> None:
         """Take in one event."""
         self.latest_s = event.time_s
         self._apply(event)
 
-    def _time_left_in_training(self, now_s: float, waiting: int) -> TimeLeft | None:
+    def _time_left_in_training(self, now_s: float, waiting: float) -> TimeLeft | None:
         # before any cell has finished nobody knows how long its attacks take
         cell = self.current
         if cell is None or cell.first_round_s is None or cell.rounds_done == 0 or cell.trained:
@@ -151,7 +152,7 @@ class RunProgress:
 
     @_apply.register
     def _(self, event: events.RunStarted) -> None:
-        self.started, self.finished, self.running = event, None, None
+        self.started, self.finished, self.running = event, None, []
 
     @_apply.register
     def _(self, event: events.Notice) -> None:
@@ -160,7 +161,7 @@ class RunProgress:
     @_apply.register
     def _(self, event: events.CellStarted) -> None:
         self.cells[event.cell] = CellProgress(event)
-        self.running = event.cell
+        self.running = [name for name in self.running if name != event.cell] + [event.cell]
 
     @_apply.register
     def _(self, event: events.PrepareProgress) -> None:
@@ -210,9 +211,8 @@ class RunProgress:
         self.results[event.cell] = cast("CellResult", event.result)
         if cell := self.cells.get(event.cell):
             self.durations_s.append(event.time_s - cell.started.time_s)
-        if self.running == event.cell:
-            self.running = None
+        self.running = [name for name in self.running if name != event.cell]
 
     @_apply.register
     def _(self, event: events.RunFinished) -> None:
-        self.finished, self.running = event, None
+        self.finished, self.running = event, []

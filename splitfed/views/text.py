@@ -107,10 +107,10 @@ def time_left(run: RunProgress, now_s: float) -> str:
 
 
 def cell_position(run: RunProgress) -> str:
-    """Which cell of how many: "cell 2 of 3"."""
+    """Which cell of how many: "cell 2 of 3", or "cells 2, 3 of 13" where several run at a time."""
     names = run.cell_names
-    place = names.index(run.running) + 1 if run.running in names else len(run.done)
-    return f"cell {place} of {len(names)}"
+    places = sorted(names.index(name) + 1 for name in run.running if name in names) or [len(run.done)]
+    return f"cell{'s' if len(places) > 1 else ''} {', '.join(map(str, places))} of {len(names)}"
 
 
 def _power_of_1000(count: float) -> int:

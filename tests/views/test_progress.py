@@ -8,7 +8,7 @@ import pytest
 
 from splitfed import events
 from splitfed.views.progress import RunProgress, TimeLeft
-from splitfed.views.text import time_left
+from splitfed.views.text import cell_position, time_left
 from tests.views.fabricated import CELLS, ROUNDS, START_S, cell_result, run_events
 
 
@@ -69,7 +69,7 @@ def test_finished_cells_set_the_pace() -> None:
 def test_a_resumed_run_counts_the_cells_of_before() -> None:
     run = progress_of(started(finished=("a",)), cell_started("b", 0.0))
     assert run.done == ("a",)
-    assert run.running == "b"
+    assert run.running == ["b"]
 
 
 def test_the_slowest_living_client_sets_the_fraction_of_the_round() -> None:
@@ -101,3 +101,18 @@ def test_a_whole_run_adds_up(tmp_path: Path) -> None:
     assert curve[-1].value == pytest.approx(28.5)
     assert all(0 < point.at_s < run.latest_s - START_S for point in curve)
     assert time_left(run, run.latest_s) == "finished"
+
+
+def test_cells_that_run_at_a_time_share_the_work_that_is_left() -> None:
+    run = progress_of(started(("a", "b", "c", "d")), cell_started("a", 0.0), cell_started("b", 0.0))
+    run.apply(events.CellFinished(time_s=100.0, cell="a", result=dict(cell_result("a"))))
+    run.apply(cell_started("c", 100.0))
+    assert run.current is run.cells["b"]
+    assert cell_position(run) == "cells 2, 3 of 4"
+    # of 100 s each, b has none left, c all, d is to come: by two at a time
+    assert run.time_left(100.0) == TimeLeft(100.0, at_least=False)
+
+
+def test_a_cell_that_is_run_again_is_one_cell() -> None:
+    run = progress_of(started(), cell_started("a", 0.0), cell_started("a", 5.0))
+    assert run.running == ["a"]

@@ -1,0 +1,149 @@
+"""Cells in processes of their own, several at a time.
+
+A cell depends on the scenario and its seed alone, so the weights that it trains do not depend on what runs beside it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from splitfed.errors import SplitfedError
+from splitfed.events import Event
+from splitfed.scenario import Cell
+
+Say = Callable[[Event], None]
+RunCell = Callable[[Cell, Say], dict[str, Any]]
+"""Runs a cell and returns its entry of `results.json`; must be picklable, since it runs in a new process."""
+
+STOP_S = 10.0
+"""How long a process that was told to stop may take before it is killed."""
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """One cell under way."""
+
+    cell: Cell
+    process: SpawnProcess
+    pipe: Connection
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    run_cell: RunCell,
+    *,
+    jobs: int,
+    on_event: Say,
+    on_entry: Callable[[Cell, dict[str, Any]], None],
+) -> None:
+    """Run all cells, at most `jobs` at a time, in their order.
+
+    Args:
+        cells: to be run.
+        run_cell: see `RunCell`.
+        jobs: processes at a time, from 1.
+        on_event: gets the events of all cells, in this thread.
+        on_entry: gets each finished cell's entry, in this thread.
+
+    Raises:
+        SplitfedError: a cell failed; the others are stopped, what finished has been handed over.
+    """
+    waiting = deque(cells)
+    workers: dict[Connection, _Worker] = {}
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < jobs:
+                worker = _start(waiting.popleft(), run_cell)
+                workers[worker.pipe] = worker
+            for pipe in wait(list(workers)):
+                assert isinstance(pipe, Connection)
+                worker = workers[pipe]
+                said = _hear(worker)
+                if isinstance(said, Event):
+                    on_event(said)
+                    continue
+                del workers[pipe]
+                _join(worker)
+                on_entry(worker.cell, said)
+    finally:
+        for worker in workers.values():
+            worker.process.terminate()
+        for worker in workers.values():
+            _join(worker)
+
+
+def _start(cell: Cell, run_cell: RunCell) -> _Worker:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=_work, args=(cell, run_cell, theirs), name=f"cell {cell.name}")
+    process.start()
+    theirs.close()  # so that the end of the process is the end of the pipe
+    return _Worker(cell, process, ours)
+
+
+def _hear(worker: _Worker) -> Event | dict[str, Any]:
+    """The next event, or the entry of the finished cell."""
+    try:
+        said: Event | dict[str, Any] | str = worker.pipe.recv()
+    except EOFError:
+        worker.process.join(STOP_S)
+        raise SplitfedError(
+            f"{worker.cell.name}: its process ended with exit code {worker.process.exitcode}; where it was killed for "
+            "want of memory, run fewer cells at a time with --jobs. Finished cells are kept: go on with --resume"
+        ) from None
+    if isinstance(said, str):
+        raise SplitfedError(f"{worker.cell.name}: {said}")
+    return said
+
+
+def _join(worker: _Worker) -> None:
+    worker.process.join(STOP_S)
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join()
+    worker.pipe.close()
+
+
+def _work(cell: Cell, run_cell: RunCell, pipe: Connection) -> None:
+    """What the new process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
+    signal.signal(signal.SIGTERM, _leave)
+    _end_with_parent()
+    lock = threading.Lock()
+
+    def say(message: object) -> None:
+        with lock:
+            pipe.send(message)
+
+    try:
+        say(run_cell(cell, say))
+    except SplitfedError as error:
+        say(str(error))
+    except Exception:
+        say(traceback.format_exc())
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(143)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()
