@@ -105,7 +105,7 @@ def test_a_whole_run_adds_up(tmp_path: Path) -> None:
 
 def test_cells_that_run_at_a_time_share_the_work_that_is_left() -> None:
     run = progress_of(started(("a", "b", "c", "d")), cell_started("a", 0.0), cell_started("b", 0.0))
-    run.apply(events.CellFinished(time_s=100.0, cell="a", result=dict(cell_result("a"))))
+    run.apply(events.CellFinished(time_s=100.0, cell="a", result=dict(cell_result())))
     run.apply(cell_started("c", 100.0))
     assert run.current is run.cells["b"]
     assert cell_position(run) == "cells 2, 3 of 4"
