@@ -96,6 +96,7 @@ class CellRun:
             activation_bytes_per_image=self._activation_bytes_per_image(),
             outcomes=outcomes,
             auxiliary=self.lab.splits.aux,
+            frechet_metrics=self.lab.frechet_metrics,
             gate_results=cell_gates(
                 outcomes=outcomes,
                 before=before,

@@ -21,6 +21,7 @@ from splitfed.data import Dataset, Splits
 from splitfed.errors import UserError
 from splitfed.events import Bus, Subscriber
 from splitfed.machine import machine_manifest
+from splitfed.metrics.fid import load_frechet_metrics
 from splitfed.pictures import save_cells_compared
 from splitfed.results import all_valid
 from splitfed.scenario import Cell, Scenario
@@ -54,7 +55,8 @@ def run(
         UserError: data that cannot be found, or a run that cannot be resumed.
     """
     resumed = None if resume is None else _reopen(scenario, resume)
-    # before there is a directory that would be left behind
+    # what is missing is said before there is a directory that would be left behind
+    load_frechet_metrics(scenario.metrics)
     dataset, splits = _load_images(scenario, data_root, Bus(*subscribers))
     with resumed or _create(scenario, out) as store, _one_thread():
         return Lab(scenario, store, Bus(store.append_event, *subscribers), dataset, splits).run()
@@ -69,6 +71,7 @@ class Lab:
         self.bus = bus
         self.dataset = dataset
         self.splits = splits
+        self.frechet_metrics = load_frechet_metrics(scenario.metrics)
         self.majority_rate = float(torch.bincount(splits.test.labels).max()) / len(splits.test)
         """The accuracy of always naming the most frequent class of the held-out images."""
         self.trivial = trivial_scores(self.splits.aux, self.splits.train)
@@ -90,6 +93,9 @@ class Lab:
         )
         if not any(cell.defense.name == "none" for cell in cells):
             self.notice("no undefended cell in this run: nothing shows that this attacker works at all")
+        for metric in self.frechet_metrics:
+            if len(self.splits.train) < metric.needed:
+                self.notice(f"{metric.requirement}, this run has {len(self.splits.train):,}: it is left out")
         if not self.store.has_results:
             self.store.save_results(self._results([]))
         for cell in cells:

@@ -60,7 +60,8 @@ class AttackScore(TypedDict):
     """How close one attack came, over ``n`` images; intervals are 95 % bootstrap intervals of the mean.
 
     ``psnr_db_p99`` is the 99th percentile over images (the worst protected percent), ``psnr_excess_db`` the
-    mean above the class-mean predictor, ``reid_top1`` in [0, 1] with its chance level beside it.
+    mean above the class-mean predictor, ``reid_top1`` in [0, 1] with its chance level beside it. ``fid_lite0`` and
+    ``fid`` are there where the scenario asks for them, for the strongest attack; null for too few images.
     """
 
     psnr_db: Number
@@ -73,6 +74,7 @@ class AttackScore(TypedDict):
     reid_chance: Number
     n: int
     fid_lite0: NotRequired[Number]
+    fid: NotRequired[Number]
 
 
 class CellResult(TypedDict):

@@ -127,6 +127,8 @@ class Scenario(Options):
     model: ModelOptions = ModelOptions()
     federation: FederationOptions = FederationOptions()
     attacker: AttackerOptions = AttackerOptions()
+    metrics: tuple[Literal["fid_lite0", "fid"], ...] = ()
+    """Scores beside the usual ones, for the strongest attack of each cell; they need the extra ``fid`` and time."""
     defense: tuple[Component, ...] = Field(min_length=1)
     attack: tuple[Component, ...] = Field(min_length=1)
 

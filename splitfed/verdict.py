@@ -14,6 +14,7 @@ from splitfed.defenses.base import Figures, TapEvidence, TrainingPlan
 from splitfed.federation.client import Client
 from splitfed.federation.server_app import FederationResult
 from splitfed.metrics import gates
+from splitfed.metrics.fid import FrechetMetric
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.gates import GateResult
 from splitfed.metrics.predictors import class_mean, mean_image
@@ -57,6 +58,11 @@ def attack_score(outcome: AttackOutcome, auxiliary: Images, seed: int) -> dict[s
         class_mean_psnr_db=psnr_db(guess, outcome.truth.pixels),
         seed=seed,
     )
+
+
+def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
+    """The distance between the sets of reconstructions and originals by each metric; None for too few images."""
+    return {m.name: m(outcome.reconstruction.images, outcome.truth.pixels) for m in metrics}
 
 
 def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:
@@ -153,6 +159,7 @@ def cell_entry(
     activation_bytes_per_image: float,
     outcomes: Sequence[AttackOutcome],
     auxiliary: Images,
+    frechet_metrics: Sequence[FrechetMetric],
     gate_results: Sequence[GateResult],
     figures: Figures,
     attack_s: float,
@@ -160,6 +167,10 @@ def cell_entry(
     """A cell's entry in `results.json`; `judge` adds the verdict."""
     scores = {o.report.attack: attack_score(o, auxiliary, cell.seed) for o in outcomes if len(o.reconstruction)}
     controls = {o.report.attack for o in outcomes if o.report.is_control}
+    best = strongest(outcomes)
+    for outcome in outcomes:
+        if outcome.report.attack == best:
+            scores[best] |= frechet_scores(outcome, frechet_metrics)
     entry: dict[str, Any] = {
         "cell": cell.name,
         "defense": cell.defense.name,
@@ -175,7 +186,7 @@ def cell_entry(
         "attack_s": attack_s,
         "attacks": {name: value for name, value in scores.items() if name not in controls},
         "controls": {name: value for name, value in scores.items() if name in controls},
-        "strongest": strongest(outcomes),
+        "strongest": best,
     }
     judge(entry, [*gate_results, gates.finite(entry)])
     return entry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,8 @@ METRICS: dict[str, Metric] = {
         Metric("psnr_excess_db", "lower", -100.0, 100.0, "dB", "PSNR minus the class-mean predictor's"),
         Metric("ssim", "lower", -1.0, 1.0, "", "structural similarity, 11-tap Gaussian, mean over images"),
         Metric("reid_top1", "lower", 0.0, 1.0, "", "reconstructions whose nearest true image is their own"),
+        Metric("fid_lite0", "higher", 0.0, math.inf, "", "Fréchet distance of EfficientNet-Lite0 features"),
+        Metric("fid", "higher", 0.0, math.inf, "", "Fréchet distance of Inception-v3 features"),
         Metric("accuracy", "higher", 0.0, 1.0, "", "test images that are classified correctly"),
     )
 }

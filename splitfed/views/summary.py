@@ -45,6 +45,7 @@ class Row:
     psnr_excess_db: Estimate
     psnr_db_p99: Estimate
     fid_lite0: Estimate
+    fid: Estimate
     activation_bytes: float | None
     wire_bytes: float | None
     failed_gates: tuple[tuple[str, str, str], ...]
@@ -118,6 +119,12 @@ def reid_chance(results: Results) -> float | None:
     return _mean(score["reid_chance"] for score in scores if score)
 
 
+def images_scored(results: Results, metric: str) -> int | None:
+    """Images per set that this metric was asked to compare, the fewest of any cell; None where it was not asked."""
+    scores = [score for cell in results["cells"] if (score := strongest_score(cell)) and metric in score]
+    return min((score["n"] for score in scores), default=None)
+
+
 def seed_count(results: Results) -> int:
     """The largest number of seeds of a defense."""
     return max((len(row.seeds) for row in rows(results)), default=0)
@@ -141,6 +148,7 @@ def _row(cells: Sequence[CellResult]) -> Row:
         psnr_excess_db=estimate(lambda s: s["psnr_excess_db"]),
         psnr_db_p99=estimate(lambda s: s["psnr_db_p99"]),
         fid_lite0=estimate(lambda s: s.get("fid_lite0")),
+        fid=estimate(lambda s: s.get("fid")),
         activation_bytes=_mean(cell["activation_bytes_per_image"] for cell in cells),
         wire_bytes=_mean(cell["wire_bytes_per_image"] for cell in cells),
         failed_gates=tuple(failure for cell in cells for failure in failed_gates(cell)),

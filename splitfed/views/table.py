@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from splitfed.results import Results
     from splitfed.views.summary import Estimate, Row
 
+FRECHET = {"fid_lite0": ("FID lite0", "EfficientNet-Lite0", 1280), "fid": ("FID", "Inception-v3", 2048)}
+"""The Fréchet metrics: title, network, and features per image, twice as many images of which it takes."""
 WIDE_COLUMNS = 132
 """From this width on a terminal shows the intervals too."""
 
@@ -75,7 +77,7 @@ def banner(message: str) -> Padding:
 
 
 def columns(results: Results) -> list[Column]:
-    """The columns of the table, in their order; FID only where it was computed."""
+    """The columns of the table, in their order; FID only where it was asked for."""
     listed = [
         Column("accuracy", "accu-\nracy", "↑", lambda row, wide: _estimate(row.accuracy, 3, wide)),
         Column("PSNR dB", "PSNR\ndB", "↓", lambda row, wide: _estimate(row.psnr_db, 1, wide)),
@@ -83,12 +85,13 @@ def columns(results: Results) -> list[Column]:
         Column("re-id", "re-id\n", "↓", lambda row, _: percent(row.reid_top1.mean)),
         Column("excess dB", "excess\ndB", "↓", lambda row, _: _signed(row.psnr_excess_db.mean)),
         Column("FID lite0", "FID\nlite0", "↑", lambda row, _: number(row.fid_lite0.mean, 1)),
+        Column("FID", "FID\n", "↑", lambda row, _: number(row.fid.mean, 1)),
         Column("bytes cut/wire", "bytes\ncut/wire", "↓", lambda row, wide: _bytes(row, wide)),
         Column("strongest attack", "strongest\nattack", "", lambda row, _: row.strongest),
         Column("verdict", "\nverdict", "", lambda row, _: "valid" if row.valid else "INVALID"),
     ]
-    has_fid = any(row.fid_lite0.mean is not None for row in summary.rows(results))
-    return [column for column in listed if has_fid or column.title != "FID lite0"]
+    left_out = {title for metric, (title, _, _) in FRECHET.items() if summary.images_scored(results, metric) is None}
+    return [column for column in listed if column.title not in left_out]
 
 
 def failures(results: Results) -> list[str]:
@@ -116,8 +119,20 @@ def how_to_read(results: Results) -> list[str]:
         "Excess: PSNR above the class mean, which is leakage of the individual rather than of its class.",
         "Bytes per image: the activation at the cut / all that crossed the wire for it.",
         interval,
+        *_frechet(results),
         *([f"{caveat}."] if caveat else []),
     ]
+
+
+def _frechet(results: Results) -> list[str]:
+    """What each Fréchet distance compared, and why it may be missing."""
+    lines = []
+    for metric, (title, network, features) in FRECHET.items():
+        images = summary.images_scored(results, metric)
+        if images is not None:
+            few = "" if images >= 2 * features else f": too few, it takes at least 2 × {features:,} = {2 * features:,}"
+            lines.append(f"{title}: between the {network} features of {images:,} reconstructions and originals{few}.")
+    return lines
 
 
 def to_markdown(results: Results) -> str:
@@ -135,7 +150,7 @@ CSV_FIELDS = (
     "scenario", "threat", "dataset", "synthetic", "cell", "defense", "params", "seed", "valid", "failed_gates",
     "accuracy", "majority_rate", "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
     "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
-    "ssim", "ssim_low", "ssim_high", "fid_lite0", "reid_top1", "reid_chance", "n",
+    "ssim", "ssim_low", "ssim_high", "fid_lite0", "fid", "reid_top1", "reid_chance", "n",
 )  # fmt: skip
 
 

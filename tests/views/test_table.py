@@ -123,12 +123,21 @@ def test_the_control_is_shown_where_it_came_closest() -> None:
     assert control == ("untrained attack", 11.0, 0.2)
 
 
-def test_fid_has_a_column_only_where_it_was_computed() -> None:
+def test_fid_has_a_column_only_where_it_was_asked_for() -> None:
     scored = cell_result()
     scored["attacks"]["decoder"]["fid_lite0"] = 45.57
     assert "| FID lite0 ↑ |" in table.to_markdown(run_results(scored))
     assert "45.6" in table.to_markdown(run_results(scored))
+    assert "features of 6,000 reconstructions" in table.to_markdown(run_results(scored))
     assert "FID" not in table.to_markdown(run_results())
+
+
+def test_too_few_images_for_fid_are_said_instead_of_a_number() -> None:
+    scored = cell_result()
+    scored["attacks"]["decoder"] |= {"fid": None, "n": 960}
+    shown = table.to_markdown(run_results(scored))
+    assert "| FID ↑ |" in shown
+    assert "of 960 reconstructions and originals: too few, it takes at least 2 × 2,048 = 4,096." in shown
 
 
 def test_what_must_be_said_of_the_images_stands_under_every_form_of_the_table() -> None:
