@@ -5,14 +5,29 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from splitfed.defenses.base import Defense
+from splitfed.defenses.gaussian import Gaussian
 from splitfed.defenses.laplace import Laplace
+from splitfed.defenses.mid import InformationBottleneck
 from splitfed.defenses.none import NoDefense
 from splitfed.defenses.sca import SparseCodingArchitecture
+from splitfed.defenses.sca_noise import SparseCodingNoise
+from splitfed.defenses.sparse_standard import SparseStandard
+from splitfed.defenses.stack import Stack
 from splitfed.errors import SplitfedError
 from splitfed.types import Images
 
 DEFENSES: dict[str, type[Defense]] = {
-    defense.name: defense for defense in (NoDefense, Laplace, SparseCodingArchitecture)
+    defense.name: defense
+    for defense in (
+        NoDefense,
+        Gaussian,
+        Laplace,
+        InformationBottleneck,
+        SparseStandard,
+        SparseCodingArchitecture,
+        SparseCodingNoise,
+        Stack,
+    )
 }
 DEFENSES.update({point.name: point.load() for point in entry_points(group="splitfed.defenses")})
 

@@ -92,8 +92,9 @@ class Defense(ABC):
     """One line for `splitfed defenses`."""
     source: ClassVar[str]
     """The method's own paper."""
-    randomised: ClassVar[bool] = False
-    """Whether two activations of one image differ; attacks then average over the randomness."""
+    randomised: bool = False
+    """Whether two activations of one image differ; attacks then average over the randomness. Of a class, or of an
+    instance where it depends on the options."""
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, options: Any) -> None:

@@ -36,7 +36,7 @@ class Penalty:
             term.backward(retain_graph=True)  # type: ignore[no-untyped-call]
         if self._steps == 0:
             self._gradient_norm = _norm(batch)
-        self._sum += float(term)
+        self._sum += float(term.detach())
         self._steps += 1
 
     def measures(self) -> Figures:

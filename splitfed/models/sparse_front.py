@@ -9,6 +9,9 @@ from splitfed.models.front import Front, hidden
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import ImageShape
 
+_ROUNDING = 1e-6
+"""How far from 1 the norm of a normalised atom may be in float32."""
+
 
 class LearningSparseLayer(nn.Module):
     """A sparse coding layer that remembers its last batch, for the dictionary update after the optimiser step."""
@@ -56,8 +59,12 @@ class SparseStemFront(Front):
                 module.update_dictionary()
 
     def after_average(self) -> None:
+        """Renormalise the atoms. Those of norm 1 stay as they are, to the bit: the codes that clients keep depend on
+        the first dictionary, and dividing by 1 ± 1e-7 would only round it."""
         for layer in self.sparse_layers():
-            layer.normalise_()
+            norms = torch.linalg.vector_norm(layer.dictionary.detach(), dim=(1, 2, 3))
+            if bool(((norms - 1).abs() > _ROUNDING).any()):
+                layer.normalise_()
 
 
 class SparseFront(SparseStemFront):

@@ -1,0 +1,75 @@
+"""A short federation over the digits, and what a tap sees of its audit: the evidence of gate 4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from splitfed.defenses.base import TapEvidence, TrainingPlan
+from splitfed.federation.backs import BackHost
+from splitfed.federation.client import Client, ClientImages
+from splitfed.federation.job import Job
+from splitfed.federation.server_app import FederationResult
+from splitfed.metrics.gates import GateResult, defense_acts
+from splitfed.types import Observation, Phase
+from splitfed.verdict import tap_evidence
+from splitfed.wire.link import DirectLink
+from splitfed.wire.session import Hello, StepResult
+from tests.federation.harness import train
+
+
+class TappedLink(DirectLink):
+    """No wire, but a tap: what leaves the client is kept."""
+
+    def __init__(self, host: BackHost, hello: Hello, seen: list[Observation]) -> None:
+        super().__init__(host, hello)
+        self._seen = seen
+
+    def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
+        hello = self._hello
+        self._seen.append(Observation(hello.run, hello.round, hello.client, hello.phase, step, activation, labels))
+        return super().forward(step, activation, labels)
+
+
+def audited(job: Job, shares: Sequence[ClientImages]) -> TapEvidence:
+    """Train, then audit the first client under a tap."""
+    result = train(job, shares, direct=True)
+    seen: list[Observation] = []
+    host = _host(job, result)
+    client = Client(job, 0, shares[0], lambda _, hello: TappedLink(host, hello, seen))
+    client.front.load_state_dict(result.front.state_dict())
+    client.evaluate(Phase.AUDIT, host.round, [])
+    return tap_evidence(client, shares[0].train, seen, result, plan(job, shares))
+
+
+def gate(job: Job, evidence: TapEvidence) -> GateResult:
+    """Gate 4 on this evidence."""
+    return defense_acts(job.defense().findings(evidence))
+
+
+def plan(job: Job, shares: Sequence[ClientImages]) -> TrainingPlan:
+    """How long each client of this job trains."""
+    federation, defense = job.scenario.federation, job.defense()
+    return TrainingPlan(
+        images=tuple(len(share.train) + defense.generated(len(share.train)) for share in shares),
+        batch=federation.batch,
+        rounds=federation.rounds,
+        local_epochs=federation.local_epochs,
+        classes=job.classes,
+    )
+
+
+def _host(job: Job, result: FederationResult) -> BackHost:
+    host = BackHost(
+        back=result.back,
+        optimiser=job.optimiser,
+        defense=job.defense(),
+        noise=job.back_noise,
+        run=job.run,
+        clients=job.scenario.federation.clients,
+        activation_shape=(job.released,),
+        classes=job.classes,
+    )
+    host.begin(job.scenario.federation.rounds + 1)
+    return host
