@@ -42,7 +42,7 @@ class LiveAttack:
             case messages.Done():
                 self.done = message
             case messages.Warned():
-                self._bus.emit(events.Notice(message=f"{self._cell}: {message.message}"))
+                self._bus.emit(events.Notice(message=f"{self._cell}: {message.message}", level=message.level))
             case messages.Listening():
                 self._bus.emit(
                     events.Notice(message=f"{self._cell}: the tap listens on {message.address}", level="info")

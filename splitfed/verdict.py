@@ -116,7 +116,8 @@ def after_attack(result: FederationResult, done: Done | None) -> str:
     now = victim_fingerprint(result)
     front, back = now.split("+")
     held = {done.front_before, done.front_after} - {front}
-    return f"{held.pop()}+{back}" if held else now
+    by = f" (by {', '.join(done.moved_by)})" if done.moved_by else ""
+    return f"{held.pop()}+{back}{by}" if held else now
 
 
 def cell_gates(

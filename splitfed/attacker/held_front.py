@@ -53,3 +53,25 @@ class HeldFront:
     def _run(self, pixels: Tensor) -> Tensor:
         output: Tensor = self.front(pixels)
         return output
+
+
+class FrontWatch:
+    """Who moved the front that all attacks are to leave alone.
+
+    Attributes:
+        before: the front's fingerprint at first.
+        now: the same when it was last looked at.
+        moved_by: names of the attacks after whose work it had changed.
+    """
+
+    def __init__(self, held: HeldFront) -> None:
+        self._held = held
+        self.before = self.now = held.fingerprint()
+        self.moved_by: list[str] = []
+
+    def blame(self, attack: str) -> None:
+        """Look at the front after this attack's work."""
+        now = self._held.fingerprint()
+        if now != self.now and attack not in self.moved_by:
+            self.moved_by.append(attack)
+        self.now = now

@@ -56,13 +56,15 @@ class Attacked(Options):
 class Done(Options):
     """All attacks are done.
 
-    `front_before` and `front_after` are fingerprints of the front that the attacker held; `observed` counts the
-    rows that the tap saw of the final front, `unparsed` the connections that it could not read.
+    `front_before` and `front_after` are fingerprints of the front that the attacker held, `moved_by` the attacks that
+    changed it; `observed` counts the rows that the tap saw of the final front, `unparsed` the connections that it
+    could not read.
     """
 
     kind: Literal["done"] = "done"
     front_before: str
     front_after: str
+    moved_by: tuple[str, ...] = ()
     observed: int
     unparsed: int
 
@@ -72,6 +74,7 @@ class Warned(Options):
 
     kind: Literal["warned"] = "warned"
     message: str
+    level: Literal["info", "warning"] = "warning"
 
 
 Message = Listening | Learned | Attacked | Done | Warned

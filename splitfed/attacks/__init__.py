@@ -5,20 +5,53 @@ A plug-in adds its own through the entry point group ``splitfed.attacks``.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from torch import Tensor
 
 from splitfed.attacks.base import Attack, FitEvidence, Progress
+from splitfed.attacks.conv_decoder import ConvDecoder
 from splitfed.attacks.decoder import Decoder
+from splitfed.attacks.dictionary import Dictionary
 from splitfed.attacks.ridge import Ridge
 from splitfed.attacks.untrained import Untrained
+from splitfed.attacks.whitebox import Whitebox
+from splitfed.errors import AttackError
+from splitfed.plugins import registry
+from splitfed.types import ImageShape
 
-ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (Ridge, Decoder, Untrained)}
-ATTACKS.update({point.name: point.load() for point in entry_points(group="splitfed.attacks")})
+ATTACKS: dict[str, type[Attack]] = registry(
+    "splitfed.attacks",
+    Attack,  # type: ignore[type-abstract]
+    (Ridge, Decoder, ConvDecoder, Whitebox, Dictionary, Untrained),
+    declares=("name", "about", "adaptivity"),
+)
 
-__all__ = ["ATTACKS", "Attack", "FitEvidence", "Progress", "build"]
+__all__ = ["ATTACKS", "Attack", "FitEvidence", "Progress", "build", "reconstruct"]
 
 
 def build(name: str, options: dict[str, object]) -> Attack:
     """The attack of this name with these options, which the scenario has validated."""
     kind = ATTACKS[name]
     return kind(kind.Options.model_validate(options))
+
+
+def reconstruct(attack: Attack, activation: Tensor, shape: ImageShape) -> Tensor:
+    """What an attack makes of observed activations: images (B, C, H, W) in [0, 1].
+
+    Raises:
+        AttackError: it made something else of them; the message names it.
+    """
+    made = attack.reconstruct(activation)
+    wanted = (len(activation), *shape)
+    if tuple(made.shape) != wanted:
+        raise AttackError(
+            f"attack {attack.name}: reconstruct() gave {tuple(made.shape)} for {len(activation)} activations; "
+            f"expected {wanted}: one image each, in their order"
+        )
+    if not bool(made.isfinite().all()):
+        raise AttackError(f"attack {attack.name}: reconstruct() gave NaN or infinity; keep its weights finite")
+    if len(made) and not (float(made.min()) >= 0 and float(made.max()) <= 1):
+        raise AttackError(
+            f"attack {attack.name}: reconstruct() gave pixels in [{float(made.min()):.3g}, {float(made.max()):.3g}]; "
+            "images are in [0, 1]: clamp them"
+        )
+    return made

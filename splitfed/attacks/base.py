@@ -65,12 +65,17 @@ class Attack(ABC):
     Call ``begin`` once per front, then ``advance`` until it says finished (or as often as there is time), then
     ``reconstruct`` at any moment. The same generator seeds give the same images with one thread.
 
-    Subclasses set `name` and `about`, and declare their own `Options`.
+    Subclasses set `name`, `about` and `adaptivity`, and declare their own `Options`.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]
     """One line for `splitfed attacks`."""
+    adaptivity: ClassVar[str]
+    """One line: what it does about a randomised defense. An attack that does nothing about it makes noise look
+    like protection."""
+    needs: ClassVar[str] = "nothing in particular"
+    """What a front must have for the attack to apply; see `applies`."""
     needs_labels: ClassVar[bool] = False
     """Whether it needs the labels of the observed batches, which only some scenarios send in clear."""
     is_control: ClassVar[bool] = False
@@ -79,6 +84,14 @@ class Attack(ABC):
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    def applies(self, knowledge: Knowledge) -> bool:  # noqa: ARG002
+        """Whether there is anything for this attack in such a front; if not, it is not mounted."""
+        return True
+
+    def most_observations(self) -> int | None:
+        """How many observations it can afford to reconstruct with the present front; None for all of them."""
+        return None
 
     @abstractmethod
     def begin(self, knowledge: Knowledge, generator: torch.Generator) -> None:

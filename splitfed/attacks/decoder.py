@@ -63,6 +63,7 @@ class Decoder(Inverter):
 
     name = "decoder"
     about = "starts at ridge, then a residual network trained to a plateau"
+    adaptivity = "draws the noise afresh in each epoch, so that it learns what is left on average"
     Options = DecoderOptions
     options: DecoderOptions
 
@@ -113,7 +114,7 @@ class Decoder(Inverter):
         """One pass over the fit part; the mean loss over its images."""
         pairs = self._pairs(session)
         # what does not change within the epoch is computed in one go
-        inputs, start = self._whiten(pairs.features), self._ridge(pairs.features)
+        inputs, start = self._inputs(pairs.features), self._ridge(pairs.features)
         order = torch.randperm(len(inputs), generator=session.generator)
         total = 0.0
         batches = torch.split(order, self.options.batch)
@@ -152,12 +153,16 @@ class Decoder(Inverter):
             loss = loss + self.options.ssim_weight * (1 - structure)
         return loss
 
+    def _inputs(self, features: Tensor) -> Tensor:
+        """What the network sees of features (B, d)."""
+        return self._whiten(features)
+
     def _predict(self, features: Tensor) -> Tensor:
-        result: Tensor = self._ridge(features) + self._made.best(self._whiten(features))
+        result: Tensor = self._ridge(features) + self._made.best(self._inputs(features))
         return result
 
     def _predict_last(self, features: Tensor) -> Tensor:
-        result: Tensor = self._ridge(features) + self._made.average(self._whiten(features))
+        result: Tensor = self._ridge(features) + self._made.average(self._inputs(features))
         return result
 
     def _parameters_moved(self) -> bool:

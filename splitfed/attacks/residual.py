@@ -29,7 +29,15 @@ class Block(nn.Module):
         return result
 
 
-class Residual(nn.Module):
+class Correction(nn.Module):
+    """A network whose output is added to ridge's image."""
+
+    def silence(self) -> None:
+        """Back to the start: the output is what it is before any training, the layers before the last stay."""
+        raise NotImplementedError
+
+
+class Residual(Correction):
     """Linear, residual blocks, GELU, linear: (B, d) -> (B, p).
 
     There is no linear path around the blocks: ridge has the best linear map already, and the noise of a randomised
@@ -50,8 +58,12 @@ class Residual(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Whitened features (B, d) to pixels as rows (B, p)."""
-        result: Tensor = self.out(F.gelu(self.blocks(self.first(inputs))))
+        result: Tensor = self.out(self.hidden(inputs))
         return result
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        """What the last layer sees: (B, d) -> (B, width)."""
+        return F.gelu(self.blocks(self.first(inputs)))
 
     def silence(self) -> None:
         """Make the output zero and leave the layers before it: training then starts from nothing added."""
@@ -73,7 +85,7 @@ class Training:
         best: the average at the moment of the last `keep`.
     """
 
-    def __init__(self, network: Residual) -> None:
+    def __init__(self, network: Correction) -> None:
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.best = copy.deepcopy(self.average)

@@ -41,6 +41,7 @@ class Ridge(Inverter):
 
     name = "ridge"
     about = "closed form: ridge regression from standardised activations to pixels"
+    adaptivity = "fits on several draws of the noise together"
     Options = RidgeOptions
     options: RidgeOptions
 

@@ -2,36 +2,68 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from torch import Tensor
 
 from splitfed.defenses.base import Defense
+from splitfed.defenses.bido import Bido
+from splitfed.defenses.dpsgd import DPSGD
+from splitfed.defenses.gan import GanDefense
 from splitfed.defenses.gaussian import Gaussian
+from splitfed.defenses.gong import Gong
+from splitfed.defenses.gong_plus import GongPlus
 from splitfed.defenses.laplace import Laplace
 from splitfed.defenses.mid import InformationBottleneck
 from splitfed.defenses.none import NoDefense
+from splitfed.defenses.nopeek import NoPeek
 from splitfed.defenses.sca import SparseCodingArchitecture
 from splitfed.defenses.sca_noise import SparseCodingNoise
 from splitfed.defenses.sparse_standard import SparseStandard
 from splitfed.defenses.stack import Stack
 from splitfed.errors import SplitfedError
+from splitfed.plugins import registry
 from splitfed.types import Images
 
-DEFENSES: dict[str, type[Defense]] = {
-    defense.name: defense
-    for defense in (
+DEFENSES: dict[str, type[Defense]] = registry(
+    "splitfed.defenses",
+    Defense,  # type: ignore[type-abstract]
+    (
         NoDefense,
         Gaussian,
         Laplace,
+        GanDefense,
+        Gong,
+        GongPlus,
         InformationBottleneck,
+        NoPeek,
+        Bido,
+        DPSGD,
         SparseStandard,
         SparseCodingArchitecture,
         SparseCodingNoise,
         Stack,
-    )
-}
-DEFENSES.update({point.name: point.load() for point in entry_points(group="splitfed.defenses")})
+    ),
+    declares=("name", "about", "source"),
+)
 
-__all__ = ["DEFENSES", "Defense", "build", "check_generated"]
+__all__ = ["DEFENSES", "Defense", "build", "check_generated", "check_protected"]
+
+
+def check_protected(defense: Defense, output: Tensor, protected: Tensor, width: int) -> None:
+    """Whether what a defense lets leave the client is what it announced.
+
+    Raises:
+        SplitfedError: another shape than (B, released), or numbers that are not finite.
+    """
+    wanted = (len(output), defense.released(width))
+    if tuple(protected.shape) != wanted:
+        raise SplitfedError(
+            f"defense {defense.name}: protect() gave {tuple(protected.shape)} for a front's output "
+            f"{tuple(output.shape)}; expected {wanted}: make released() and protect() agree"
+        )
+    if not bool(protected.isfinite().all()):
+        diverged = not bool(output.isfinite().all())
+        cure = "the front has diverged: lower federation.learning_rate" if diverged else "keep the mechanism finite"
+        raise SplitfedError(f"defense {defense.name}: protect() gave NaN or infinity; {cure}")
 
 
 def check_generated(defense: Defense, own: Images, made: Images) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from splitfed.defenses import check_generated
+from splitfed.defenses import check_generated, check_protected
 from splitfed.defenses.base import Figures, TrainingBatch
 from splitfed.errors import SplitfedError
 from splitfed.federation.job import Job
@@ -156,7 +156,10 @@ class Client:
         return activation
 
     def _protect(self, output: Tensor, phase: Phase, round_number: int, step: int) -> Tensor:
-        return self._defense.protect(output, self._generator("protect", phase, round_number, step), phase)
+        noise = self._generator("protect", phase, round_number, step)
+        protected = self._defense.protect(output, noise, phase)
+        check_protected(self._defense, output, protected, self.job.scenario.model.width)
+        return protected
 
     def _generator(self, purpose: str, phase: Phase, round_number: int, step: int) -> torch.Generator:
         return generator(self.job.cell.seed, purpose, int(phase), self.number, round_number, step)

@@ -18,7 +18,7 @@ from splitfed.attacks.decoder import Decoder, DecoderOptions
 from splitfed.errors import AttackError
 from splitfed.metrics import fingerprint, mean_image, psnr_db
 from splitfed.metrics.gates import attack_beats_class_mean, attack_learned, victim_unchanged
-from tests.attacks.worlds import SMALL, run, small, world
+from tests.attacks.worlds import SMALL, run, small, world, world_for
 
 NAMES = sorted(SMALL)
 TRAINED = [name for name in NAMES if not ATTACKS[name].is_control]
@@ -31,7 +31,7 @@ def test_the_small_options_cover_the_registry() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_images_are_in_range_and_repeat_under_a_seed(name: str, noise: float) -> None:
-    here = world(noise=noise)
+    here = world_for(name, noise=noise)
     observed = here.observed()
     results = []
     for _ in range(2):
@@ -47,7 +47,7 @@ def test_images_are_in_range_and_repeat_under_a_seed(name: str, noise: float) ->
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_activation_of_any_shape_is_taken_as_rows(name: str) -> None:
-    here = world()
+    here = world_for(name)
     observe = here.knowledge.observe
     folded = replace(here.knowledge, observe=lambda x, g: observe(x, g).view(-1, 4, 4, 4))
     attacks = [small(name), small(name)]
@@ -59,7 +59,7 @@ def test_an_activation_of_any_shape_is_taken_as_rows(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_front_and_the_auxiliary_images_stay_bit_identical(name: str) -> None:
-    here = world(noise=0.1)
+    here = world_for(name, noise=0.1)
     auxiliary = fingerprint([here.knowledge.auxiliary.pixels])
     before = fingerprint(here.front.state_dict())
     attack = small(name)
@@ -73,7 +73,7 @@ def test_the_front_and_the_auxiliary_images_stay_bit_identical(name: str) -> Non
 @pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_a_trained_attack_learns_and_sees_more_than_the_class(name: str, noise: float) -> None:
-    here = world(noise=noise)
+    here = world_for(name, noise=noise)
     attack = small(name)
     evidence = run(attack, here.knowledge)
     assert attack_learned({name: evidence}).passed
@@ -128,7 +128,7 @@ def test_there_must_be_images_and_a_beginning(name: str) -> None:
     with pytest.raises(AttackError, match=r"begin\(\) comes first"):
         attack.reconstruct(torch.zeros(2, 64))
     with pytest.raises(AttackError, match="19 auxiliary images"):
-        attack.begin(world(auxiliary=19).knowledge, torch.Generator())
+        attack.begin(world_for(name, auxiliary=19).knowledge, torch.Generator())
 
 
 def test_options_are_validated_by_the_attack_itself() -> None:

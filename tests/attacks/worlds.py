@@ -1,4 +1,4 @@
-"""Small worlds to attack: digits of 8×8 pixels behind a linear layer."""
+"""Small worlds to attack: digits of 8×8 pixels behind a linear layer, or behind a sparse one and a linear one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,33 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from splitfed.attacks import Attack, FitEvidence, build
+from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import Images, Knowledge
 
 SMALL: dict[str, dict[str, object]] = {
     "ridge": {},
     "decoder": {"width": 96, "hidden": 48, "blocks": 2, "batch": 32, "learning_rate": 3e-3, "max_epochs": 16},
+    "conv_decoder": {
+        "width": 64,
+        "hidden": 32,
+        "blocks": 1,
+        "channels": 4,
+        "batch": 32,
+        "learning_rate": 3e-3,
+        "max_epochs": 4,
+        "augmented_copies": 2,
+    },
+    "whitebox": {"steps": 30, "most_images": 320, "steps_sparse": 8, "most_images_sparse": 128},
+    "dictionary": {
+        "width": 64,
+        "hidden": 32,
+        "blocks": 1,
+        "channels": 4,
+        "batch": 32,
+        "learning_rate": 3e-3,
+        "max_epochs": 4,
+        "augmented_copies": 1,
+    },
     "untrained": {"width": 96},
 }
 """Options that keep the tests short."""
@@ -42,12 +64,18 @@ class World:
         return self.knowledge.observe(self.victims.pixels, torch.Generator().manual_seed(99))
 
 
-def world(*, noise: float = 0.0, width: int = 64, front_seed: int = 0, auxiliary: int = 500) -> World:
-    """The first digits are the attacker's, the last 300 the victims'."""
+def world(
+    *, noise: float = 0.0, width: int = 64, front_seed: int = 0, auxiliary: int = 500, sparse: bool = False
+) -> World:
+    """The first digits are the attacker's, the last 300 the victims'; ``sparse`` codes them before the linear layer."""
     generator = torch.Generator().manual_seed(front_seed)
-    front = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU())
+    stem: list[nn.Module] = []
+    if sparse:
+        stem.append(SparseCodingLayer(1, 8, kernel_size=3, sparsity=0.2, generator=generator))
+    linear = nn.Linear(8 * 64 if sparse else 64, width)
+    front = nn.Sequential(*stem, nn.Flatten(), linear, nn.ReLU())
     with torch.no_grad():
-        for weights in front.parameters():
+        for weights in linear.parameters():
             weights.uniform_(-0.25, 0.25, generator=generator)
 
     def observe(pixels: Tensor, draws: torch.Generator) -> Tensor:
@@ -59,6 +87,14 @@ def world(*, noise: float = 0.0, width: int = 64, front_seed: int = 0, auxiliary
     images = digits()
     knowledge = Knowledge(images[:auxiliary], observe, expected=front, front=front, randomised=noise > 0)
     return World(front, knowledge, images[-300:])
+
+
+def world_for(name: str, *, noise: float = 0.0, auxiliary: int = 500) -> World:
+    """A world to which this attack applies."""
+    here = world(noise=noise, auxiliary=auxiliary)
+    if small(name).applies(here.knowledge):
+        return here
+    return world(noise=noise, auxiliary=auxiliary, sparse=True)
 
 
 def run(attack: Attack, knowledge: Knowledge, *, seed: int = 0) -> FitEvidence:

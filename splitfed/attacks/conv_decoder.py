@@ -1,0 +1,49 @@
+"""The second trained attack: another architecture, so that a defense is not judged by one network's habits."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from splitfed.attacks.convolutional import ConvolutionalResidual
+from splitfed.attacks.decoder import Decoder, DecoderOptions
+from splitfed.attacks.inverter import Session
+from splitfed.attacks.residual import Residual, Training
+
+
+class ConvDecoderOptions(DecoderOptions):
+    """Options of `ConvDecoder`."""
+
+    width: int = Field(default=256, ge=1)
+    """Of the residual path."""
+    channels: int = Field(default=8, ge=1)
+    """Maps of the U-Net at full resolution; twice as many below."""
+    max_epochs: int = Field(default=12, ge=1)
+    """Per front. A training without a plateau by then ends with the learning rate at zero, and says so."""
+
+
+class ConvDecoder(Decoder):
+    """The decoder with a U-Net behind its residual network; loss, schedule, noise and start are the decoder's."""
+
+    name = "conv_decoder"
+    about = "starts at ridge, then a residual and a convolutional network trained to a plateau"
+    Options = ConvDecoderOptions
+    options: ConvDecoderOptions
+
+    def _make(self, session: Session) -> Training:
+        shape = session.auxiliary.shape
+        dense = Residual(
+            session.fit.features.shape[1],
+            shape.pixels,
+            width=self.options.width,
+            hidden=self.options.hidden,
+            blocks=self.options.blocks,
+            generator=session.generator,
+        )
+        network = ConvolutionalResidual(dense, shape, channels=self.options.channels, generator=session.generator)
+        network.silence()
+        return Training(network)
+
+    def _inputs(self, features: Tensor) -> Tensor:
+        return torch.cat([self._whiten(features), self._ridge(features)], dim=1)

@@ -1,0 +1,176 @@
+"""The attack on sparse fronts: from activations to codes, through the known dictionary to an image, then a refiner.
+
+A sparse coding layer standardises each image and writes it as few atoms of a dictionary (arXiv 2403.14772, eq. 1).
+A participant knows the dictionary, so that codes are worth as much as the image; and it knows that mean and scale of
+the image are lost, so that they are to be guessed by themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from splitfed.attacks.auxiliary import BATCH
+from splitfed.attacks.conv_decoder import ConvDecoder, ConvDecoderOptions
+from splitfed.attacks.convolutional import Refiner, draw, silence
+from splitfed.attacks.inverter import Session
+from splitfed.attacks.linear import LinearMap, fit_ridge
+from splitfed.attacks.residual import Correction, Residual, Training
+from splitfed.attacks.ridge import PENALTIES
+from splitfed.attacks.sparse import first_sparse_layer
+from splitfed.errors import AttackError
+from splitfed.models.sparse import SparseCodingLayer
+from splitfed.types import ImageShape, Knowledge
+
+FLATTEST = 1e-3
+"""Standard deviation below which an image counts as this flat: 8 bits of grey levels are 4e-3 apart."""
+
+
+class DictionaryOptions(ConvDecoderOptions):
+    """Options of `Dictionary`."""
+
+
+def moments(pixels: Tensor) -> Tensor:
+    """Mean and logarithm of the standard deviation of each image's pixels as rows (B, p): (B, 2)."""
+    scale = pixels.std(dim=1, correction=0).clamp_min(FLATTEST)
+    return torch.stack([pixels.mean(dim=1), scale.log()], dim=1)
+
+
+def standardised(pixels: Tensor) -> Tensor:
+    """Pixels as rows (B, p), each image with mean 0 and variance 1, then its `moments`: (B, p + 2)."""
+    lost = moments(pixels)
+    return torch.cat([(pixels - lost[:, :1]) / lost[:, 1:].exp(), lost], dim=1)
+
+
+@dataclass(frozen=True)
+class ThroughCodes:
+    """From features to the image that the first sparse layer saw, standardised; and to the moments that it did not.
+
+    Attributes:
+        layer: the front's first sparse coding layer.
+        shape: of an image.
+        to_codes: ridge regression on the layer's codes, (d) -> (F·h·w).
+        to_standardised: ridge regression on `standardised` pixels and moments, (d) -> (p + 2).
+    """
+
+    layer: SparseCodingLayer
+    shape: ImageShape
+    to_codes: LinearMap
+    to_standardised: LinearMap
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """(B, d) to the image that the codes describe, then what ridge says directly: (B, p + p + 2)."""
+        images = [self._image(self.to_codes(batch)) for batch in torch.split(features, BATCH)]
+        return torch.cat([torch.cat(images), self.to_standardised(features)], dim=1)
+
+    def _image(self, codes: Tensor) -> Tensor:
+        geometry, (_, height, width) = self.layer.geometry, self.shape
+        places = geometry.positions(height), geometry.positions(width)
+        # codes are never negative; what a linear map makes negative was not there
+        maps = codes.clamp_min(0).view(len(codes), -1, *places)
+        canvas = F.conv_transpose2d(maps, self.layer.dictionary.detach(), stride=geometry.stride)
+        return geometry.crop(canvas, height, width).flatten(1)
+
+
+class DictionaryNetwork(Correction):
+    """What to add to ridge's image to have scale · (standardised image + corrections) + mean.
+
+    Inputs are rows: whitened features (B, d), what `ThroughCodes` makes of them (B, 2p + 2), ridge's image (B, p).
+    """
+
+    def __init__(self, dense: Residual, shape: ImageShape, *, channels: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.shape = shape
+        self.dense = dense
+        self.refiner = Refiner(2 * shape.channels, shape, width=dense.out.in_features, channels=channels)
+        draw(self.refiner, generator)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """To pixels as rows (B, p), to be added to ridge's image."""
+        pixels = self.shape.pixels
+        parts = [self.dense.first.in_features, pixels, pixels + 2, pixels]
+        whitened, coded, start, ridge = torch.split(inputs, parts, dim=1)
+        hidden = self.dense.hidden(whitened)
+        plain, moment = torch.split(start + self.dense.out(hidden), [pixels, 2], dim=1)
+        maps = torch.cat([plain, coded], dim=1).view(len(inputs), -1, *self.shape[1:])
+        refined = plain + self.refiner(maps, hidden).flatten(1)
+        correction: Tensor = moment[:, :1] + moment[:, 1:].exp() * refined - ridge
+        return correction
+
+    def silence(self) -> None:
+        self.dense.silence()
+        silence(self.refiner)
+
+
+class Dictionary(ConvDecoder):
+    """Ridge regression to the codes of the first sparse layer, the known dictionary, then networks that refine.
+
+    The networks, their loss and their schedule are those of `ConvDecoder`; they work on the standardised image, and
+    its mean and scale are predicted beside it.
+    """
+
+    name = "dictionary"
+    about = "on sparse fronts: from activations to codes, through the known dictionary, then a learned refiner"
+    needs = "a front with a sparse coding layer"
+    Options = DictionaryOptions
+    options: DictionaryOptions
+
+    def applies(self, knowledge: Knowledge) -> bool:
+        return first_sparse_layer(knowledge.front) is not None
+
+    def _start(self, session: Session) -> float:
+        layer = first_sparse_layer(session.knowledge.front)
+        if layer is None:
+            raise AttackError(f"attack {self.name}: the front has no sparse coding layer; leave this attack out")
+        self._through = fit_through_codes(layer, session)
+        return super()._start(session)
+
+    def _make(self, session: Session) -> Training:
+        shape = session.auxiliary.shape
+        dense = Residual(
+            session.fit.features.shape[1],
+            shape.pixels + 2,
+            width=self.options.width,
+            hidden=self.options.hidden,
+            blocks=self.options.blocks,
+            generator=session.generator,
+        )
+        network = DictionaryNetwork(dense, shape, channels=self.options.channels, generator=session.generator)
+        network.silence()
+        return Training(network)
+
+    def _inputs(self, features: Tensor) -> Tensor:
+        return torch.cat([self._whiten(features), self._through(features), self._ridge(features)], dim=1)
+
+
+def fit_through_codes(layer: SparseCodingLayer, session: Session) -> ThroughCodes:
+    """The ridge regressions of `ThroughCodes`, on one draw of a randomised defense's noise."""
+    fit, validation = session.fit, session.validation
+    direct = fit_ridge(
+        [fit.features],
+        standardised(fit.targets),
+        validation=(validation.features, standardised(validation.targets)),
+        penalties=PENALTIES,
+    )
+    return ThroughCodes(layer, session.auxiliary.shape, _fit_codes(layer, session, direct), direct)
+
+
+@torch.no_grad()
+def _fit_codes(layer: SparseCodingLayer, session: Session, direct: LinearMap) -> LinearMap:
+    """The ridge regression on codes, batch by batch: all codes at once would take hundreds of megabytes.
+
+    The penalty is that of the direct regression, since an image is a linear function of its codes.
+    """
+    images = session.fit.targets.view(-1, *session.auxiliary.shape)
+    rows = direct.standardise(session.fit.features).double()
+    total, cross = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    for seen, batch in zip(torch.split(rows, BATCH), torch.split(images, BATCH), strict=True):
+        codes = layer(batch).flatten(1).double()
+        total, cross = total + codes.sum(dim=0), cross + seen.T @ codes
+    covariance = rows.T @ rows / len(rows) + direct.penalty * torch.eye(rows.shape[1], dtype=torch.float64)
+    # standardised features have mean zero on the fit part, so that the mean code needs no place in the product
+    weight = torch.linalg.solve(covariance, cross / len(rows))
+    return LinearMap(direct.standardise, weight.float(), (total / len(rows)).float(), direct.penalty)
