@@ -23,6 +23,7 @@ from splitfed.events import Bus, Subscriber
 from splitfed.machine import machine_manifest
 from splitfed.metrics.fid import load_frechet_metrics
 from splitfed.pictures import save_cells_compared
+from splitfed.repeats import summarise
 from splitfed.results import all_valid
 from splitfed.scenario import Cell, Scenario
 from splitfed.store import RunStore
@@ -139,6 +140,7 @@ class Lab:
 
     def _results(self, entries: list[dict[str, Any]]) -> Any:
         order = [cell.name for cell in self.scenario.cells()]
+        cells: Any = sorted(entries, key=lambda entry: order.index(entry["cell"]))
         return {
             "schema": 1,
             "scenario": self.scenario.name,
@@ -155,7 +157,8 @@ class Lab:
                 "caveat": self.dataset.caveat,
             },
             "trivial": self.trivial,
-            "cells": sorted(entries, key=lambda entry: order.index(entry["cell"])),
+            "cells": cells,
+            "summary": summarise(cells),
             "valid": all_valid(entries),
         }
 

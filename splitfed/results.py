@@ -103,6 +103,25 @@ class CellResult(TypedDict):
     valid: bool
 
 
+class Spread(TypedDict):
+    """Mean and sample standard deviation over ``n`` seeds; no deviation for one."""
+
+    mean: Number
+    std: Number
+    n: int
+
+
+class DefenseSummary(TypedDict):
+    """One defense with its options over its seeds (`repeats.summarise`), by measure."""
+
+    defense: str
+    params: dict[str, Any]
+    seeds: list[int]
+    valid: bool
+    over_seeds: dict[str, Spread]
+    difference_to_none: NotRequired[dict[str, Spread]]
+
+
 class Results(TypedDict):
     """The whole of `results.json`. ``valid`` is true when there are cells and each of them is valid."""
 
@@ -112,6 +131,7 @@ class Results(TypedDict):
     dataset: DatasetInfo
     trivial: dict[str, Score]
     cells: list[CellResult]
+    summary: NotRequired[list[DefenseSummary]]
     valid: bool
 
 

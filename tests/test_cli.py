@@ -163,3 +163,16 @@ def attackers_of(run_dir: Path) -> list[str]:
         if "attacker" in command and run_dir.name in command and entry.parent.name != str(os.getpid()):
             found.append(command)
     return found
+
+
+def test_seeds_repeat_every_cell_and_are_summed_up(tmp_path: Path) -> None:
+    done = run_cli("scenario", small(tmp_path, rounds=1), "--seeds", "2", "--out", str(tmp_path / "runs"))
+    assert done.returncode in (cli.OK, cli.INVALID), done.stderr
+    (stored,) = (tmp_path / "runs").glob("*/results.json")
+    results = json.loads(stored.read_text())
+    assert [cell["seed"] for cell in results["cells"]] == [0, 1]
+    (entry,) = results["summary"]
+    values = [cell["accuracy"] for cell in results["cells"]]
+    assert entry["over_seeds"]["accuracy"]["mean"] == pytest.approx(sum(values) / 2)
+    assert entry["over_seeds"]["accuracy"]["n"] == 2
+    assert "standard deviation over 2 seeds" in " ".join(done.stdout.split())

@@ -45,7 +45,7 @@ def write_report(store: RunStore) -> Path:
 
 def _body(store: RunStore, results: Results, run: RunProgress) -> Iterator[str]:
     yield _header(store, results, run)
-    yield page.section("Results", _headline(results), _results_table(results))
+    yield page.section("Results", _headline(results), _results_table(results), _differences_table(results))
     yield page.section("How to read this", page.bullet_list([*table.how_to_read(results), *_HOW_TO_READ]))
     yield page.section("Accuracy against leakage, and how both came about", _charts(results, run))
     yield page.section("What the attacker reconstructed", *map(page.image_figure, _grids(store)))
@@ -126,6 +126,15 @@ def _results_table(results: Results) -> str:
     rows += [("dim", [label, *cells]) for label, cells in table.plain_cells(results, columns)]
     caption = "Scores of the strongest attack on each defense. Arrows point to what is better for the defender."
     return page.table(["defense", *(column.heading for column in columns)], rows, caption=caption)
+
+
+def _differences_table(results: Results) -> str:
+    changed = table.difference_table(results)
+    if changed is None:
+        return ""
+    header, rows = changed
+    caption = "Mean change against the undefended cell of the same seed, ± one standard deviation over seeds."
+    return page.table(header, [("", row) for row in rows], caption=caption)
 
 
 def _attacks_table(results: Results) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from splitfed.repeats import by_defense, summarise
 from splitfed.views.text import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from splitfed.results import AttackScore, CellResult, Interval, Number, Results, Score
+    from splitfed.results import AttackScore, CellResult, Interval, Number, Results, Score, Spread
 
 STACK = "stack"
 """The defense whose one option, ``layers``, is a list of defenses with their options."""
@@ -91,10 +92,15 @@ def strongest_score(cell: CellResult) -> AttackScore | None:
 
 def rows(results: Results) -> list[Row]:
     """One row per defense with its options, in the order of the results."""
-    groups: dict[str, list[CellResult]] = {}
-    for cell in results["cells"]:
-        groups.setdefault(repr((cell["defense"], sorted(cell["params"].items()))), []).append(cell)
-    return [_row(group) for group in groups.values()]
+    return [_row(group) for group in by_defense(results["cells"])]
+
+
+def differences(results: Results) -> list[tuple[str, Mapping[str, Spread]]]:
+    """With several seeds: each defense and what it changes against ``none`` under the same seed, by measure."""
+    if seed_count(results) < 2:
+        return []
+    found = ((label(s["defense"], s["params"]), s.get("difference_to_none")) for s in summarise(results["cells"]))
+    return [(title, measures) for title, measures in found if measures is not None]
 
 
 def plain_rows(results: Results) -> list[PlainRow]:

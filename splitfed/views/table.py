@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from splitfed.results import Results
+    from splitfed.results import Results, Spread
     from splitfed.views.summary import Estimate, Row
 
 FRECHET = {"fid_lite0": ("FID lite0", "EfficientNet-Lite0", 1280), "fid": ("FID", "Inception-v3", 2048)}
 """The Fréchet metrics: title, network, and features per image, twice as many images of which it takes."""
+_DIFFERENCES = (("accuracy", "accuracy", 3), ("psnr_db", "PSNR dB", 1), ("ssim", "SSIM", 3), ("reid_top1", "re-id", 3))
 WIDE_COLUMNS = 132
 """From this width on a terminal shows the intervals too."""
 
@@ -66,6 +67,8 @@ class _ResultsTable:
         if self._results["dataset"]["synthetic"]:
             yield banner(SYNTHETIC)
         yield _rich_table(self._results, wide=options.max_width >= WIDE_COLUMNS)
+        if changed := difference_table(self._results):
+            yield _rich_differences(*changed)
         for line in failures(self._results):
             yield Text(line, style="bold red")
         yield Text(" ".join(how_to_read(self._results)), style="dim")
@@ -94,6 +97,19 @@ def columns(results: Results) -> list[Column]:
     return [column for column in listed if column.title not in left_out]
 
 
+def difference_table(results: Results) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows of what each defense changes against ``none`` under the same seed; None with one seed."""
+    changed = summary.differences(results)
+    if not changed:
+        return None
+    header = ["against none, same seed", *(title for _, title, _ in _DIFFERENCES), "seeds"]
+    rows = [
+        [label, *(_change(measures[name], digits) for name, _, digits in _DIFFERENCES), str(measures["accuracy"]["n"])]
+        for label, measures in changed
+    ]
+    return header, rows
+
+
 def failures(results: Results) -> list[str]:
     """One line per failed gate: which cell, which gate, what was found."""
     return [
@@ -108,7 +124,7 @@ def how_to_read(results: Results) -> list[str]:
     seeds = summary.seed_count(results)
     caveat = results["dataset"].get("caveat", "")
     interval = (
-        f"± is one standard deviation over {seeds} seeds." if seeds > 1
+        f"± is one standard deviation over {seeds} seeds (n - 1)." if seeds > 1
         else "± is the 95 % bootstrap interval over images."
     )  # fmt: skip
     return [
@@ -143,6 +159,7 @@ def to_markdown(results: Results) -> str:
     lines += [_markdown_row(f"*{label}*", cells) for label, cells in plain_cells(results, listed)]
     synthetic = [f"**{SYNTHETIC}.**", ""] if results["dataset"]["synthetic"] else []
     faults = [f"- **{line}**" for line in failures(results)]
+    lines += _markdown_differences(results)
     return "\n".join([*synthetic, *lines, "", *faults, *([""] if faults else []), *how_to_read(results), ""])
 
 
@@ -163,17 +180,32 @@ def to_csv(results: Results) -> str:
     return text.getvalue()
 
 
+def _markdown_differences(results: Results) -> list[str]:
+    changed = difference_table(results)
+    if changed is None:
+        return []
+    header, rows = changed
+    lines = [_markdown_row(header[0], header[1:]), "|---" * len(header) + "|"]
+    return ["", *lines, *(_markdown_row(row[0], row[1:]) for row in rows)]
+
+
 def to_latex(results: Results) -> str:
     """The table as a booktabs ``tabular``."""
     listed = columns(results)
     titles = ["defense", *(c.heading for c in listed)]
     body = [[row.label, *(c.cell(row, True) for c in listed)] for row in summary.rows(results)]
     body += [[label, *cells] for label, cells in plain_cells(results, listed)]
-    lines = [" & ".join(map(_tex, line)) + r" \\" for line in [titles, *body]]
-    lines.insert(1, r"\midrule")
+    changed = difference_table(results)
+    tabulars = [_tabular([titles, *body])] + ([_tabular([changed[0], *changed[1]])] if changed else [])
     comments = [f"% {line}" for line in (*_synthetic(results), *failures(results), *how_to_read(results))]
-    top, bottom = rf"\begin{{tabular}}{{l{'r' * len(listed)}}}", r"\end{tabular}"
-    return "\n".join([*comments, top, r"\toprule", *lines, r"\bottomrule", bottom, ""])
+    return "\n".join([*comments, "\n\n".join(tabulars), ""])
+
+
+def _tabular(rows: list[list[str]]) -> str:
+    lines = [" & ".join(map(_tex, row)) + r" \\" for row in rows]
+    lines.insert(1, r"\midrule")
+    top, bottom = rf"\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}}", r"\end{tabular}"
+    return "\n".join([top, r"\toprule", *lines, r"\bottomrule", bottom])
 
 
 def _rich_table(results: Results, *, wide: bool) -> Table:
@@ -238,6 +270,22 @@ def _estimate(value: Estimate, digits: int, wide: bool) -> str:
     if not wide or value.low is None or value.high is None:
         return text
     return f"{text} ±{number((value.high - value.low) / 2, digits)}"
+
+
+def _rich_differences(header: list[str], rows: list[list[str]]) -> Table:
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for position, title in enumerate(header):
+        drawn.add_column(title, justify="right" if position else "left")
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    return drawn
+
+
+def _change(change: Spread, digits: int) -> str:
+    if change["mean"] is None:
+        return MISSING
+    deviation = "" if change["std"] is None else f" ±{number(change['std'], digits)}"
+    return f"{change['mean']:+.{digits}f}{deviation}"
 
 
 def _signed(value: float | None) -> str:
