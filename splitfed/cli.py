@@ -243,9 +243,15 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         print((store.path / "results.json").read_text(encoding="utf-8"))
         return OK
-    writers = {"csv": table.to_csv, "latex": table.to_latex, "md": table.to_markdown}
+    writers = {"csv": table.to_csv, "latex": table.to_latex, "md": _markdown}
     print(writers[arguments.format](store.results))
     return OK
+
+
+def _markdown(results: Any) -> str:
+    from splitfed.views import ledger, table
+
+    return "\n".join(part for part in (table.to_markdown(results), ledger.to_markdown(results)) if part)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from splitfed.errors import UserError
 from splitfed.store import RunStore, file_name
-from splitfed.views import page, summary, table
+from splitfed.views import ledger, page, summary, table
 from splitfed.views.plot import Mark, Rule, Series, line_chart, scatter_chart
 from splitfed.views.progress import RunProgress
 from splitfed.views.text import SYNTHETIC, duration, number, percent
@@ -46,6 +46,7 @@ def write_report(store: RunStore) -> Path:
 def _body(store: RunStore, results: Results, run: RunProgress) -> Iterator[str]:
     yield _header(store, results, run)
     yield page.section("Results", _headline(results), _results_table(results), _differences_table(results))
+    yield _ledger(results)
     yield page.section("How to read this", page.bullet_list([*table.how_to_read(results), *_HOW_TO_READ]))
     yield page.section("Accuracy against leakage, and how both came about", _charts(results, run))
     yield page.section("What the attacker reconstructed", *map(page.image_figure, _grids(store)))
@@ -135,6 +136,15 @@ def _differences_table(results: Results) -> str:
     header, rows = changed
     caption = "Mean change against the undefended cell of the same seed, ± one standard deviation over seeds."
     return page.table(header, [("", row) for row in rows], caption=caption)
+
+
+def _ledger(results: Results) -> str:
+    shown = ledger.ledger(results)
+    if shown is None:
+        return ""
+    title, rows = shown
+    compared = page.table([*ledger.HEADER], [("", cells) for cells in rows])
+    return page.section(title, compared, page.paragraph(ledger.EVERY_CELL))
 
 
 def _attacks_table(results: Results) -> str:
