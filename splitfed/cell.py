@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import threading
@@ -255,6 +256,7 @@ class CellRun:
             live_aux=scenario.attacker.live_aux,
             live_images=scenario.attacker.live_images,
             keep_rounds=scenario.attacker.keep_rounds,
+            threads=max(1, (os.cpu_count() or 1) // self.lab.jobs),
         )
 
 

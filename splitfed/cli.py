@@ -23,6 +23,7 @@ examples:
   splitfed scenario medmnist_split             the main job: three defenses, tapped and attacked, one table
   splitfed scenario medmnist_split --quick     the same path within a minute, on fewer images
   splitfed scenario medmnist_split --set data.train=3000 --set 'defense=["none", "sca"]'
+  splitfed scenario table3 --seeds 2 --jobs 2  every defense of the paper, two seeds, two cells at a time
   splitfed scenario --resume runs/medmnist_split-20260101-120000
   splitfed report runs/medmnist_split-20260101-120000 --format md
   splitfed data fetch medical_mnist            download once, with a checksum
@@ -98,6 +99,10 @@ def _add_scenario(commands: Any) -> None:
     scenario.add_argument("--data-root", type=Path, help="where to look for data sets first")
     scenario.add_argument("--out", type=Path, default=Path("runs"), help="where run directories are made (runs)")
     scenario.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run; finished cells are kept")
+    scenario.add_argument("--jobs", type=int, default=1, metavar="N", help="run N cells at a time (1)")
+    scenario.add_argument(
+        "--runner", choices=("local", "ray"), default="local", help="where cells run: here, or on a Ray cluster"
+    )
     scenario.add_argument(
         "--live",
         choices=("auto", "terminal", "plain", "none"),
@@ -172,6 +177,8 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
                 out=arguments.out,
                 data_root=arguments.data_root,
                 resume=arguments.resume,
+                jobs=arguments.jobs,
+                runner=arguments.runner,
                 subscribers=subscribers,
             )
         except KeyboardInterrupt:

@@ -8,14 +8,15 @@ Each cell ends with what the defense cost, what still leaked, and the gates that
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from splitfed import data, events
+from splitfed import data, events, parallel
 from splitfed.cell import CellRun
 from splitfed.data import Dataset, Splits
 from splitfed.errors import UserError
@@ -41,6 +42,8 @@ def run(
     out: Path = Path("runs"),
     data_root: Path | None = None,
     resume: Path | None = None,
+    jobs: int = 1,
+    runner: str = "local",
     subscribers: Sequence[Subscriber] = (),
 ) -> dict[str, Any]:
     """Run a scenario, or go on with one, and return its results (the content of `results.json`).
@@ -50,24 +53,60 @@ def run(
         out: where the run directory is made.
         data_root: where to look for data sets first.
         resume: the directory of a run to go on with; its finished cells are kept.
+        jobs: cells at a time, each in a process of its own where there are several.
+        runner: ``local``, or ``ray`` to spread the cells over a Ray cluster.
         subscribers: called with every event.
 
     Raises:
-        UserError: data that cannot be found, or a run that cannot be resumed.
+        UserError: data that cannot be found, a run that cannot be resumed, or no Ray.
     """
+    if jobs < 1:
+        raise UserError(f"jobs is {jobs}; at least 1 cell runs at a time")
     resumed = None if resume is None else _reopen(scenario, resume)
     # what is missing is said before there is a directory that would be left behind
     load_frechet_metrics(scenario.metrics)
     dataset, splits = _load_images(scenario, data_root, Bus(*subscribers))
     with resumed or _create(scenario, out) as store, _one_thread():
-        return Lab(scenario, store, Bus(store.append_event, *subscribers), dataset, splits).run()
+        lab = Lab(scenario, store, Bus(store.append_event, *subscribers), dataset, splits)
+        return lab.run(partial(_spread, lab, jobs, runner, data_root))
+
+
+def _spread(lab: Lab, jobs: int, runner: str, data_root: Path | None, cells: Sequence[Cell]) -> None:
+    """Run these cells: one after the other here, or several at a time elsewhere."""
+    if jobs == 1 and runner == "local":
+        for cell in cells:
+            lab.record(cell, lab.measure(cell))
+        return
+    elsewhere = partial(_measure_elsewhere, lab.store.path.resolve(), data_root and data_root.resolve(), jobs)
+    _run_cells(runner)(cells, elsewhere, jobs=jobs, on_event=lab.bus.emit, on_entry=lab.record)
+
+
+def _run_cells(runner: str) -> Callable[..., None]:
+    if runner == "ray":
+        from splitfed.ray_cells import run_cells  # an optional extra
+
+        return run_cells
+    return parallel.run_cells
+
+
+def _measure_elsewhere(run_dir: Path, data_root: Path | None, jobs: int, cell: Cell, say: Subscriber) -> dict[str, Any]:
+    """What a process or a machine of its own does for one cell of this run."""
+    store = RunStore.open(run_dir)
+    scenario = Scenario.model_validate(store.manifest["scenario"])
+    dataset, splits = _load_images(scenario, data_root, Bus())
+    with _one_thread():
+        return Lab(scenario, store, Bus(say), dataset, splits, jobs=jobs).measure(cell)
 
 
 class Lab:
     """One run: its images, its store, and its cells."""
 
-    def __init__(self, scenario: Scenario, store: RunStore, bus: Bus, dataset: Dataset, splits: Splits) -> None:
+    def __init__(
+        self, scenario: Scenario, store: RunStore, bus: Bus, dataset: Dataset, splits: Splits, *, jobs: int = 1
+    ) -> None:
         self.scenario = scenario
+        self.jobs = jobs
+        """How many cells share this machine."""
         self.store = store
         self.bus = bus
         self.dataset = dataset
@@ -77,8 +116,8 @@ class Lab:
         """The accuracy of always naming the most frequent class of the held-out images."""
         self.trivial = trivial_scores(self.splits.aux, self.splits.train)
 
-    def run(self) -> dict[str, Any]:
-        """All cells that are not finished yet."""
+    def run(self, spread: Callable[[Sequence[Cell]], None]) -> dict[str, Any]:
+        """Have `spread` run all cells that are not finished yet, and record them."""
         finished = set(self.store.finished_cells())
         cells = self.scenario.cells()
         self.bus.emit(
@@ -99,16 +138,15 @@ class Lab:
                 self.notice(f"{metric.requirement}, this run has {len(self.splits.train):,}: it is left out")
         if not self.store.has_results:
             self.store.save_results(self._results([]))
-        for cell in cells:
-            if cell.name not in finished:
-                self._run_cell(cell)
+        spread([cell for cell in cells if cell.name not in finished])
         results: dict[str, Any] = {**self.store.results}
         first_seed = [entry for entry in results["cells"] if entry["seed"] == self.scenario.seed]
         save_cells_compared(self.store, CellRun(self, cells[0]).truth, first_seed)
         self.bus.emit(events.RunFinished(results=results, valid=results["valid"]))
         return results
 
-    def _run_cell(self, cell: Cell) -> None:
+    def measure(self, cell: Cell) -> dict[str, Any]:
+        """Train, tap, attack and judge one cell: its entry in the results."""
         self.bus.emit(
             events.CellStarted(
                 cell=cell.name,
@@ -118,7 +156,10 @@ class Lab:
                 clients=self.scenario.federation.clients,
             )
         )
-        entry = CellRun(self, cell).run()
+        return CellRun(self, cell).run()
+
+    def record(self, cell: Cell, entry: dict[str, Any]) -> None:
+        """Add a finished cell to the results."""
         entries = [e for e in self._entries() if e["cell"] != cell.name] + [entry]
         self._apply_reference(entries, cell.seed)
         self.store.save_results(self._results(entries))

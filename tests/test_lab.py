@@ -16,6 +16,7 @@ from splitfed.events import Event
 from splitfed.results import validate_results
 from splitfed.scenario import Scenario
 from splitfed.store import RunStore
+from splitfed.views.grid import read_caption
 
 ScenarioOf = Callable[..., Scenario]
 
@@ -47,6 +48,8 @@ def test_results_follow_the_schema_and_are_valid(finished: tuple[dict[str, Any],
     results, _, run_dir = finished
     validate_results(json.loads((run_dir / "results.json").read_text()))
     assert results["valid"], [cell["gate_details"] for cell in results["cells"]]
+    assert "highest, median and lowest PSNR" in read_caption(run_dir / "images" / "extremes.png")
+    assert "laplace, " in read_caption(run_dir / "images" / "extremes.png")
     assert [cell["cell"] for cell in results["cells"]] == ["none", "laplace"]
     assert "scikit-learn" in results["dataset"]["note"]
     assert results["dataset"]["caveat"] == ""
@@ -165,3 +168,42 @@ def test_images_that_cannot_be_had_leave_no_run_behind(scenario_of: ScenarioOf, 
     with pytest.raises(UserError, match="nowhere"):
         lab.run(scenario, out=run_dir)
     assert not run_dir.exists()
+
+
+def _elsewhere(
+    runner: str, jobs: int, scenario_of: ScenarioOf, out: Path, seen: tuple[dict[str, Any], Heard, Path]
+) -> None:
+    """The same run in processes of their own comes to the same accuracies and tells the same story."""
+    results, heard, _ = seen
+    scenario = scenario_of(
+        defense=[{"name": "none"}, {"name": "laplace"}],
+        attack=[{"name": "ridge"}, {"name": "decoder", "max_epochs": 5}],
+    )
+    told = Heard()
+    again = lab.run(scenario, out=out, jobs=jobs, runner=runner, subscribers=[told])
+    assert [cell["cell"] for cell in again["cells"]] == ["none", "laplace"]
+    assert again["valid"]
+    for one, other in zip(results["cells"], again["cells"], strict=True):
+        assert one["accuracy"] == other["accuracy"]
+        assert one["attacks"]["ridge"]["psnr_db"] == pytest.approx(other["attacks"]["ridge"]["psnr_db"], abs=1e-3)
+    for kind in (events.CellStarted, events.CellFinished, events.RoundFinished):
+        assert len(told.of(kind)) == len(heard.of(kind))
+
+
+def test_cells_at_a_time_come_to_the_same(
+    finished: tuple[dict[str, Any], Heard, Path], scenario_of: ScenarioOf, tmp_path: Path
+) -> None:
+    _elsewhere("local", 2, scenario_of, tmp_path, finished)
+
+
+def test_cells_on_a_ray_cluster_come_to_the_same(
+    finished: tuple[dict[str, Any], Heard, Path], scenario_of: ScenarioOf, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    _elsewhere("ray", 1, scenario_of, tmp_path, finished)
+
+
+def test_less_than_one_cell_at_a_time_is_refused(scenario_of: ScenarioOf, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least 1 cell"):
+        lab.run(scenario_of(), out=tmp_path, jobs=0)
+    assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ The lab writes this folder; in a deployment a participant does.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ class AttackerConfig(Options):
     """Least time between two of these."""
     keep_rounds: int = Field(default=1, ge=0)
     """Training rounds whose observations stay on disk; 0 keeps all."""
+    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    """For learning once training is over; until then it has one."""
     settle_s: float = Field(default=20.0, gt=0)
     """How long it waits, after training, for observations that are still under way."""
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from splitfed.errors import AttackError
 from splitfed.types import ImageShape, Knowledge
 
-VALIDATION_SHARE = 0.1
+VALIDATION_EVERY = 10
+"""One image of so many is for validation."""
 FEWEST_IMAGES = 20
 """Below this the validation part would hold a single image."""
 BATCH = 512
@@ -57,28 +58,28 @@ class Pairs:
     targets: Tensor
 
 
-def split_auxiliary(knowledge: Knowledge, generator: torch.Generator, *, before: Auxiliary | None) -> Auxiliary:
-    """The split of the attacker's images, each part drawn from ``generator``.
+def split_auxiliary(knowledge: Knowledge, *, before: Auxiliary | None) -> Auxiliary:
+    """The split of the attacker's images: of each ten in a row, one drawn by lot is for validation.
 
-    ``before`` is the split with the front before: its images keep their parts, and only those that were added
-    behind them are split anew.
+    What an image is for depends on its place alone, so an attack that was shown more and more images has the same split
+    as one that sees all of them at once. ``before`` is the split with the front before.
 
     Raises:
         AttackError: fewer than `FEWEST_IMAGES` images, or they do not begin with those of ``before``.
     """
     pixels = knowledge.auxiliary.pixels
+    number = int(pixels.shape[0])
     known = 0 if before is None else int(before.pixels.shape[0])
     if before is not None and not torch.equal(pixels[:known], before.pixels):
         raise AttackError("the auxiliary images do not begin with those of the front before: make a new attack")
-    added = int(pixels.shape[0]) - known
-    if known + added < FEWEST_IMAGES:
-        raise AttackError(f"{added} auxiliary images: an attack needs at least {FEWEST_IMAGES}")
-    order = known + torch.randperm(added, generator=generator)
-    held_out = round(VALIDATION_SHARE * added)
-    fit, validation = order[held_out:], order[:held_out]
-    if before is not None:
-        fit, validation = torch.cat([before.fit, fit]), torch.cat([before.validation, validation])
-    return Auxiliary(pixels, fit, validation)
+    if number < FEWEST_IMAGES:
+        raise AttackError(f"{number} auxiliary images: an attack needs at least {FEWEST_IMAGES}")
+    tens = torch.arange(0, number, VALIDATION_EVERY)
+    lots = torch.randint(VALIDATION_EVERY, (len(tens),), generator=torch.Generator().manual_seed(0))
+    drawn = tens + lots
+    held_out = torch.zeros(number, dtype=torch.bool)
+    held_out[drawn[drawn < number]] = True
+    return Auxiliary(pixels, fit=torch.nonzero(~held_out)[:, 0], validation=torch.nonzero(held_out)[:, 0])
 
 
 @torch.no_grad()

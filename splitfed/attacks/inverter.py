@@ -53,7 +53,7 @@ class Inverter(Attack):
 
     def begin(self, knowledge: Knowledge, generator: torch.Generator) -> None:
         before = self._session.auxiliary if self._session else None
-        auxiliary = split_auxiliary(knowledge, generator, before=before)
+        auxiliary = split_auxiliary(knowledge, before=before)
         self._session = Session(
             knowledge,
             generator,
