@@ -12,6 +12,7 @@ import math
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from splitfed.models.sparse.compiled import Array, over_samples, task_ranges
@@ -55,33 +56,42 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
     at each time. ``Solution.iterations`` counts sweeps.
     """
     from splitfed.models.sparse.descent_kernels import descend
+    from splitfed.models.sparse.vectors import LANES
 
-    drive = atoms.analyse(canvas).contiguous()
+    drive = atoms.analyse(canvas)
+    batch, features, height, width = drive.shape
     gram = gram_kernel(atoms.dictionary, atoms.stride)
     norms = _squared_norms(gram)
-    inverse_norms = torch.where(norms > 0, 1 / norms, 0)
-    codes = torch.zeros_like(drive) if start is None else start.clone(memory_format=torch.contiguous_format)
+    spare = -features % LANES
+    inverse_norms = F.pad(torch.where(norms > 0, 1 / norms, 0), (0, spare))
+    rows = F.pad(drive.permute(0, 2, 3, 1), (0, spare)).contiguous()
+    codes = torch.zeros_like(rows)
+    if start is not None:
+        codes[..., :features] = start.permute(0, 2, 3, 1)
     gap = torch.empty(len(canvas), dtype=torch.float64)
     sweeps = torch.empty(len(canvas), dtype=torch.int64)
     steps = torch.empty(len(canvas), dtype=torch.int64)
     energy = canvas.flatten(1).square().sum(1, dtype=torch.float64)
     work = partial(
         descend,
-        drive.numpy(),
+        rows.flatten(1).numpy(),
         energy.numpy(),
-        _rows(gram),
+        _rows(F.pad(gram, (0, 0, 0, 0, 0, spare))),
         inverse_norms.numpy(),
-        codes.numpy().dtype.type(sparsity),
+        height,
+        width,
+        gram.shape[-1] // 2,
+        rows.numpy().dtype.type(sparsity),
         stopping.tolerance,
         stopping.max_iterations,
-        codes.numpy(),
+        codes.flatten(1).numpy(),
         gap.numpy(),
         sweeps.numpy(),
         steps.numpy(),
     )
-    over_samples(len(canvas), lambda _, first, last: work(first, last))
-    multiply_adds = atoms.dictionary.numel() * math.prod(drive.shape[-2:]) + steps * gram[0].numel()
-    return Solution(codes, gap, sweeps, multiply_adds)
+    over_samples(batch, lambda _, first, last: work(first, last))
+    multiply_adds = atoms.dictionary.numel() * height * width + steps * gram[0].numel()
+    return Solution(codes[..., :features].permute(0, 3, 1, 2).contiguous(), gap, sweeps, multiply_adds)
 
 
 def solve_sparse(
