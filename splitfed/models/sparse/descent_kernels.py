@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from splitfed.models.sparse.compiled import Array, compiled, index
-from splitfed.models.sparse.vectors import LANES, furthest, movers, subtract
+from splitfed.models.sparse.compiled import LANES, Array, compiled, index
+from splitfed.models.sparse.vectors import furthest, movers, raise_to, subtract
 
 DECAY = 0.7
 """From one level of the threshold to the next."""
@@ -153,10 +153,9 @@ def _sum_up(
 def _load(
     drive: Array, codes: Array, correlations: Array, gram: Array, shape: tuple[int, int, int, int]
 ) -> None:
-    """Set a sample's correlations to what they are for its codes."""
+    """Set a sample's correlations to what they are for its codes; those in the margin are never read."""
     height, width, features, reach = shape
     row, side = (width + 2 * reach) * features, 2 * reach + 1
-    correlations[:] = 0
     for y in range(height):
         c, r = index((y + reach) * row + reach * features), index(y * width * features)
         for j in range(index(width * features)):
@@ -169,16 +168,15 @@ def _load(
 
 
 @compiled
-def _largest_of(correlations: Array, codes: Array, shape: tuple[int, int, int, int], sparsity: float) -> Any:
-    """The largest correlation, zero if all are less, and the largest step that any coefficient would take."""
-    height, width, features, reach = shape
-    step = correlation = sparsity - sparsity
-    for y in range(height):
-        c, r = index(((y + reach) * (width + 2 * reach) + reach) * features), index(y * width * features)
-        for j in range(index(width * features)):
-            correlation = max(correlation, correlations[c + j])
-            step = max(step, abs(max(correlations[c + j] - sparsity, -codes[r + j])))
-    return correlation, step
+def _largest(rows: Array, first: int, apart: int, count: int, length: int) -> Any:
+    """The largest number in ``count`` rows of this length, each so far ``apart`` from the last; zero if all are less."""
+    best = np.zeros(LANES, rows.dtype)
+    for y in range(count):
+        at = index(first + y * apart)
+        for _ in range(length // LANES):
+            raise_to(best, index(0), rows, at)
+            at += index(LANES)
+    return best.max()
 
 
 @compiled
@@ -218,14 +216,18 @@ def descend(
     """
     features = len(inverse_norms)
     shape = (height, width, features, reach)
-    correlations = np.empty((height + 2 * reach) * (width + 2 * reach) * features, drive.dtype)
+    wide, length = (width + 2 * reach) * features, width * features
+    middle = reach * wide + reach * features
+    correlations = np.zeros((height + 2 * reach) * wide, drive.dtype)
     quiet = np.zeros(height, np.bool_)
     sums = np.zeros(3, np.float64)
     for b in range(first, last):
         _load(drive[b], codes[b], correlations, gram, shape)
-        largest, step = _largest_of(correlations, codes[b], shape, sparsity)
+        largest = _largest(correlations, middle, wide, height, length)
         _sum_up(correlations, codes[b], drive[b], shape, energy[b], sums)
         gap = _relative_gap(sums, sparsity, energy[b], largest)
+        # No step is longer than this: up to the largest correlation, or down to zero.
+        step = max(largest - sparsity, _largest(codes[b], 0, length, height, length))
         threshold, sweeps = drive.dtype.type(step * DECAY), 0
         quiet[:] = False
         out_steps[b] = 0
@@ -245,7 +247,7 @@ def descend(
             threshold = drive.dtype.type(threshold * DECAY)
             quiet[:] = False
         if gap > tolerance:
-            largest, step = _largest_of(correlations, codes[b], shape, sparsity)
+            largest = _largest(correlations, middle, wide, height, length)
             _sum_up(correlations, codes[b], drive[b], shape, energy[b], sums)
             gap = _relative_gap(sums, sparsity, energy[b], largest)
         out_gap[b], out_sweeps[b] = gap, sweeps

@@ -14,7 +14,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 16
+from splitfed.models.sparse.compiled import LANES
+
+_CHAINS = 4
 
 
 class _Writer:
@@ -62,6 +64,24 @@ class _Writer:
     def larger(self, a: Any, b: Any) -> Any:
         return self._builder.select(self._builder.fcmp_ordered(">", a, b), a, b)
 
+    def sum(self, vector: Any) -> Any:
+        """Of all lanes, a number."""
+        for distance in (8, 4, 2, 1):
+            turned = [(lane + distance) % LANES for lane in range(LANES)]
+            order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), turned)
+            vector = self._builder.fadd(vector, self._builder.shuffle_vector(vector, vector, order))
+        return self._builder.extract_element(vector, ir.IntType(32)(0))
+
+    def vector_at(self, array: int, offset: Any) -> Any:
+        """The vector in this argument that begins at the offset."""
+        view = cgutils.create_struct_proxy(self._types[array])(self._context, self._builder, self._arguments[array])
+        first = cgutils.gep(self._builder, view.data, offset)
+        return self.load(self._builder.bitcast(first, self._vector.as_pointer()))
+
+    def running_sums(self) -> list[Any]:
+        """Sums that take turns, so that one addition need not wait for the last."""
+        return [cgutils.alloca_once_value(self._builder, self.zero) for _ in range(_CHAINS)]
+
     def step(self) -> Any:
         """How far each coefficient would move, its sign left out; arguments as in `furthest`."""
         wanted = self._builder.fsub(self.load(self.address(0)), self.spread(4))
@@ -82,6 +102,47 @@ def subtract(_: Any, target: Any, t: Any, source: Any, s: Any, factor: Any) -> A
         return context.get_dummy_value()
 
     return types.void(target, types.uintp, source, types.uintp, target.dtype), write
+
+
+@intrinsic
+def inner(_: Any, a: Any, p: Any, apart: Any, b: Any, q: Any, rows: Any, vectors: Any) -> Any:
+    """The inner product of rows of so many vectors: those of ``a`` begin so far apart, those of ``b`` follow each other."""
+
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        writer = _Writer(context, builder, signature, arguments)
+        _, p0, apart, _, q0, rows, vectors = arguments
+        sums = writer.running_sums()
+        length = builder.mul(vectors, vectors.type(LANES))
+        with cgutils.for_range(builder, rows) as row:
+            begin_a = builder.add(p0, builder.mul(row.index, apart))
+            begin_b = builder.add(q0, builder.mul(row.index, length))
+            with cgutils.for_range(builder, vectors) as vector:
+                offset = builder.mul(vector.index, vectors.type(LANES))
+                x = writer.vector_at(0, builder.add(begin_a, offset))
+                y = writer.vector_at(3, builder.add(begin_b, offset))
+                values = [builder.load(sum_) for sum_ in sums]
+                grown = builder.fadd(values[-1], builder.fmul(x, y, flags=("fast",)), flags=("fast",))
+                for sum_, value in zip(sums, [grown, *values[:-1]], strict=True):
+                    builder.store(value, sum_)
+        first, *others = [builder.load(sum_) for sum_ in sums]
+        for other in others:
+            first = builder.fadd(first, other)
+        return writer.sum(first)
+
+    return a.dtype(a, types.uintp, types.uintp, b, types.uintp, types.uintp, types.uintp), write
+
+
+@intrinsic
+def raise_to(_: Any, target: Any, t: Any, source: Any, s: Any) -> Any:
+    """target[t:] = the larger of itself and source[s:]."""
+
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        writer = _Writer(context, builder, signature, arguments)
+        address = writer.address(0)
+        writer.store(writer.larger(writer.load(address), writer.load(writer.address(2))), address)
+        return context.get_dummy_value()
+
+    return types.void(target, types.uintp, source, types.uintp), write
 
 
 @intrinsic
