@@ -156,7 +156,17 @@ def adjoint(
         for i in range(count):
             right[i] = scales[codes_at[i] // index(positions)] * gradient[b, codes_at[i]]
         out_iterations[b], out_residual[b] = _conjugate_gradients(
-            right, solution, places, patches, atoms, out_images[b], pixel_row, kernel_size, vectors, tolerance, max_iterations
+            right,
+            solution,
+            places,
+            patches,
+            atoms,
+            out_images[b],
+            pixel_row,
+            kernel_size,
+            vectors,
+            tolerance,
+            max_iterations,
         )
         for i in range(count):
             out[b, codes_at[i]] = scales[codes_at[i] // index(positions)] * solution[i]

@@ -150,9 +150,7 @@ def _sum_up(
 
 
 @compiled
-def _load(
-    drive: Array, codes: Array, correlations: Array, gram: Array, shape: tuple[int, int, int, int]
-) -> None:
+def _load(drive: Array, codes: Array, correlations: Array, gram: Array, shape: tuple[int, int, int, int]) -> None:
     """Set a sample's correlations to what they are for its codes; those in the margin are never read."""
     height, width, features, reach = shape
     row, side = (width + 2 * reach) * features, 2 * reach + 1
@@ -163,13 +161,13 @@ def _load(
     for i in range(len(codes)):
         if codes[i] != 0:
             p, f = i // features, i % features
-            c, g = p // width * row + p % width * features, f * side * side * features
-            _inhibit(correlations, c, row, gram, g, side, side * features // LANES, codes[i])
+            at, g = p // width * row + p % width * features, f * side * side * features
+            _inhibit(correlations, at, row, gram, g, side, side * features // LANES, codes[i])
 
 
 @compiled
 def _largest(rows: Array, first: int, apart: int, count: int, length: int) -> Any:
-    """The largest number in ``count`` rows of this length, each so far ``apart`` from the last; zero if all are less."""
+    """The largest number in ``count`` rows of this length, so far ``apart``; zero if all are less."""
     best = np.zeros(LANES, rows.dtype)
     for y in range(count):
         at = index(first + y * apart)

@@ -1,8 +1,8 @@
 """The compiled loops between sparse codes and canvases, which touch active codes only.
 
 A canvas is laid out channels-last, (H', W', C), flat and with ``LANES`` spare numbers at its end. A row of an atom is
-then k·C contiguous numbers, filled up with zeros to whole vectors. ``row`` and ``step`` are how many numbers of a canvas
-lie between code positions below and beside each other.
+then k·C contiguous numbers, filled up with zeros to whole vectors. ``row`` and ``step`` are how many numbers of a
+canvas lie between code positions below and beside each other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from splitfed.models.sparse.vectors import subtract
 def add_patch(
     target: Array, t: int, row: int, source: Array, s: int, source_row: int, rows: int, vectors: int, factor: float
 ) -> None:
-    """Add ``factor`` times rows of vectors at ``s`` in ``source``, ``source_row`` apart, to those at ``t``, ``row`` apart."""
+    """Add ``factor`` times the rows at ``s`` in ``source``, ``source_row`` apart, to those at ``t``, ``row`` apart."""
     t0, s0 = index(t), index(s)
     for _ in range(rows):
         for v in range(index(vectors)):
@@ -53,7 +53,15 @@ def synthesise(
 
 @compiled
 def correlate(
-    codes: Array, canvases: Array, pixel_row: int, row: int, step: int, kernel_size: int, out: Array, begin: int, end: int
+    codes: Array,
+    canvases: Array,
+    pixel_row: int,
+    row: int,
+    step: int,
+    kernel_size: int,
+    out: Array,
+    begin: int,
+    end: int,
 ) -> None:
     """Add corr(R, canvas) to ``out``, flat (F, k, ≥ k·C), over samples ``begin`` to ``end`` − 1; see `synthesise`.
 

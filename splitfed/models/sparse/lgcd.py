@@ -8,7 +8,6 @@ iteration. The loops are compiled by numba.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -43,7 +42,9 @@ class SparseAtoms(Atoms):
         parts = codes.new_zeros(len(task_ranges(len(codes))), len(self.rows()))
         flat = parts.numpy()
         over_samples(len(codes), lambda task, first, last: work(flat[task], first, last))
-        return parts.sum(0).view(features, k, -1)[..., : k * channels].view(features, k, k, channels).permute(0, 3, 1, 2)
+        return (
+            parts.sum(0).view(features, k, -1)[..., : k * channels].view(features, k, k, channels).permute(0, 3, 1, 2)
+        )
 
     def rows(self, scales: Tensor | None = None) -> Array:
         """The atoms, each times its scale (F,), as the compiled loops want them; see `image_kernels`."""
@@ -65,7 +66,7 @@ class SparseAtoms(Atoms):
     def unpacked(self, canvases: Tensor, codes: Tensor) -> Tensor:
         """The (B, C, H', W') in such memory."""
         channels, row = self.dictionary.shape[1], self.steps(codes)[0]
-        pixels = canvases[:, :-LANES].unflatten(1, (-1, row // channels, channels))
+        pixels = canvases[:, :-LANES].view(len(codes), -1, row // channels, channels)
         return pixels.permute(0, 3, 1, 2)
 
 

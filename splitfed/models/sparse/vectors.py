@@ -2,21 +2,32 @@
 
 The compiler's own vectorisation must first prove for each short row that arrays do not overlap, and it turns a search
 into single comparisons. These operations are written in LLVM's terms instead, which fit any processor and both
-precisions. Arrays are flat and contiguous; an operation touches ``LANES`` numbers from an offset on and checks no bounds.
+precisions. Arrays are flat and contiguous; an operation touches ``LANES`` numbers from an offset on, and checks no
+bounds.
 """
+
+# ruff: noqa: ARG001 (numba passes an operation the types of its arguments, and reads their number from its signature)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.core import cgutils as _cgutils
+from numba.extending import intrinsic as _intrinsic
 
 from splitfed.models.sparse.compiled import LANES
 
 _CHAINS = 4
+
+cgutils: Any = _cgutils
+
+
+def intrinsic(typing: Callable[..., Any]) -> Any:
+    """numba's decorator; what it makes takes the arguments without the first."""
+    return _intrinsic(typing)
 
 
 class _Writer:
@@ -106,7 +117,7 @@ def subtract(_: Any, target: Any, t: Any, source: Any, s: Any, factor: Any) -> A
 
 @intrinsic
 def inner(_: Any, a: Any, p: Any, apart: Any, b: Any, q: Any, rows: Any, vectors: Any) -> Any:
-    """The inner product of rows of so many vectors: those of ``a`` begin so far apart, those of ``b`` follow each other."""
+    """The inner product of rows of vectors: those of ``a`` begin so far apart, those of ``b`` follow each other."""
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         writer = _Writer(context, builder, signature, arguments)
