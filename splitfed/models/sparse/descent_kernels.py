@@ -150,14 +150,21 @@ def _sum_up(
 
 
 @compiled
-def _load(drive: Array, codes: Array, correlations: Array, gram: Array, shape: tuple[int, int, int, int]) -> None:
-    """Set a sample's correlations to what they are for its codes; those in the margin are never read."""
+def _load(
+    drive: Array, codes: Array, started: bool, correlations: Array, gram: Array, shape: tuple[int, int, int, int]
+) -> None:
+    """Set a sample's correlations to what they are for its codes; those in the margin are never read.
+
+    Without ``started``, all codes are zero.
+    """
     height, width, features, reach = shape
     row, side = (width + 2 * reach) * features, 2 * reach + 1
     for y in range(height):
         c, r = index((y + reach) * row + reach * features), index(y * width * features)
         for j in range(index(width * features)):
             correlations[c + j] = drive[r + j]
+    if not started:
+        return
     for i in range(len(codes)):
         if codes[i] != 0:
             p, f = i // features, i % features
@@ -220,12 +227,13 @@ def descend(
     quiet = np.zeros(height, np.bool_)
     sums = np.zeros(3, np.float64)
     for b in range(first, last):
-        _load(drive[b], codes[b], correlations, gram, shape)
+        highest = _largest(codes[b], 0, length, height, length)
+        _load(drive[b], codes[b], highest > 0, correlations, gram, shape)
         largest = _largest(correlations, middle, wide, height, length)
         _sum_up(correlations, codes[b], drive[b], shape, energy[b], sums)
         gap = _relative_gap(sums, sparsity, energy[b], largest)
         # No step is longer than this: up to the largest correlation, or down to zero.
-        step = max(largest - sparsity, _largest(codes[b], 0, length, height, length))
+        step = max(largest - sparsity, highest)
         threshold, sweeps = drive.dtype.type(step * DECAY), 0
         quiet[:] = False
         out_steps[b] = 0
