@@ -39,7 +39,9 @@ UNROLLED_ITERATIONS = (10, 30)
 """Back-propagation through the reference is measured at these and extended to 500: its memory is linear in them."""
 MATMUL_EDGE = 1024
 LEARNING_STEPS = 30
-LOOSEST, TIGHTER = 0.2, 0.8
+EPOCHS = 3
+"""In the first, the second layer's dictionary is still near its random start, and its codes are denser."""
+LOOSEST, TIGHTER = 0.2, 0.95
 """The tolerance to begin with, and by how much it is lowered until the objective is no worse than the reference's."""
 
 
@@ -61,9 +63,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", default="medical_mnist", help="data set (default medical_mnist)")
     parser.add_argument("--data-root", default=None, help="a folder to look in first")
     parser.add_argument("--quick", action="store_true", help="the first layer only")
+    parser.add_argument("--epoch", action="store_true", help="the epochs of the sca network only")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     images = _images(options.data, options.data_root)
+    if options.epoch:
+        _print(_epoch(images, options.solver))
+        return 0
     _print({"case": "machine", "threads": options.threads, "matmul_gmac_per_s": _matmul_rate(options.repeats)})
     first = _first_layer(images, options.solver, steps=LEARNING_STEPS)
     fresh = _first_layer(images, options.solver, steps=0)
@@ -127,6 +133,7 @@ def _forward(case: Case, repeats: int) -> dict[str, Any]:
     goal = _objective(canvas, atoms, reference, layer.sparsity)
     usual = layer.tolerance
     usual_s = _median_s(lambda: layer.solve(case.x), repeats)
+    usual_objective = _objective(canvas, atoms, layer.solve(case.x), layer.sparsity)
     layer.tolerance = LOOSEST
     solution = layer.solve(case.x)
     while _objective(canvas, atoms, solution, layer.sparsity) > goal:
@@ -144,7 +151,10 @@ def _forward(case: Case, repeats: int) -> dict[str, Any]:
         "objective": round(_objective(canvas, atoms, solution, layer.sparsity), 3),
         "times_faster": round(reference_s / ours_s, 1),
         "tolerance": _significant(layer.tolerance),
+        "default_tolerance": usual,
         "seconds_at_default_tolerance": round(usual_s, 5),
+        "objective_at_default_tolerance": round(usual_objective, 3),
+        "times_faster_at_default_tolerance": round(reference_s / usual_s, 1),
         "relative_gap": _significant(layer.report.relative_gap),
         "iterations": layer.report.iterations,
         "density": round(layer.report.density, 4),
@@ -211,10 +221,18 @@ def _warm_start(case: Case, repeats: int) -> dict[str, Any]:
 
 
 def _epoch(images: Images, solver: str) -> dict[str, Any]:
-    """One epoch of the `sca` network: the first layer's codes once, then front and back, with dictionary updates."""
+    """Epochs of the `sca` network as the defense builds it by default: the first layer's codes once, then front and
+    back, with dictionary updates."""
     generator = torch.Generator().manual_seed(0)
-    rate = SparseCodingOptions().dictionary_rate
-    front = SparseFront(images.shape, 500, sparsity=0.5, kernel_size=5, dictionary_rate=rate, generator=generator)
+    options = SparseCodingOptions()
+    front = SparseFront(
+        images.shape,
+        500,
+        sparsity=options.sparsity,
+        kernel_size=options.kernel_size,
+        dictionary_rate=options.dictionary_rate,
+        generator=generator,
+    )
     for layer in front.sparse_layers():
         layer.solver = solver
     back = nn.Sequential(nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, len(images.classes)))
@@ -225,15 +243,14 @@ def _epoch(images: Images, solver: str) -> dict[str, Any]:
     )
     with torch.no_grad():
         codes, first_s = _timed(lambda: torch.cat([front.stem(batch) for batch in torch.split(images.pixels, 256)]))
-    epochs = [_timed(lambda: _train(front, back, codes, images.labels)) for _ in range(2)]
+    epochs = [_timed(lambda: _train(front, back, codes, images.labels)) for _ in range(EPOCHS)]
     return {
         "case": f"epoch of sca, {len(images)} images",
-        "dictionary_rate": rate,
+        "threads": torch.get_num_threads(),
+        "dictionary_rate": options.dictionary_rate,
         "learn_first_dictionary_s": round(learn_s, 2),
         "first_layer_codes_s": round(first_s, 2),
-        "first_epoch_s": round(epochs[0][1], 2),
-        "second_epoch_s": round(epochs[1][1], 2),
-        "images_per_s": round(len(images) / epochs[1][1]),
+        "epoch_s": [round(seconds, 2) for _, seconds in epochs],
         "loss": [round(loss, 4) for loss, _ in epochs],
         "densities": [round(layer.report.density, 4) for layer in front.sparse_layers()],
     }

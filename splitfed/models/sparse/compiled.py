@@ -21,6 +21,9 @@ Array = np.ndarray[Any, Any]
 index = np.uintp
 """Unsigned indices need no check for negative ones, which would keep loops from being vectorised."""
 
+LANES = 16
+"""Numbers that the vector operations take at a time; rows are filled up to a multiple of it."""
+
 _SAMPLES_PER_TASK = 4
 
 

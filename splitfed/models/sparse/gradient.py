@@ -57,7 +57,7 @@ class GradientStopping:
 
 def solve_active(
     atoms: Atoms, codes: Tensor, gradient: Tensor, stopping: GradientStopping
-) -> tuple[Tensor, GradientReport]:
+) -> tuple[Tensor, Tensor, GradientReport]:
     """Solve (Ω_Sᵀ Ω_S + ε) v = g per sample by conjugate gradients.
 
     Args:
@@ -67,7 +67,7 @@ def solve_active(
         stopping: when a sample is done.
 
     Returns:
-        v, zero outside S, and how well it solves the system.
+        v, zero outside S; Ω_S v; and how well v solves the system.
     """
     tiny = torch.finfo(gradient.dtype).tiny
     active = (codes > 0).to(gradient.dtype)
@@ -88,7 +88,8 @@ def solve_active(
         previous, energy = energy, _inner(residual, residual)
         direction = torch.addcmul(residual, energy / previous.clamp_min(tiny), direction)
         going = going & (energy > stopping.tolerance**2 * first)
-    return solution, GradientReport.over(iterations, (energy / first.clamp_min(tiny)).sqrt())
+    report = GradientReport.over(iterations, (energy / first.clamp_min(tiny)).sqrt())
+    return solution, atoms.synthesise(solution), report
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((1, 2, 3), keepdim=True)
 
 
-SolveActive = Callable[[Atoms, Tensor, Tensor, GradientStopping], tuple[Tensor, GradientReport]]
+SolveActive = Callable[[Atoms, Tensor, Tensor, GradientStopping], tuple[Tensor, Tensor, GradientReport]]
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,8 @@ class _Implicit(torch.autograd.Function):
         canvas, dictionary, codes = ctx.saved_tensors
         how: Backward = ctx.how
         atoms = how.atoms(dictionary, how.stride)
-        adjoint, report = how.solve(atoms, codes, gradient, how.stopping)
+        adjoint, image, report = how.solve(atoms, codes, gradient, how.stopping)
         how.record(report)
-        image = atoms.synthesise(adjoint)
         dictionary_gradient = None
         if ctx.needs_input_grad[1]:
             residual = canvas - atoms.synthesise(codes)

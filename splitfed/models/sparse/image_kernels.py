@@ -1,64 +1,79 @@
 """The compiled loops between sparse codes and canvases, which touch active codes only.
 
-A canvas is laid out channels-last, (H', W', C): a row of an atom is then k·C contiguous numbers.
+A canvas is laid out channels-last, (H', W', C), flat and with ``LANES`` spare numbers at its end. A row of an atom is
+then k·C contiguous numbers, filled up with zeros to whole vectors. ``row`` and ``step`` are how many numbers of a
+canvas lie between code positions below and beside each other.
 """
 
 from __future__ import annotations
 
-from splitfed.models.sparse.compiled import Array, compiled, index
+from splitfed.models.sparse.compiled import LANES, Array, compiled, index
+from splitfed.models.sparse.vectors import subtract
+
+
+@compiled
+def add_patch(
+    target: Array, t: int, row: int, source: Array, s: int, source_row: int, rows: int, vectors: int, factor: float
+) -> None:
+    """Add ``factor`` times the rows at ``s`` in ``source``, ``source_row`` apart, to those at ``t``, ``row`` apart."""
+    t0, s0 = index(t), index(s)
+    for _ in range(rows):
+        for v in range(index(vectors)):
+            subtract(target, t0 + v * index(LANES), source, s0 + v * index(LANES), -factor)
+        t0 += index(row)
+        s0 += index(source_row)
 
 
 @compiled
 def synthesise(
-    codes: Array, atoms: Array, kernel_size: int, stride: int, channels: int, out: Array, begin: int, end: int
+    codes: Array, atoms: Array, pixel_row: int, row: int, step: int, kernel_size: int, out: Array, begin: int, end: int
 ) -> None:
-    """Add R ⊛ Ω to ``out``, flat (B, H', W', C), for samples ``begin`` to ``end`` − 1.
+    """Add R ⊛ Ω to canvases, for samples ``begin`` to ``end`` − 1.
 
     Args:
         codes: R, (B, F, h, w).
-        atoms: Ω as (F, k, k, C), flat.
-        kernel_size, stride, channels: k, the stride and C.
-        out: zeros, takes the canvases.
+        atoms: Ω as (F, k, ≥ k·C), flat.
+        pixel_row: numbers in a row of a canvas.
+        row, step: see above.
+        kernel_size: k.
+        out: zeros (B, H'·W'·C + LANES), takes the canvases.
         begin, end: the range of samples.
     """
     _, features, height, width = codes.shape
-    row = (stride * (width - 1) + kernel_size) * channels
-    canvas = (stride * (height - 1) + kernel_size) * row
-    span = index(kernel_size * channels)
+    length = len(atoms) // (features * kernel_size)
     for b in range(begin, end):
         for f in range(features):
             for y in range(height):
                 for x in range(width):
                     code = codes[b, f, y, x]
-                    if code == 0:
-                        continue
-                    p, q = index(b * canvas + y * stride * row + x * stride * channels), index(f * kernel_size) * span
-                    for _ in range(kernel_size):
-                        for j in range(span):
-                            out[p + j] += code * atoms[q + j]
-                        p += index(row)
-                        q += span
+                    if code != 0:
+                        at, atom = y * row + x * step, f * kernel_size * length
+                        add_patch(out[b], at, pixel_row, atoms, atom, length, kernel_size, length // LANES, code)
 
 
 @compiled
 def correlate(
-    codes: Array, canvas: Array, kernel_size: int, stride: int, channels: int, out: Array, begin: int, end: int
+    codes: Array,
+    canvases: Array,
+    pixel_row: int,
+    row: int,
+    step: int,
+    kernel_size: int,
+    out: Array,
+    begin: int,
+    end: int,
 ) -> None:
-    """Add corr(R, canvas) to ``out``, flat (F, k, k, C), over samples ``begin`` to ``end`` − 1; see `synthesise`."""
+    """Add corr(R, canvas) to ``out``, flat (F, k, ≥ k·C), over samples ``begin`` to ``end`` − 1; see `synthesise`.
+
+    What lies past k·C in a row of ``out`` has no meaning.
+    """
     _, features, height, width = codes.shape
-    row = (stride * (width - 1) + kernel_size) * channels
-    size = (stride * (height - 1) + kernel_size) * row
-    span = index(kernel_size * channels)
+    length = len(out) // (features * kernel_size)
     for b in range(begin, end):
         for f in range(features):
             for y in range(height):
                 for x in range(width):
                     code = codes[b, f, y, x]
-                    if code == 0:
-                        continue
-                    p, q = index(b * size + y * stride * row + x * stride * channels), index(f * kernel_size) * span
-                    for _ in range(kernel_size):
-                        for j in range(span):
-                            out[q + j] += code * canvas[p + j]
-                        p += index(row)
-                        q += span
+                    if code != 0:
+                        at, atom = y * row + x * step, f * kernel_size * length
+                        add_patch(out, atom, length, canvases[b], at, pixel_row, kernel_size, length // LANES, code)

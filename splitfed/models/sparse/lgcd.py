@@ -8,13 +8,13 @@ iteration. The loops are compiled by numba.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from splitfed.models.sparse.compiled import Array, over_samples, task_ranges
+from splitfed.models.sparse.compiled import LANES, Array, over_samples, task_ranges
 from splitfed.models.sparse.gradient import GradientReport, GradientStopping
 from splitfed.models.sparse.problem import Atoms
 from splitfed.models.sparse.solution import Solution, Stopping
@@ -27,25 +27,47 @@ class SparseAtoms(Atoms):
     def synthesise(self, codes: Tensor) -> Tensor:
         from splitfed.models.sparse.image_kernels import synthesise
 
-        _, channels, k, _ = self.dictionary.shape
-        batch, _, height, width = codes.shape
-        shape = (batch, self.stride * (height - 1) + k, self.stride * (width - 1) + k, channels)
-        canvas = codes.new_zeros(shape)
-        atoms = self.dictionary.permute(0, 2, 3, 1).flatten().numpy()
-        work = partial(synthesise, codes.contiguous().numpy(), atoms, k, self.stride, channels, canvas.view(-1).numpy())
-        over_samples(batch, lambda _, first, last: work(first, last))
-        return canvas.permute(0, 3, 1, 2)
+        canvases = self.canvases(codes)
+        work = partial(synthesise, codes.contiguous().numpy(), self.rows(), *self.steps(codes), canvases.numpy())
+        over_samples(len(codes), lambda _, first, last: work(first, last))
+        return self.unpacked(canvases, codes)
 
     def correlate(self, codes: Tensor, canvas: Tensor) -> Tensor:
         from splitfed.models.sparse.image_kernels import correlate
 
         features, channels, k, _ = self.dictionary.shape
-        rows = canvas.permute(0, 2, 3, 1).flatten().numpy()
-        work = partial(correlate, codes.contiguous().numpy(), rows, k, self.stride, channels)
-        parts = codes.new_zeros(len(task_ranges(len(codes))), features, k, k, channels)
-        flat = parts.flatten(1).numpy()
+        canvases = self.canvases(codes)
+        self.unpacked(canvases, codes).copy_(canvas)
+        work = partial(correlate, codes.contiguous().numpy(), canvases.numpy(), *self.steps(codes))
+        parts = codes.new_zeros(len(task_ranges(len(codes))), len(self.rows()))
+        flat = parts.numpy()
         over_samples(len(codes), lambda task, first, last: work(flat[task], first, last))
-        return parts.sum(0).permute(0, 3, 1, 2)
+        return (
+            parts.sum(0).view(features, k, -1)[..., : k * channels].view(features, k, k, channels).permute(0, 3, 1, 2)
+        )
+
+    def rows(self, scales: Tensor | None = None) -> Array:
+        """The atoms, each times its scale (F,), as the compiled loops want them; see `image_kernels`."""
+        atoms = self.dictionary if scales is None else self.dictionary * scales.view(-1, 1, 1, 1)
+        rows = atoms.permute(0, 2, 3, 1).flatten(2)
+        return F.pad(rows, (0, -rows.shape[-1] % LANES)).flatten().numpy()
+
+    def steps(self, codes: Tensor) -> tuple[int, int, int, int]:
+        """Numbers between pixels and code positions below each other, and beside each other; pixels per edge."""
+        channels, k = self.dictionary.shape[1:3]
+        row = (self.stride * (codes.shape[-1] - 1) + k) * channels
+        return row, self.stride * row, self.stride * channels, k
+
+    def canvases(self, codes: Tensor) -> Tensor:
+        """Zeros to hold a canvas for each sample, as the compiled loops want it."""
+        row, _, _, k = self.steps(codes)
+        return codes.new_zeros(len(codes), row * (self.stride * (codes.shape[-2] - 1) + k) + LANES)
+
+    def unpacked(self, canvases: Tensor, codes: Tensor) -> Tensor:
+        """The (B, C, H', W') in such memory."""
+        channels, row = self.dictionary.shape[1], self.steps(codes)[0]
+        pixels = canvases[:, :-LANES].view(len(codes), -1, row // channels, channels)
+        return pixels.permute(0, 3, 1, 2)
 
 
 def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, start: Tensor | None = None) -> Solution:
@@ -56,63 +78,73 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
     """
     from splitfed.models.sparse.descent_kernels import descend
 
-    drive = atoms.analyse(canvas).contiguous()
+    drive = atoms.analyse(canvas)
+    batch, features, height, width = drive.shape
     gram = gram_kernel(atoms.dictionary, atoms.stride)
     norms = _squared_norms(gram)
-    inverse_norms = torch.where(norms > 0, 1 / norms, 0)
-    codes = torch.zeros_like(drive) if start is None else start.clone(memory_format=torch.contiguous_format)
+    spare = -features % LANES
+    inverse_norms = F.pad(torch.where(norms > 0, 1 / norms, 0), (0, spare))
+    rows = F.pad(drive.permute(0, 2, 3, 1), (0, spare)).contiguous()
+    codes = torch.zeros_like(rows)
+    if start is not None:
+        codes[..., :features] = start.permute(0, 2, 3, 1)
     gap = torch.empty(len(canvas), dtype=torch.float64)
     sweeps = torch.empty(len(canvas), dtype=torch.int64)
     steps = torch.empty(len(canvas), dtype=torch.int64)
     energy = canvas.flatten(1).square().sum(1, dtype=torch.float64)
     work = partial(
         descend,
-        drive.numpy(),
+        rows.flatten(1).numpy(),
         energy.numpy(),
-        _rows(gram),
+        _rows(F.pad(gram, (0, 0, 0, 0, 0, spare))),
         inverse_norms.numpy(),
-        codes.numpy().dtype.type(sparsity),
+        height,
+        width,
+        gram.shape[-1] // 2,
+        rows.numpy().dtype.type(sparsity),
         stopping.tolerance,
         stopping.max_iterations,
-        codes.numpy(),
+        codes.flatten(1).numpy(),
         gap.numpy(),
         sweeps.numpy(),
         steps.numpy(),
     )
-    over_samples(len(canvas), lambda _, first, last: work(first, last))
-    multiply_adds = atoms.dictionary.numel() * math.prod(drive.shape[-2:]) + steps * gram[0].numel()
-    return Solution(codes, gap, sweeps, multiply_adds)
+    over_samples(batch, lambda _, first, last: work(first, last))
+    multiply_adds = atoms.dictionary.numel() * height * width + steps * gram[0].numel()
+    return Solution(codes[..., :features].permute(0, 3, 1, 2).contiguous(), gap, sweeps, multiply_adds)
 
 
 def solve_sparse(
     atoms: Atoms, codes: Tensor, gradient: Tensor, stopping: GradientStopping
-) -> tuple[Tensor, GradientReport]:
-    """`gradient.solve_active`, with the system's entries on the active set written out.
+) -> tuple[Tensor, Tensor, GradientReport]:
+    """`gradient.solve_active`, on the active set only.
 
     Preconditioned by symmetric Gauss-Seidel, so that the residual is measured in that norm.
     """
     from splitfed.models.sparse.adjoint_kernels import adjoint
 
-    gram = gram_kernel(atoms.dictionary, atoms.stride)
-    scales = (_squared_norms(gram) + stopping.damping).clamp_min(torch.finfo(gram.dtype).tiny).rsqrt()
-    gram = gram * scales.view(-1, 1, 1, 1) * scales.view(1, -1, 1, 1)
-    solution = torch.zeros_like(codes)
+    assert isinstance(atoms, SparseAtoms)
+    norms = atoms.dictionary.square().sum((1, 2, 3))
+    scales = (norms + stopping.damping).clamp_min(torch.finfo(norms.dtype).tiny).rsqrt()
+    solution, images = torch.zeros_like(codes, memory_format=torch.contiguous_format), atoms.canvases(codes)
     residual = torch.zeros(len(codes), dtype=torch.float64)
     iterations = torch.zeros(len(codes), dtype=torch.int64)
     work = partial(
         adjoint,
         codes.contiguous().numpy(),
-        gradient.contiguous().numpy(),
-        _rows(gram),
+        gradient.flatten(1).numpy(),
+        atoms.rows(scales),
         scales.numpy(),
+        *atoms.steps(codes),
         stopping.tolerance,
         stopping.max_iterations,
-        solution.numpy(),
+        solution.flatten(1).numpy(),
+        images.numpy(),
         residual.numpy(),
         iterations.numpy(),
     )
     over_samples(len(codes), lambda _, first, last: work(first, last))
-    return solution, GradientReport.over(iterations, residual)
+    return solution, atoms.unpacked(images, codes), GradientReport.over(iterations, residual)
 
 
 def _rows(gram: Tensor) -> Array:

@@ -46,10 +46,11 @@ def test_sparse_backward_equals_dense(shape: tuple[int, ...]) -> None:
     _, dictionary, codes = _problem(shape)
     gradient = torch.randn(codes.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     exact = GradientStopping(tolerance=1e-12, max_iterations=5_000, damping=0.05)
-    dense, _ = solve_active(Atoms(dictionary, shape[3]), codes, gradient, exact)
-    sparse, report = solve_sparse(SparseAtoms(dictionary, shape[3]), codes, gradient, exact)
+    dense, image, _ = solve_active(Atoms(dictionary, shape[3]), codes, gradient, exact)
+    sparse, sparse_image, report = solve_sparse(SparseAtoms(dictionary, shape[3]), codes, gradient, exact)
     assert report.relative_residual <= 1e-12
     torch.testing.assert_close(sparse, dense, atol=1e-8, rtol=1e-8)
+    torch.testing.assert_close(sparse_image, image, atol=1e-8, rtol=1e-8)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
