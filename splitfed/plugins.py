@@ -40,7 +40,8 @@ def _load(point: EntryPoint, base: type[T], declares: Sequence[str]) -> type[T]:
             f"{_where(point)}: cannot be loaded ({type(error).__name__}: {error}); install it anew, or uninstall it"
         ) from error
     if not (isinstance(kind, type) and issubclass(kind, base)):
-        raise UserError(f"{_where(point)}: {kind!r} is not a {base.__name__}; derive it from {base.__module__}")
+        wanted = f"{base.__module__}.{base.__name__}"
+        raise UserError(f"{_where(point)}: {kind!r} is not a class of {wanted}; derive it from that")
     lacking = [name for name in declares if not _is_text(getattr(kind, name, None))]
     if lacking:
         raise UserError(f"{_where(point)}: {kind.__name__} lacks {', '.join(lacking)}; set each to one line of text")

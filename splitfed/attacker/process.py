@@ -11,8 +11,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -28,10 +29,12 @@ from splitfed.types import Phase
 from splitfed.wire.relay import Relay
 
 if TYPE_CHECKING:
-    from splitfed.attacker.held_front import HeldFront
+    import numpy as np
+
+    from splitfed.attacker.held_front import FrontWatch, HeldFront
     from splitfed.attacks.base import Attack
     from splitfed.defenses import Defense
-    from splitfed.types import Images, Observation
+    from splitfed.types import Images, Knowledge, Observation
     from splitfed.wire.relay import Direction
     from splitfed.wire.tap import Tap
 
@@ -148,8 +151,9 @@ class Attacker:
             last = newest
             yield newest
 
-    def _begin(self, round_number: int, auxiliary: Images) -> HeldFront:
+    def _begin(self, round_number: int, auxiliary: Images) -> FrontWatch:
         """Face the front of this round with every attack; a sparse front is dear to run on many images."""
+        from splitfed.attacker.held_front import FrontWatch
         from splitfed.seeding import generator
         from splitfed.types import Knowledge
 
@@ -164,10 +168,21 @@ class Attacker:
             nonnegative=held.nonnegative,
             dear=held.front.dear,
         )
+        self._leave_out_unfit(knowledge)
+        watch = FrontWatch(held)
         for attack in self._attacks:
             # one seed for all: they split the auxiliary images alike, and are judged on the same part
             attack.begin(knowledge, generator(self.config.seed, "attack", round_number))
-        return held
+            watch.blame(attack.name)
+        return watch
+
+    def _leave_out_unfit(self, knowledge: Knowledge) -> None:
+        """A scenario names one list of attacks for all its defenses: those that do not apply here are not mounted."""
+        unfit = [attack for attack in self._attacks if not attack.applies(knowledge)]
+        for attack in unfit:
+            self._attacks.remove(attack)
+            text = f"attack {attack.name} is left out: it needs {attack.needs}, and this defense has none"
+            self._say(messages.Warned(message=text, level="info"))
 
     def _learn_until_next(self, round_number: int) -> None:
         """One unit of work per attack in turn, until there is a newer front or enough to look at."""
@@ -231,27 +246,29 @@ class Attacker:
         assert final is not None
         _take_all_cores()
         observed = self._settled(final)
-        held = self._begin(final.round, self._auxiliary)
-        before = held.fingerprint()
+        watch = self._begin(final.round, self._auxiliary)
         for position, attack in enumerate(self._attacks):
             started = time.monotonic()
             while not self._advance(position, final.round):
                 pass
             path = self.config.out / f"{attack.name}.npz"
             self._save(path, attack, observed)
+            fit = messages.Fit(**vars(attack.evidence()))
+            watch.blame(attack.name)
             self._say(
                 messages.Attacked(
                     attack=attack.name,
                     is_control=attack.is_control,
-                    fit=messages.Fit(**vars(attack.evidence())),
+                    fit=fit,
                     reconstructions=path.name,
                     seconds=time.monotonic() - started,
                 )
             )
         self._say(
             messages.Done(
-                front_before=before,
-                front_after=held.fingerprint(),
+                front_before=watch.before,
+                front_after=watch.now,
+                moved_by=tuple(watch.moved_by),
                 observed=sum(len(observation.activation) for observation in observed),
                 unparsed=self._tap.unparsed,
             )
@@ -275,11 +292,14 @@ class Attacker:
         import numpy as np
         import torch
 
+        from splitfed.attacks import reconstruct
+
+        shape = self.config.image_shape
+        chosen = affordable(observed, attack.most_observations())
         with torch.no_grad():
-            images = [attack.reconstruct(observation.activation) for observation in observed]
-        shape = (0, *self.config.shape)
-        pixels = torch.cat(images).clamp(0, 1).numpy() if images else np.zeros(shape, np.float32)
-        index = np.concatenate([o.index() for o in observed]) if observed else np.zeros((0, 4), np.int64)
+            images = [reconstruct(attack, observation.activation[rows], shape) for observation, rows in chosen]
+        pixels = torch.cat(images).numpy() if images else np.zeros((0, *shape), np.float32)
+        index = np.concatenate([o.index()[rows] for o, rows in chosen]) if chosen else np.zeros((0, 4), np.int64)
         partial = path.with_suffix(".partial.npz")
         np.savez(partial, index=index, images=pixels)
         partial.replace(path)
@@ -300,6 +320,21 @@ class Attacker:
         from splitfed import defenses
 
         return defenses.build(self.config.defense.name, self.config.defense.options)
+
+
+def affordable(observed: Sequence[Observation], most: int | None) -> list[tuple[Observation, np.ndarray]]:
+    """Which rows of each observation to reconstruct: all, or `most` of them, evenly spaced over clients and steps.
+
+    Which streams came first is up to the network, so that they are put in order before anything is left out.
+    """
+    import numpy as np
+
+    ordered = sorted(observed, key=lambda o: (o.client, o.step))
+    ends = np.cumsum([0, *(len(o.activation) for o in ordered)])
+    total = int(ends[-1])
+    kept = np.arange(total) if most is None or most >= total else np.linspace(0, total - 1, most).astype(np.int64)
+    rows = [kept[(kept >= start) & (kept < end)] - start for start, end in pairwise(ends)]
+    return [(observation, own) for observation, own in zip(ordered, rows, strict=True) if len(own)]
 
 
 def _lower_priority() -> None:
