@@ -10,10 +10,12 @@ import numpy as np
 from splitfed.metrics.quality import psnr_db
 from splitfed.store import RunStore, file_name
 from splitfed.truth import Truth, load_reconstruction
+from splitfed.types import Reconstruction
 from splitfed.verdict import AttackOutcome
-from splitfed.views.grid import save_cell_grid, save_comparison
+from splitfed.views.grid import save_cell_grid, save_comparison, save_extremes
 
 COMPARED_IMAGES = 8
+REFERENCE = "none"
 
 
 def save_outcome(store: RunStore, cell: str, strongest: str | None, outcomes: Sequence[AttackOutcome]) -> None:
@@ -37,7 +39,7 @@ def save_cells_compared(store: RunStore, truth: Truth, entries: Sequence[Mapping
     for entry in entries:
         if entry["strongest"] is None:
             continue
-        made = load_reconstruction(store.cell_dir(entry["cell"]) / "attack" / f"{entry['strongest']}.npz")
+        made = _reconstruction(store, entry)
         first = made.index[:COMPARED_IMAGES]
         index = first if index is None else index
         if np.array_equal(first, index):  # a tap that missed images shows others; they would not be comparable
@@ -45,3 +47,38 @@ def save_cells_compared(store: RunStore, truth: Truth, entries: Sequence[Mapping
     if index is not None:
         originals = truth.behind(index).pixels.numpy()
         save_comparison(store.images_dir / "comparison.png", originals, rows, first=COMPARED_IMAGES)
+    save_extremes_compared(store, truth, entries)
+
+
+def save_extremes_compared(store: RunStore, truth: Truth, entries: Sequence[Mapping[str, Any]]) -> None:
+    """The private images that leak most, middling and least without a defense, and what each cell made of these.
+
+    In the manner of figures 3 and 4 of arXiv 2403.14772. Nothing is drawn without an undefended cell.
+    """
+    attacked = [entry for entry in entries if entry["strongest"] is not None]
+    reference = next((entry for entry in attacked if entry["defense"] == REFERENCE), None)
+    if reference is None:
+        return
+    bare = _reconstruction(store, reference)
+    originals = truth.behind(bare.index).pixels
+    scores = psnr_db(bare.images, originals).numpy()
+    ranked = np.argsort(-scores, kind="stable")
+    chosen = ranked[[0, (len(ranked) - 1) // 2, -1]]
+    rows = {
+        f"{entry['cell']}, {entry['strongest']}": made
+        for entry in attacked
+        if (made := _of(_reconstruction(store, entry), bare.index[chosen])) is not None
+    }
+    save_extremes(store.images_dir / "extremes.png", originals[chosen].numpy(), rows, scores[chosen])
+
+
+def _reconstruction(store: RunStore, entry: Mapping[str, Any]) -> Reconstruction:
+    return load_reconstruction(store.cell_dir(entry["cell"]) / "attack" / f"{entry['strongest']}.npz")
+
+
+def _of(made: Reconstruction, wanted: np.ndarray) -> np.ndarray | None:
+    """The images behind these rows of the opaque index; None where the tap missed one of them."""
+    places = {tuple(row): place for place, row in enumerate(made.index.tolist())}
+    found = [places.get(tuple(row)) for row in wanted.tolist()]
+    known = [place for place in found if place is not None]
+    return made.images[known].numpy() if len(known) == len(found) else None

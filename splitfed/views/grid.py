@@ -90,6 +90,27 @@ def save_comparison(path: Path, originals: Pixels, reconstructions: Mapping[str,
     save_grid(path, [f"no. {index}" for index in range(shown)], rows, caption=caption)
 
 
+def save_extremes(
+    path: Path, originals: Pixels, reconstructions: Mapping[str, Pixels], psnr_db: NDArray[np.floating]
+) -> None:
+    """The images of highest, median and lowest PSNR without a defense, and what each row's attack made of them.
+
+    Args:
+        path: where to write the PNG.
+        originals: (3, C, H, W), in that order.
+        reconstructions: a row's label (defense, attack) to images aligned with ``originals``.
+        psnr_db: the scores without a defense, (3,).
+    """
+    names = ("highest", "median", "lowest")
+    columns = [f"{name}\n{score:.1f} dB" for name, score in zip(names, psnr_db, strict=True)]
+    rows = [GridRow("original", originals), *(GridRow(label, images) for label, images in reconstructions.items())]
+    caption = (
+        "The private images of highest, median and lowest PSNR without a defense, and what the strongest attack on "
+        f"each defense made of the same images: {', '.join(reconstructions)}."
+    )
+    save_grid(path, columns, rows, caption=caption)
+
+
 def save_grid(path: Path, columns: Sequence[str], rows: Sequence[GridRow], *, caption: str) -> None:
     """Write rows of images with a label to their left and one above each column; the caption goes into the file.
 

@@ -115,8 +115,9 @@ def _cells(row: Row, other: Published, results: Results) -> list[str]:
 
 def _why(other: Published, results: Results) -> str:
     reasons = [DEPARTURES[other.defense]] if other.defense in DEPARTURES else []
-    blind = results["trivial"].get("mean_image", {}).get("psnr_db")
-    if isinstance(blind, float) and other.psnr_db < blind:
+    trivial = results["trivial"].get("mean_image")
+    blind = trivial["psnr_db"] if trivial else None
+    if blind is not None and other.psnr_db < blind:
         reasons.append(f"published PSNR is below the mean image's {blind:.1f} dB, which takes no attack at all")
     return "; ".join(reasons) or "what holds for every cell"
 

@@ -45,6 +45,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; } pre { overflow-x: auto
 svg { width: 100%; height: auto; font: 12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 svg text { fill: var(--soft); } svg .axis { fill: var(--ink); } svg .label { font-weight: 600; fill: var(--c); }
 .grid { stroke: var(--line); } .rule { stroke: var(--soft); stroke-dasharray: 3 3; }
+.frontier { stroke: var(--soft); stroke-width: 1.5; fill: none; }
 .curve { stroke: var(--c); stroke-width: 2; fill: none; } .mark { fill: var(--c); }
 .hollow { fill: var(--paper); stroke: var(--c); stroke-width: 2; }
 .c0 { --c: var(--c0); } .c1 { --c: var(--c1); } .c2 { --c: var(--c2); } .c3 { --c: var(--c3); }

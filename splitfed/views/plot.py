@@ -93,15 +93,24 @@ def line_chart(title: str, series: Sequence[Series], *, x_label: str, y_label: s
 
 
 def scatter_chart(
-    title: str, series: Sequence[Series], *, x_label: str, y_label: str, rules: Sequence[Rule] = ()
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    rules: Sequence[Rule] = (),
+    frontier: Sequence[Mark] = (),
 ) -> str:
-    """Single points, each labelled at the right edge by its height; ``rules`` are vertical. Empty without any."""
+    """Single points, each labelled beside it; ``rules`` are vertical. Empty without any.
+
+    ``frontier`` is joined by steps: along each, what is as far right and as high is reached by one of the points.
+    """
     shown = [_finite(one) for one in series]
     shown = [one for one in shown if one.marks]
     if not shown:
         return ""
     x, y = _axes(shown, x_label, y_label, x_extra=[rule.value for rule in rules])
-    parts = [*_frame(x, y), *(_vertical(rule, x) for rule in rules)]
+    parts = [*_frame(x, y), *(_vertical(rule, x) for rule in rules), *_steps(frontier, x, y)]
     parts += [_point(one, number, x, y) for number, one in enumerate(shown)]
     parts += _point_labels(shown, x, y)
     return _figure(title, shown, parts)
@@ -163,6 +172,19 @@ def _curve(series: Series, number: int, x: Axis, y: Axis) -> str:
     dash = _DASHES[number // PALETTE % len(_DASHES)] if number >= PALETTE else _DASHES[number % len(_DASHES)]
     line = f'<polyline class="{_colour(number)} curve" stroke-dasharray="{dash}" points="{points}"/>'
     return line + "".join(_marker(number, x.at(m.x), y.at(m.y), hollow=series.hollow) for m in series.marks)
+
+
+def _steps(frontier: Sequence[Mark], x: Axis, y: Axis) -> list[str]:
+    """A staircase through the points, taken from left to right: across at a point's height, then up to the next."""
+    marks = sorted(mark for mark in frontier if math.isfinite(mark.x) and math.isfinite(mark.y))
+    if not marks:
+        return []
+    corners = [(x.at(marks[0].x), y.at(marks[0].y))]
+    for mark in marks[1:]:
+        corners += [(x.at(mark.x), corners[-1][1]), (x.at(mark.x), y.at(mark.y))]
+    corners.append((x.stop, corners[-1][1]))
+    points = " ".join(f"{across:.1f},{down:.1f}" for across, down in corners)
+    return [f'<polyline class="frontier" points="{points}"/>']
 
 
 def _point(series: Series, number: int, x: Axis, y: Axis) -> str:

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from splitfed.errors import UserError
+from splitfed.repeats import by_defense, measured
 from splitfed.store import RunStore, file_name
 from splitfed.views import ledger, page, summary, table
 from splitfed.views.plot import Mark, Rule, Series, line_chart, scatter_chart
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from splitfed.results import AttackScore, CellResult, Results, Score
     from splitfed.views.progress import CellProgress
 
-COMPARISON = "comparison.png"
-"""The grid over all defenses; it comes before those of the cells."""
+COMPARISONS = ("comparison.png", "extremes.png")
+"""The grids over all defenses; they come before those of the cells."""
 
 
 def write_report(store: RunStore) -> Path:
@@ -177,7 +178,7 @@ def _with_interval(value: float | None, interval: tuple[float | None, float | No
 
 def _grids(store: RunStore) -> list[Path]:
     """The comparison, then one grid per cell in the order of the results, then any others."""
-    order = [COMPARISON, *(f"{file_name(cell)}.png" for cell in store.finished_cells())]
+    order = [*COMPARISONS, *(f"{file_name(cell)}.png" for cell in store.finished_cells())]
     others = sorted(path.name for path in store.images_dir.glob("*.png") if path.name not in order)
     return [store.images_dir / name for name in (*order, *others)]
 
@@ -199,14 +200,22 @@ def _gates(cell: CellResult) -> str:
 
 
 def _charts(results: Results, run: RunProgress) -> str:
-    drawn = [_tradeoff(results), _psnr_over_time(results, run), _accuracy_over_rounds(run)]
+    drawn = [
+        _tradeoff(results),
+        _sweep(results),
+        _over_seeds(results),
+        _psnr_over_time(results, run),
+        _accuracy_over_rounds(run),
+    ]
     return page.element("div", "".join(drawn), class_="charts")
 
 
 def _tradeoff(results: Results) -> str:
+    best = summary.frontier(results)
+    on_frontier = {row.label for row in best}
     series = [
         Series(
-            row.label if row.valid else f"{row.label} INVALID",
+            f"{row.label} ★" if row.label in on_frontier else row.label if row.valid else f"{row.label} INVALID",
             [Mark(row.ssim.mean, row.accuracy.mean, row.ssim.low, row.ssim.high)],
             hollow=not row.valid,
         )
@@ -214,10 +223,56 @@ def _tradeoff(results: Results) -> str:
         if row.ssim.mean is not None and row.accuracy.mean is not None
     ]
     return scatter_chart(
-        "Accuracy against the SSIM of the strongest attack: up and left is better for the defender",
+        "Accuracy against the SSIM of the strongest attack: up and left is better for the defender. "
+        "★ on the Pareto frontier: no other defense here is as accurate and leaks less",
         series,
         x_label="SSIM of the strongest attack (left is better for the defender)",
         y_label="test accuracy",
+        rules=_rules(results, "ssim"),
+        frontier=[Mark(row.ssim.mean or 0.0, row.accuracy.mean or 0.0) for row in best],
+    )
+
+
+def _sweep(results: Results) -> str:
+    """Accuracy and SSIM over the sparsity, where a run has several of them."""
+    swept = _swept(results)
+    if len(swept) < 2:
+        return ""
+    lines = {
+        "accuracy": [Mark(sparsity, row.accuracy.mean) for sparsity, row in swept if row.accuracy.mean is not None],
+        "SSIM of the strongest attack": [Mark(s, row.ssim.mean) for s, row in swept if row.ssim.mean is not None],
+    }
+    return line_chart(
+        "The sparse coding architecture over its sparsity λ",
+        [Series(label, marks) for label, marks in lines.items()],
+        x_label="sparsity λ",
+        y_label="accuracy, SSIM",
+    )
+
+
+def _swept(results: Results) -> list[tuple[float, summary.Row]]:
+    rows = (row for row in summary.rows(results) if row.defense == "sca" and row.valid)
+    known = [(float(row.params["sparsity"]), row) for row in rows if "sparsity" in row.params]
+    return sorted(known, key=lambda pair: pair[0])
+
+
+def _over_seeds(results: Results) -> str:
+    """The strongest attack's SSIM under each seed: how far a single run could mislead."""
+    if summary.seed_count(results) < 2:
+        return ""
+    groups = by_defense(cell for cell in results["cells"] if cell["valid"])
+    series = [
+        Series(
+            summary.label(cells[0]["defense"], cells[0]["params"]),
+            [Mark(cell["seed"], ssim) for cell in cells if (ssim := measured(cell, "ssim")) is not None],
+        )
+        for cells in groups
+    ]
+    return line_chart(
+        "SSIM of the strongest attack under each seed",
+        series,
+        x_label="seed",
+        y_label="SSIM of the strongest attack",
         rules=_rules(results, "ssim"),
     )
 

@@ -103,6 +103,21 @@ def differences(results: Results) -> list[tuple[str, Mapping[str, Spread]]]:
     return [(title, measures) for title, measures in found if measures is not None]
 
 
+def frontier(results: Results) -> list[Row]:
+    """The valid rows that no other valid row beats in both, by falling SSIM: at least as accurate, and leaking less.
+
+    Accuracy up and the strongest attack's SSIM down is better for the defender; of equals, all are on the frontier.
+    """
+    scored = [(row, row.accuracy.mean, row.ssim.mean) for row in rows(results) if row.valid]
+    known = [(row, accuracy, ssim) for row, accuracy, ssim in scored if accuracy is not None and ssim is not None]
+    best = [
+        (row, ssim)
+        for row, accuracy, ssim in known
+        if not any(a >= accuracy and s <= ssim and (a, s) != (accuracy, ssim) for _, a, s in known)
+    ]
+    return [row for row, _ in sorted(best, key=lambda pair: -pair[1])]
+
+
 def plain_rows(results: Results) -> list[PlainRow]:
     """The trivial predictors, then each untrained control where it came closest (highest SSIM) over cells."""
     trivial = [PlainRow(name.replace("_", " "), s["psnr_db"], s["ssim"]) for name, s in results["trivial"].items()]

@@ -83,3 +83,20 @@ def test_a_point_that_does_not_count_is_hollow_and_says_its_numbers() -> None:
     chart = scatter_chart("t", [Series("a", [Mark(0.5, 0.9)], hollow=True)], x_label="x", y_label="y")
     assert 'class="c0 hollow"' in chart
     assert "a: 0.9 at 0.5" in chart
+
+
+def test_a_frontier_is_a_staircase_from_left_to_right() -> None:
+    chart = scatter_chart(
+        "both",
+        [Series("a", [Mark(0.2, 0.5)]), Series("b", [Mark(0.8, 0.9)])],
+        x_label="x",
+        y_label="y",
+        frontier=[Mark(0.8, 0.9), Mark(0.2, 0.5)],
+    )
+    (points,) = re.findall(r'class="frontier" points="([^"]+)"', chart)
+    corners = [tuple(map(float, pair.split(","))) for pair in points.split()]
+    assert len(corners) == 4
+    assert all(a[0] <= b[0] for a, b in pairwise(corners))
+    assert all(a[1] >= b[1] for a, b in pairwise(corners))  # downwards is up in SVG
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in pairwise(corners))
+    assert "frontier" not in scatter_chart("one", [Series("a", [Mark(0, 0)])], x_label="x", y_label="y")

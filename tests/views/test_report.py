@@ -17,6 +17,7 @@ from splitfed import events
 from splitfed.errors import UserError
 from splitfed.results import CellResult, Results
 from splitfed.store import RunStore
+from splitfed.views import summary
 from splitfed.views.grid import save_cell_grid, save_comparison
 from splitfed.views.report import write_report
 from splitfed.views.strip import save_strip
@@ -97,7 +98,7 @@ def test_all_three_charts_are_drawn(store: RunStore) -> None:
     filled(store)
     raw = store.report_path.read_text()
     assert raw.count("<svg") == raw.count('role="img"') == 3
-    assert re.search(r'aria-label="Accuracy against the SSIM[^"]*none: 0.992 at 0.85', raw)
+    assert re.search(r'aria-label="Accuracy against the SSIM[^"]*none ★: 0.992 at 0.85', raw)
 
 
 def test_grids_are_embedded_in_order_with_alternative_texts_and_strips_are_not(store: RunStore) -> None:
@@ -197,3 +198,39 @@ def test_the_picture_for_the_readme_is_drawn_from_a_run(
     assert "font-face" not in svg
     with pytest.raises(UserError, match="of cell 'other'"):
         make_live_view.moment(list(store.read_events()), "other")
+
+
+def test_the_frontier_holds_what_no_other_valid_row_beats_in_both() -> None:
+    cells = [
+        cell_result("none", ssim=0.9, accuracy=0.99),
+        cell_result("laplace", ssim=0.7, accuracy=0.95),
+        cell_result("sca", ssim=0.8, accuracy=0.94),
+    ]
+    assert [row.defense for row in summary.frontier(run_results(*cells))] == ["none", "laplace"]
+    cells[1] = broken(cells[1])
+    assert [row.defense for row in summary.frontier(run_results(*cells))] == ["none", "sca"]
+    twins = [cell_result("none", ssim=0.7, accuracy=0.9), cell_result("sca", ssim=0.7, accuracy=0.9)]
+    assert len(summary.frontier(run_results(*twins))) == 2
+
+
+def test_several_sparsities_are_drawn_as_a_sweep_and_the_frontier_is_marked(store: RunStore) -> None:
+    weak: CellResult = {**cell_result("sca", ssim=0.8), "params": {"sparsity": 0.1}, "cell": "weak"}
+    store.save_results(run_results(cell_result("none"), cell_result("sca", ssim=0.6), weak))
+    text = Page(write_report(store).read_text()).text
+    assert "over its sparsity λ" in text
+    assert "sca (sparsity 0.5) ★" in text
+    store.save_results(run_results())
+    assert "over its sparsity λ" not in Page(write_report(store).read_text()).text
+
+
+def test_several_seeds_show_how_far_one_could_mislead_and_what_changes_against_none(store: RunStore) -> None:
+    store.save_results(run_results(*(cell_result(d, seed=s) for s in (0, 1) for d in ("none", "sca"))))
+    text = Page(write_report(store).read_text()).text
+    assert "under each seed" in text
+    assert "against none, same seed" in text
+
+
+def test_the_published_figures_stand_in_the_page(store: RunStore) -> None:
+    text = filled(store).text
+    assert "Beside table 3 of Dibbo" in text
+    assert "decoder is in no optimiser" in text
