@@ -98,3 +98,33 @@ def test_quick_needs_a_table(tmp_path: Path) -> None:
     file.write_text('name = "slow"')
     with pytest.raises(ScenarioError, match=r"no \[quick\] table"):
         load(file, quick=True)
+
+
+PAPERS = ("none", "gaussian", "gan", "gong", "gong++", "laplace", "bido", "dpsgd", "mid", "sparse_standard", "sca")
+
+
+@pytest.mark.parametrize(
+    ("name", "threat", "dataset"),
+    [
+        ("table2", "end_to_end", "medical_mnist"),
+        ("table2_celeba", "end_to_end", "celeba"),
+        ("table3", "split", "medical_mnist"),
+        ("table3_celeba", "split", "celeba"),
+    ],
+)
+def test_the_tables_of_the_paper_have_all_its_defenses(name: str, threat: str, dataset: str) -> None:
+    scenario = load(name)
+    assert (scenario.threat, scenario.data.name) == (threat, dataset)
+    assert tuple(dict.fromkeys(d.name for d in scenario.defense)) == PAPERS
+    assert [d.options["sparsity"] for d in scenario.defense if d.name == "sca"] == [0.1, 0.25, 0.5]
+    assert len(scenario.cells()) == 13
+    assert [d.name for d in load(name, quick=True).defense][:2] == ["none", "laplace"]
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_scenarios_follow_their_threat_and_have_an_undefended_cell(name: str) -> None:
+    scenario = load(name)
+    assert (scenario.client_layers > 0) == (scenario.threat == "end_to_end")
+    assert name.endswith(scenario.threat) or name.startswith("table")
+    assert any(d.name == "none" for d in scenario.defense)
+    assert scenario.attacker.margin_db >= 2
