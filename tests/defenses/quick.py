@@ -14,10 +14,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitfed.defenses import DEFENSES, Defense
+from splitfed.defenses import DEFENSES, Defense, gan, gong
 from splitfed.defenses.base import TrainingBatch
+from splitfed.defenses.dpsgd import DPSGD
 from splitfed.defenses.laplace import Laplace
+from splitfed.models.consolidation import Anchor
 from splitfed.models.front import Front, FrontSpec
+from splitfed.models.gan import train_gan
+from splitfed.models.inversion import invert
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import Images, Phase
 
@@ -73,7 +77,56 @@ def layer_without_noise(patch: pytest.MonkeyPatch) -> None:
 
 HASTY_DICTIONARY = {"first_rounds": 1, "first_steps": 2}
 
+
+def trains_as(*, clip: float, noise: float) -> Break:
+    """DP-SGD clips and adds noise by this many times what it states."""
+    backward = DPSGD.backward
+
+    def other(self: DPSGD, *arguments: Any) -> None:
+        multiplier = self.options.noise_multiplier * noise / clip  # of a noise that is counted in units of the clip
+        changed = {"clip": self.options.clip * clip, "noise_multiplier": multiplier}
+        weaker = DPSGD(self.options.model_copy(update=changed))
+        weaker._tally = self._tally
+        backward(weaker, *arguments)
+
+    return lambda patch: patch.setattr(DPSGD, "backward", other)
+
+
+def untrained(patch: pytest.MonkeyPatch) -> None:
+    """The GAN draws what it drew at random before its training."""
+    patch.setattr(gan, "train_gan", lambda images, *, generator, **_: train_gan(images, epochs=0, generator=generator))
+
+
+def without_search(patch: pytest.MonkeyPatch) -> None:
+    """The decoys and the inversed samples are random images of the GAN."""
+    patch.setattr(gong, "invert", lambda *networks, generator, **_: invert(*networks, steps=0, generator=generator))
+
+
+def detached_loss(patch: pytest.MonkeyPatch) -> None:
+    """The adjusted loss is a plain number; in gong++ the consolidation still has its gradient."""
+    loss = gong.misleading_loss
+    patch.setattr(gong, "misleading_loss", lambda *parts: loss(*parts).detach())
+
+
+def detached_consolidation(patch: pytest.MonkeyPatch) -> None:
+    """The consolidation is a plain number; the adjusted loss still has its gradient."""
+    penalty = Anchor.penalty
+    patch.setattr(Anchor, "penalty", lambda self, module: penalty(self, module).detach())
+
+
+GONG_BROKEN: dict[str, Break] = {"untrained": untrained, "search": without_search, "misleading": detached_loss}
+
 QUICK: dict[str, Quick] = {
+    "gan": Quick(options={"epochs": 12}, broken={"untrained": untrained}),
+    "gong": Quick(options={"epochs": 12, "inversion_steps": 10}, broken=GONG_BROKEN),
+    "gong++": Quick(
+        options={"epochs": 12, "inversion_steps": 10},
+        broken={**GONG_BROKEN, "consolidation": detached_consolidation},
+    ),
+    "dpsgd": Quick(
+        options={"clip": 0.1},  # which the digits' gradients exceed from the first step on
+        broken={"unclipped": trains_as(clip=100, noise=1), "little noise": trains_as(clip=1, noise=0.9)},
+    ),
     "gaussian": Quick(silent=(Phase.TRAIN,)),
     "mid": Quick(broken={"protect": mean_only}),
     "sca": Quick(HASTY_DICTIONARY, broken={"unsolved": unsolved(DEFENSES["sca"])}),
