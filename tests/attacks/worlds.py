@@ -34,7 +34,7 @@ SMALL: dict[str, dict[str, object]] = {
         "channels": 4,
         "batch": 32,
         "learning_rate": 3e-3,
-        "max_epochs": 4,
+        "max_epochs": 3,
         "augmented_copies": 1,
     },
     "untrained": {"width": 96},
