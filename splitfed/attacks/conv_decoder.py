@@ -19,7 +19,7 @@ class ConvDecoderOptions(DecoderOptions):
     """Of the residual path."""
     channels: int = Field(default=8, ge=1)
     """Maps of the U-Net at full resolution; twice as many below."""
-    max_epochs: int = Field(default=12, ge=1)
+    max_epochs: int = Field(default=20, ge=1)
     """Per front. A training without a plateau by then ends with the learning rate at zero, and says so."""
 
 

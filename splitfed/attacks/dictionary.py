@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,6 +32,9 @@ FLATTEST = 1e-3
 
 class DictionaryOptions(ConvDecoderOptions):
     """Options of `Dictionary`."""
+
+    max_epochs: int = Field(default=14, ge=1)
+    """Per front, each half as dear again as the convolutional decoder's."""
 
 
 def moments(pixels: Tensor) -> Tensor:
