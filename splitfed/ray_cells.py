@@ -6,6 +6,7 @@ use; it is an optional extra, imported here alone.
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ def run_cells(
         UserError: Ray is not installed, or the cluster cannot be reached.
         SplitfedError: a cell failed; the others are cancelled, what finished has been handed over.
     """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; without, it warns
     ray = _ray()
     queue_of = _queue_type()
     try:
