@@ -196,7 +196,8 @@ def test_cells_at_a_time_come_to_the_same(
     _elsewhere("local", 2, scenario_of, tmp_path, finished)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # Ray leaves some
+# Ray leaves handles of its own processes open
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_cells_on_a_ray_cluster_come_to_the_same(
     finished: tuple[dict[str, Any], Heard, Path], scenario_of: ScenarioOf, tmp_path: Path
 ) -> None:
