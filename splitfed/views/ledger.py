@@ -24,8 +24,8 @@ EVERY_CELL = (
     "In every published cell, as far as the public code goes (SayantonDibbo/SCA at 7a33086): the attack's decoder is "
     "in no optimiser and stays at its random start while the victim's front moves instead; PSNR is taken without a "
     "data range, SSIM with a range of 1 on data of range 2 or more; linear layers see grey images row by row, colour "
-    "ones go through convolutions. Here the attacks are trained, the victim is frozen, images are scored in [0, 1], and "
-    "one kind of linear front sees the whole image."
+    "ones go through convolutions. Here the attacks are trained, the victim is frozen, images are scored in [0, 1], "
+    "and one kind of linear front sees the whole image."
 )
 DEPARTURES = {
     "gaussian": "code: a multiplication by a constant, in training only; here noise, in every phase",
