@@ -242,9 +242,11 @@ class Attacker:
 
     def _finish(self) -> None:
         """All attacks on the final front, each to its plateau, on every observation of it."""
+        import torch
+
         final = Final.load(self.config.knowledge)
         assert final is not None
-        _take_all_cores()
+        torch.set_num_threads(self.config.threads)  # training is over: nothing is disturbed any more
         observed = self._settled(final)
         watch = self._begin(final.round, self._auxiliary)
         for position, attack in enumerate(self._attacks):
@@ -341,13 +343,6 @@ def _lower_priority() -> None:
     """Let training go first. Where the platform cannot do that for one thread, nothing changes."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def _take_all_cores() -> None:
-    """Training is over: nothing is disturbed any more."""
-    import torch
-
-    torch.set_num_threads(os.cpu_count() or 1)
 
 
 def _end_with_parent() -> None:
