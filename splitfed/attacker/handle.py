@@ -22,8 +22,9 @@ from splitfed.models.front import Front
 
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 5.0
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads that wait for each other sleep: beside other work on the same cores, spinning is ruinous."""
+PATIENT = {"GOMP_SPINCOUNT": "1000"}
+"""Threads that wait for each other spin for microseconds, then sleep: beside other work on the same cores long spinning
+is ruinous; on cores of their own, going to sleep after each small operation takes more time than sharing the work saves."""
 
 
 class AttackerHandle:

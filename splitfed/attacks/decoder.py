@@ -37,7 +37,7 @@ class DecoderOptions(Options):
     learning_rate: float = Field(default=1e-3, gt=0)
     """Of Adam, anew with each front."""
     batch: int = Field(default=128, ge=1)
-    max_epochs: int = Field(default=40, ge=1)
+    max_epochs: int = Field(default=50, ge=1)
     """Per front. A training without a plateau by then ends with the learning rate at zero, and says so."""
     ssim_weight: float = Field(default=1.0, ge=0)
     """Weight of 1 - SSIM in the loss, beside the PSNR in units of 10 dB."""
