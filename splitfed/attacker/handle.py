@@ -23,8 +23,8 @@ from splitfed.models.front import Front
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 5.0
 PATIENT = {"GOMP_SPINCOUNT": "1000"}
-"""Threads that wait for each other spin for microseconds, then sleep: beside other work on the same cores long spinning
-is ruinous; on cores of their own, going to sleep after each small operation takes more time than sharing the work saves."""
+"""Threads that wait for each other spin for microseconds, then sleep: long spinning is ruinous beside other work on the
+same cores, and going to sleep at once takes more time than sharing small operations saves."""
 
 
 class AttackerHandle:

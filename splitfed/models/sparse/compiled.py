@@ -7,6 +7,8 @@ All arrays are flat; a sample never looks at another, and no loop holds the inte
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -47,15 +49,30 @@ def over_samples(count: int, work: Callable[[int, int, int], None]) -> None:
     """
     import torch
 
-    ranges = task_ranges(count)
-    threads = min(torch.get_num_threads(), len(ranges))
-    if threads <= 1:
-        for task, (first, last) in enumerate(ranges):
+    tasks = deque(enumerate(task_ranges(count)))
+
+    def drain() -> None:
+        while tasks:
+            try:
+                task, (first, last) = tasks.popleft()
+            except IndexError:  # another thread was faster
+                return
             work(task, first, last)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work, task, *samples) for task, samples in enumerate(ranges)]:
-            done.result()
+
+    helpers = min(torch.get_num_threads(), len(tasks)) - 1
+    helping = [_helpers().submit(drain) for _ in range(helpers)]
+    try:
+        drain()
+    finally:
+        for helper in helping:
+            if not helper.cancel():
+                helper.result()
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Threads that are kept: to start one takes about as long as to code an image."""
+    return ThreadPoolExecutor(os.cpu_count(), "sparse")
 
 
 def task_ranges(count: int) -> list[tuple[int, int]]:
