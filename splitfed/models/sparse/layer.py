@@ -130,7 +130,8 @@ class SparseCodingLayer(nn.Module):
             dictionary = self.dictionary.to(canvas.dtype)
             codes = self._solve(canvas.detach(), dictionary.detach(), start).codes
             if torch.is_grad_enabled() and (canvas.requires_grad or dictionary.requires_grad):
-                codes = differentiable(codes, canvas, dictionary, self._backward(canvas))
+                # once here, rather than at each use by the backward pass and the dictionary update
+                codes = differentiable(codes.contiguous(), canvas, dictionary, self._backward(canvas))
             return codes.to(x.dtype)
 
     def prepare(self, x: Tensor) -> Tensor:
