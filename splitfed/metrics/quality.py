@@ -62,7 +62,7 @@ def ssim(reconstruction: Tensor, target: Tensor) -> Tensor:
     Source: Wang et al. 2004, eq. 13.
     """
     reconstruction, target = _clamped_pair(reconstruction, target)
-    parts = zip(reconstruction.split(CACHED_IMAGES), target.split(CACHED_IMAGES), strict=True)
+    parts = zip(torch.split(reconstruction, CACHED_IMAGES), torch.split(target, CACHED_IMAGES), strict=True)
     return torch.cat([ssim_of_floats(a, b) for a, b in parts]).float()
 
 
