@@ -124,8 +124,8 @@ def test_sound_reconstructions_pass_unchanged() -> None:
 )
 def test_a_defense_that_sends_anything_else_is_refused(output: Tensor, protected: Tensor, message: str) -> None:
     with pytest.raises(SplitfedError, match=f"defense none: protect.*{message}"):
-        check_protected(defenses.build("none", {}), output, protected, 5)
+        check_protected(defenses.build("none", {}), output, protected, 5, client=2)
 
 
 def test_what_a_defense_announced_may_leave() -> None:
-    check_protected(defenses.build("none", {}), torch.ones(2, 5), torch.zeros(2, 5), 5)
+    check_protected(defenses.build("none", {}), torch.ones(2, 5), torch.zeros(2, 5), 5, client=2)

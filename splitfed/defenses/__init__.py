@@ -48,7 +48,7 @@ DEFENSES: dict[str, type[Defense]] = registry(
 __all__ = ["DEFENSES", "Defense", "build", "check_generated", "check_protected"]
 
 
-def check_protected(defense: Defense, output: Tensor, protected: Tensor, width: int) -> None:
+def check_protected(defense: Defense, output: Tensor, protected: Tensor, width: int, *, client: int) -> None:
     """Whether what a defense lets leave the client is what it announced.
 
     Raises:
@@ -57,13 +57,13 @@ def check_protected(defense: Defense, output: Tensor, protected: Tensor, width: 
     wanted = (len(output), defense.released(width))
     if tuple(protected.shape) != wanted:
         raise SplitfedError(
-            f"defense {defense.name}: protect() gave {tuple(protected.shape)} for a front's output "
+            f"client-{client}, defense {defense.name}: protect() gave {tuple(protected.shape)} for a front's output "
             f"{tuple(output.shape)}; expected {wanted}: make released() and protect() agree"
         )
     if not bool(protected.isfinite().all()):
         diverged = not bool(output.isfinite().all())
         cure = "the front has diverged: lower federation.learning_rate" if diverged else "keep the mechanism finite"
-        raise SplitfedError(f"defense {defense.name}: protect() gave NaN or infinity; {cure}")
+        raise SplitfedError(f"client-{client}, defense {defense.name}: protect() gave NaN or infinity; {cure}")
 
 
 def check_generated(defense: Defense, own: Images, made: Images) -> None:

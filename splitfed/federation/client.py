@@ -158,7 +158,7 @@ class Client:
     def _protect(self, output: Tensor, phase: Phase, round_number: int, step: int) -> Tensor:
         noise = self._generator("protect", phase, round_number, step)
         protected = self._defense.protect(output, noise, phase)
-        check_protected(self._defense, output, protected, self.job.scenario.model.width)
+        check_protected(self._defense, output, protected, self.job.scenario.model.width, client=self.number)
         return protected
 
     def _generator(self, purpose: str, phase: Phase, round_number: int, step: int) -> torch.Generator:
