@@ -16,7 +16,7 @@ from splitfed import data, events
 from splitfed.attacker.config import AttackerConfig, ComponentConfig, Final, save_auxiliary
 from splitfed.attacker.handle import AttackerHandle
 from splitfed.data import Splits
-from splitfed.defenses.base import TapEvidence, TrainingPlan
+from splitfed.defenses.base import TapEvidence
 from splitfed.errors import AttackError
 from splitfed.federation.backs import Score
 from splitfed.federation.client import Client, ClientImages, StepReport
@@ -151,18 +151,8 @@ class CellRun:
         victim.front.load_state_dict(result.front.state_dict())
         victim.front.eval()
         own = [observation for observation in observed if observation.client == number]
-        return tap_evidence(victim, self.clients[number].train, own, result, self._plan())
-
-    def _plan(self) -> TrainingPlan:
-        federation = self.lab.scenario.federation
-        defense = self.job.defense()
-        return TrainingPlan(
-            images=tuple(len(c.train) + defense.generated(len(c.train)) for c in self.clients),
-            batch=federation.batch,
-            rounds=federation.rounds,
-            local_epochs=federation.local_epochs,
-            classes=self.job.classes,
-        )
+        plan = self.job.plan([len(client.train) for client in self.clients])
+        return tap_evidence(victim, self.clients[number].train, own, result, plan)
 
     def _activation_bytes_per_image(self) -> float:
         """Measured on what was tapped: the codec's payload for the audit's batches."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +30,12 @@ class Block(nn.Module):
         return result
 
 
-class Correction(nn.Module):
+class Correction(nn.Module, ABC):
     """A network whose output is added to ridge's image."""
 
+    @abstractmethod
     def silence(self) -> None:
         """Back to the start: the output is what it is before any training, the layers before the last stay."""
-        raise NotImplementedError
 
 
 class Residual(Correction):

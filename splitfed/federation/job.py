@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from flwr.app import ConfigRecord
 
 from splitfed import defenses
 from splitfed.defenses import Defense
-from splitfed.defenses.base import trainable
+from splitfed.defenses.base import TrainingPlan, trainable
 from splitfed.models.back import Back
 from splitfed.models.front import Front, FrontSpec, initialise
 from splitfed.scenario import Cell, Scenario
@@ -60,6 +61,17 @@ class Job:
     def released(self) -> int:
         """Numbers per image that leave a client."""
         return self.defense().released(self.scenario.model.width)
+
+    def plan(self, images: Sequence[int]) -> TrainingPlan:
+        """How long each client trains, from how many images each holds."""
+        federation, defense = self.scenario.federation, self.defense()
+        return TrainingPlan(
+            images=tuple(own + defense.generated(own) for own in images),
+            batch=federation.batch,
+            rounds=federation.rounds,
+            local_epochs=federation.local_epochs,
+            classes=self.classes,
+        )
 
     def optimiser(self, module: torch.nn.Module) -> torch.optim.Optimizer:
         """A new optimiser over what `module` has to train; both sides make theirs anew each round."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from splitfed.defenses.base import TapEvidence, TrainingPlan
+from splitfed.defenses.base import TapEvidence
 from splitfed.federation.backs import BackHost
 from splitfed.federation.client import Client, ClientImages
 from splitfed.federation.job import Job
@@ -40,24 +40,12 @@ def audited(job: Job, shares: Sequence[ClientImages]) -> TapEvidence:
     client = Client(job, 0, shares[0], lambda _, hello: TappedLink(host, hello, seen))
     client.front.load_state_dict(result.front.state_dict())
     client.evaluate(Phase.AUDIT, host.round, [])
-    return tap_evidence(client, shares[0].train, seen, result, plan(job, shares))
+    return tap_evidence(client, shares[0].train, seen, result, job.plan([len(s.train) for s in shares]))
 
 
 def gate(job: Job, evidence: TapEvidence) -> GateResult:
     """Gate 4 on this evidence."""
     return defense_acts(job.defense().findings(evidence))
-
-
-def plan(job: Job, shares: Sequence[ClientImages]) -> TrainingPlan:
-    """How long each client of this job trains."""
-    federation, defense = job.scenario.federation, job.defense()
-    return TrainingPlan(
-        images=tuple(len(share.train) + defense.generated(len(share.train)) for share in shares),
-        batch=federation.batch,
-        rounds=federation.rounds,
-        local_epochs=federation.local_epochs,
-        classes=job.classes,
-    )
 
 
 def _host(job: Job, result: FederationResult) -> BackHost:
