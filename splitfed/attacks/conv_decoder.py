@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import Tensor
 
 from splitfed.attacks.convolutional import ConvolutionalResidual
-from splitfed.attacks.decoder import Decoder, DecoderOptions
+from splitfed.attacks.decoder import Decoder, DecoderOptions, new_residual
 from splitfed.attacks.inverter import Session
-from splitfed.attacks.residual import Residual, Training
+from splitfed.attacks.residual import Training
 
 
 class ConvDecoderOptions(DecoderOptions):
@@ -33,14 +33,7 @@ class ConvDecoder(Decoder):
 
     def _make(self, session: Session) -> Training:
         shape = session.auxiliary.shape
-        dense = Residual(
-            session.fit.features.shape[1],
-            shape.pixels,
-            width=self.options.width,
-            hidden=self.options.hidden,
-            blocks=self.options.blocks,
-            generator=session.generator,
-        )
+        dense = new_residual(session, self.options, outputs=shape.pixels)
         network = ConvolutionalResidual(dense, shape, channels=self.options.channels, generator=session.generator)
         network.silence()
         return Training(network)

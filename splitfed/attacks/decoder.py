@@ -99,14 +99,7 @@ class Decoder(Inverter):
         return self._loss_on(session.fit, mean_map(session.fit.features, session.fit.targets))
 
     def _make(self, session: Session) -> Training:
-        network = Residual(
-            session.fit.features.shape[1],
-            session.auxiliary.shape.pixels,
-            width=self.options.width,
-            hidden=self.options.hidden,
-            blocks=self.options.blocks,
-            generator=session.generator,
-        )
+        network = new_residual(session, self.options, outputs=session.auxiliary.shape.pixels)
         network.silence()
         return Training(network)
 
@@ -173,3 +166,15 @@ class Decoder(Inverter):
         if self._training is None:
             raise AttackError(f"{self.name}: begin() comes first")
         return self._training
+
+
+def new_residual(session: Session, options: DecoderOptions, *, outputs: int) -> Residual:
+    """The network that these options ask for, its weights drawn from the session's generator."""
+    return Residual(
+        session.fit.features.shape[1],
+        outputs,
+        width=options.width,
+        hidden=options.hidden,
+        blocks=options.blocks,
+        generator=session.generator,
+    )

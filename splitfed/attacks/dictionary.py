@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from splitfed.attacks.auxiliary import BATCH
 from splitfed.attacks.conv_decoder import ConvDecoder, ConvDecoderOptions
 from splitfed.attacks.convolutional import Refiner, draw, silence
+from splitfed.attacks.decoder import new_residual
 from splitfed.attacks.inverter import Session
 from splitfed.attacks.linear import LinearMap, fit_ridge
 from splitfed.attacks.residual import Correction, Residual, Training
@@ -134,14 +135,7 @@ class Dictionary(ConvDecoder):
 
     def _make(self, session: Session) -> Training:
         shape = session.auxiliary.shape
-        dense = Residual(
-            session.fit.features.shape[1],
-            shape.pixels + 2,
-            width=self.options.width,
-            hidden=self.options.hidden,
-            blocks=self.options.blocks,
-            generator=session.generator,
-        )
+        dense = new_residual(session, self.options, outputs=shape.pixels + 2)
         network = DictionaryNetwork(dense, shape, channels=self.options.channels, generator=session.generator)
         network.silence()
         return Training(network)

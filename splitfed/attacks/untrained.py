@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from splitfed.attacks.base import Progress
-from splitfed.attacks.decoder import DecoderOptions
+from splitfed.attacks.decoder import DecoderOptions, new_residual
 from splitfed.attacks.inverter import Inverter, Session
-from splitfed.attacks.residual import Residual
 from splitfed.attacks.whitening import fit_whitening
 
 
@@ -38,14 +37,9 @@ class Untrained(Inverter):
 
     def _start(self, session: Session) -> float:
         self._whiten = fit_whitening(session.fit.features)
-        self._network = Residual(
-            session.fit.features.shape[1],
-            session.auxiliary.shape.pixels,
-            width=self.options.width,
-            hidden=self.options.hidden,
-            blocks=self.options.blocks,
-            generator=session.generator,
-        ).requires_grad_(False)
+        self._network = new_residual(session, self.options, outputs=session.auxiliary.shape.pixels).requires_grad_(
+            False
+        )
         self._plateaued = True
         return self._loss_on(session.fit, self._predict)
 
