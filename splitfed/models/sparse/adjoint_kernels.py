@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from splitfed.models.sparse.compiled import LANES, Array, compiled, index
-from splitfed.models.sparse.image_kernels import add_patch
-from splitfed.models.sparse.vectors import inner
+from splitfed.models.sparse.image_kernels import add_patch, aligned_zeros, channels_first, channels_last
+from splitfed.models.sparse.vectors import inner, subtract
 
 
 @compiled
@@ -112,61 +112,111 @@ def _conjugate_gradients(
 
 
 @compiled
+def _take_out(
+    weights: Array, places: Array, patches: Array, atoms: Array, image: Array, row: int, kernel_size: int, vectors: int
+) -> None:
+    """Subtract what these codes add up to from ``image``."""
+    for i in range(len(weights)):
+        at = index(i)
+        add_patch(image, places[at], row, atoms, patches[at], vectors * LANES, kernel_size, vectors, -weights[at])
+
+
+@compiled
+def _add_outer(
+    solution: Array,
+    weights: Array,
+    places: Array,
+    patches: Array,
+    residual: Array,
+    image: Array,
+    row: int,
+    kernel_size: int,
+    vectors: int,
+    out: Array,
+) -> None:
+    """Add corr(v, residual) − corr(R, Ω_S v) to ``out``, laid out as the atoms are."""
+    for i in range(len(weights)):
+        at, adjoint_code, code = index(i), solution[index(i)], weights[index(i)]
+        p, a = places[at], patches[at]
+        for _ in range(kernel_size):
+            for v in range(index(vectors)):
+                offset = v * index(LANES)
+                subtract(out, a + offset, residual, p + offset, -adjoint_code)
+                subtract(out, a + offset, image, p + offset, code)
+            p += index(row)
+            a += index(vectors * LANES)
+
+
+@compiled
 def adjoint(
     codes: Array,
     gradient: Array,
+    canvases: Array,
     atoms: Array,
     scales: Array,
-    pixel_row: int,
-    row: int,
-    step: int,
-    kernel_size: int,
+    geometry: tuple[int, int, int, int],
+    channels: int,
     tolerance: float,
     max_iterations: int,
     out: Array,
-    out_images: Array,
     out_residual: Array,
     out_iterations: Array,
+    out_atoms: Array,
     begin: int,
     end: int,
 ) -> None:
-    """Solve (Ω_Sᵀ Ω_S + damping) v = g for samples ``begin`` to ``end`` − 1; see `gradient.solve_active`.
+    """For samples ``begin`` to ``end`` − 1, solve (Ω_Sᵀ Ω_S + ε) v = g, and what follows from it.
 
     Args:
-        codes: whose active sets are meant, (B, F, h, w).
+        codes: R, whose active sets are meant, (B, F, h, w).
         gradient: g, (B, F·h·w); what lies outside S is not read.
+        canvases: X, (B, C·H'·W').
         atoms: scaled so that each has norm 1, damping included, (F, k, ≥ k·C), flat.
         scales: these scales, (F,).
-        pixel_row, row, step: as in `image_kernels`.
-        kernel_size: k.
+        geometry: ``places`` of `image_kernels`.
+        channels: C.
         tolerance: the residual at which a sample is done, as a share of ‖g‖.
         max_iterations: the most that are spent.
-        out: zeros (B, F·h·w), takes v.
-        out_images: takes Ω_S v, (B, H'·W'·C + LANES).
+        out: takes Ω_S v, (B, C·H'·W').
         out_residual, out_iterations: take how far each sample got, (B,).
+        out_atoms: corr(v, X − R ⊛ Ω) − corr(R, Ω_S v) is added to it, laid out as ``atoms``; what lies past k·C in a
+            row has no meaning.
         begin, end: the range of samples.
     """
+    pixel_row, row, step, kernel_size = geometry
     features, positions = codes.shape[1], codes.shape[2] * codes.shape[3]
     vectors = len(atoms) // (features * kernel_size * LANES)
     codes_at = np.empty(features * positions, np.uintp)
     places, patches = np.empty_like(codes_at), np.empty_like(codes_at)
+    image = aligned_zeros(canvases.shape[1] + LANES, codes.dtype)
+    residual = aligned_zeros(canvases.shape[1] + LANES, codes.dtype)
     for b in range(begin, end):
         count = _active_set(codes[b], row, step, kernel_size * vectors * LANES, codes_at, places, patches)
         right, solution = np.empty(count, codes.dtype), np.empty(count, codes.dtype)
+        weights = np.empty(count, codes.dtype)
+        flat = codes[b].ravel()
         for i in range(count):
-            right[i] = scales[codes_at[i] // index(positions)] * gradient[b, codes_at[i]]
+            scale = scales[codes_at[i] // index(positions)]
+            right[i] = scale * gradient[b, codes_at[i]]
+            weights[i] = flat[codes_at[i]] / scale
         out_iterations[b], out_residual[b] = _conjugate_gradients(
             right,
             solution,
             places,
             patches,
             atoms,
-            out_images[b],
+            image,
             pixel_row,
             kernel_size,
             vectors,
             tolerance,
             max_iterations,
         )
+        channels_first(image, channels, out[b])
+        channels_last(canvases[b], channels, residual)
+        _take_out(weights, places, patches, atoms, residual, pixel_row, kernel_size, vectors)
         for i in range(count):
-            out[b, codes_at[i]] = scales[codes_at[i] // index(positions)] * solution[i]
+            scale = scales[codes_at[i] // index(positions)]
+            solution[i] *= scale
+            weights[i] *= scale
+        _add_outer(solution, weights, places, patches, residual, image, pixel_row, kernel_size, vectors, out_atoms)

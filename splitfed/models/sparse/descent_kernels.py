@@ -1,8 +1,7 @@
 """The compiled loops of `lgcd`: coordinate descent over one sample at a time.
 
 Codes and correlations of a sample lie channels-last, their features filled up to a multiple of ``LANES`` by atoms of
-zeros, which never become active; around the correlations lies a margin as wide as an atom reaches. A step changes
-then whole vectors in a few contiguous rows, wherever it is.
+zeros, which never become active. A step changes then whole vectors in a few contiguous rows.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from splitfed.models.sparse.compiled import LANES, Array, compiled, index
-from splitfed.models.sparse.vectors import furthest, movers, raise_to, subtract
+from splitfed.models.sparse.image_kernels import aligned_zeros, channels_last
+from splitfed.models.sparse.vectors import POSITIONS, furthest, movers, project, raise_to, subtract
 
 DECAY = 0.7
 """From one level of the threshold to the next."""
@@ -27,29 +27,35 @@ _SLACK, _ROUNDING = 1.05, 1e-5
 
 
 @compiled
-def _inhibit(correlations: Array, c: int, row: int, gram: Array, g: int, side: int, vectors: int, step: float) -> None:
+def _inhibit(
+    correlations: Array, y: int, x: int, f: int, gram: Array, shape: tuple[int, int, int, int], step: float
+) -> None:
     """Take what a coefficient's step explains out of every correlation that its atom touches."""
-    start, g0 = index(c), index(g)
-    for _ in range(side):
-        c0 = start
+    height, width, features, reach = shape
+    side = 2 * reach + 1
+    top, bottom = max(y - reach, 0), min(y + reach + 1, height)
+    left, right = max(x - reach, 0), min(x + reach + 1, width)
+    start = index((top * width + left) * features)
+    g = index(((f * side + top - y + reach) * side + left - x + reach) * features)
+    vectors = (right - left) * features // LANES
+    for _ in range(bottom - top):
+        c0, g0 = start, g
         for _ in range(vectors):
             subtract(correlations, c0, gram, g0, step)
             c0 += index(LANES)
             g0 += index(LANES)
-        start += index(row)
+        start += index(width * features)
+        g += index(side * features)
 
 
 @compiled
-def _next_mover(
-    correlations: Array, c: int, codes: Array, r: int, vectors: int, sparsity: float, threshold: float
-) -> int:
+def _next_mover(correlations: Array, codes: Array, at: int, vectors: int, sparsity: float, threshold: float) -> int:
     """The first of these vectors in which a coefficient would move by more than the threshold; their number if none."""
-    c0, r0 = index(c), index(r)
+    i = index(at)
     for v in range(vectors):
-        if movers(correlations, c0, codes, r0, sparsity, threshold) != 0:
+        if movers(correlations, i, codes, i, sparsity, threshold) != 0:
             return v
-        c0 += index(LANES)
-        r0 += index(LANES)
+        i += index(LANES)
     return vectors
 
 
@@ -72,38 +78,34 @@ def _sweep(
     Σ R, ⟨R, Ψ⟩ and ‖residual‖².
     """
     height, width, features, reach = shape
-    row, side = (width + 2 * reach) * features, 2 * reach + 1
-    vectors = side * features // LANES
-    share = OVERSHOOT if threshold < sparsity else 1.0
+    share = correlations.dtype.type(OVERSHOOT if threshold < sparsity else 1.0)
+    vectors = width * features // LANES
     steps = 0
     for y in range(height):
         if quiet[y]:
             continue
         quiet[y] = True
         before = steps
-        c0, r0 = (y + reach) * row + reach * features, y * width * features
-        v, last = 0, width * features // LANES
-        while v < last:
-            at = v * LANES
-            v += _next_mover(correlations, c0 + at, codes, r0 + at, last - v, sparsity, threshold)
-            if v == last:
+        row, v = y * width * features, 0
+        while v < vectors:
+            v += _next_mover(correlations, codes, row + v * LANES, vectors - v, sparsity, threshold)
+            if v == vectors:
                 break
-            c, r = index(c0 + v * LANES), index(r0 + v * LANES)
+            i = index(row + v * LANES)
             x, f0 = v * LANES // features, v * LANES % features
             for _ in range(_TRIES):
-                lane = index(furthest(correlations, c, codes, r, sparsity))
-                correlation, code = correlations[c + lane], codes[r + lane]
+                lane = index(furthest(correlations, i, codes, i, sparsity))
+                correlation, code = correlations[i + lane], codes[i + lane]
                 full = (correlation - sparsity) * inverse_norms[index(f0) + lane]
-                step = max(correlations.dtype.type(share) * full, -code)
-                codes[r + lane] = code + step
-                g = (f0 + int(lane)) * side * side * features
-                _inhibit(correlations, y * row + x * features, row, gram, g, side, vectors, step)
+                step = max(share * full, -code)
+                codes[i + lane] = code + step
+                _inhibit(correlations, y, x, f0 + int(lane), gram, shape, step)
                 change = np.float64(step)
                 sums[0] += change
-                sums[1] += change * np.float64(drive[r + lane])
-                sums[2] -= change * (np.float64(correlation) + np.float64(correlations[c + lane]))
+                sums[1] += change * np.float64(drive[i + lane])
+                sums[2] -= change * (np.float64(correlation) + np.float64(correlations[i + lane]))
                 steps += 1
-                if movers(correlations, c, codes, r, sparsity, threshold) == 0:
+                if movers(correlations, i, codes, i, sparsity, threshold) == 0:
                     break
             v += 1
         if steps > before:
@@ -132,20 +134,14 @@ def _relative_gap(sums: Array, sparsity: float, energy: float, largest: float) -
 
 
 @compiled
-def _sum_up(
-    correlations: Array, codes: Array, drive: Array, shape: tuple[int, int, int, int], energy: float, sums: Array
-) -> None:
+def _sum_up(correlations: Array, codes: Array, drive: Array, energy: float, sums: Array) -> None:
     """Compute ``sums`` anew, with β = Ωᵀ residual: ‖residual‖² = ‖X‖² − ⟨R, Ψ⟩ − ⟨R, β⟩."""
-    height, width, features, reach = shape
-    row = width * features
     total = explained = left_over = 0.0
-    for y in range(height):
-        c, r = index((y + reach) * (width + 2 * reach) * features + reach * features), index(y * row)
-        for j in range(index(row)):
-            code = codes[r + j]
-            total += np.float64(code)
-            explained += np.float64(code * drive[r + j])
-            left_over += np.float64(code * correlations[c + j])
+    for i in range(index(len(codes))):
+        code = codes[i]
+        total += np.float64(code)
+        explained += np.float64(code * drive[i])
+        left_over += np.float64(code * correlations[i])
     sums[0], sums[1], sums[2] = total, explained, energy - explained - left_over
 
 
@@ -153,50 +149,95 @@ def _sum_up(
 def _load(
     drive: Array, codes: Array, started: bool, correlations: Array, gram: Array, shape: tuple[int, int, int, int]
 ) -> None:
-    """Set a sample's correlations to what they are for its codes; those in the margin are never read.
-
-    Without ``started``, all codes are zero.
-    """
-    height, width, features, reach = shape
-    row, side = (width + 2 * reach) * features, 2 * reach + 1
-    for y in range(height):
-        c, r = index((y + reach) * row + reach * features), index(y * width * features)
-        for j in range(index(width * features)):
-            correlations[c + j] = drive[r + j]
+    """Set a sample's correlations to what they are for its codes. Without ``started``, all codes are zero."""
+    _, width, features, _ = shape
+    for i in range(index(len(codes))):
+        correlations[i] = drive[i]
     if not started:
         return
     for i in range(len(codes)):
         if codes[i] != 0:
-            p, f = i // features, i % features
-            at, g = p // width * row + p % width * features, f * side * side * features
-            _inhibit(correlations, at, row, gram, g, side, side * features // LANES, codes[i])
+            p = i // features
+            _inhibit(correlations, p // width, p % width, i % features, gram, shape, codes[i])
 
 
 @compiled
-def _largest(rows: Array, first: int, apart: int, count: int, length: int) -> Any:
-    """The largest number in ``count`` rows of this length, so far ``apart``; zero if all are less."""
-    best = np.zeros(LANES, rows.dtype)
-    for y in range(count):
-        at = index(first + y * apart)
-        for _ in range(length // LANES):
-            raise_to(best, index(0), rows, at)
-            at += index(LANES)
+def _largest(numbers: Array) -> Any:
+    """The largest number; zero if all are less."""
+    best = np.zeros(LANES, numbers.dtype)
+    for at in range(0, len(numbers), LANES):
+        raise_to(best, index(0), numbers, index(at))
     return best.max()
 
 
 @compiled
+def _energy(canvas: Array) -> Any:
+    """‖X‖²."""
+    total = 0.0
+    for i in range(len(canvas)):
+        total += np.float64(canvas[i]) * np.float64(canvas[i])
+    return total
+
+
+@compiled
+def _analyse(
+    image: Array, atoms: Array, shape: tuple[int, int, int, int], places: tuple[int, int, int, int], drive: Array
+) -> None:
+    """Ψ = ΩᵀX of one sample, (h, w, F'); some numbers past its end are overwritten."""
+    height, width, features, _ = shape
+    pixel_row, row, step, kernel_size = places
+    length = len(atoms) // (features * kernel_size)
+    for y in range(height):
+        for x in range(0, width, POSITIONS):
+            at, patch = (y * width + x) * features, y * row + x * step
+            for f in range(0, features, LANES):
+                project(
+                    drive,
+                    index(at + f),
+                    image,
+                    index(patch),
+                    index(pixel_row),
+                    index(step),
+                    atoms,
+                    index(f),
+                    index(features),
+                    index(kernel_size),
+                    index(length),
+                )
+
+
+@compiled
+def _take_up(start: Array, positions: int, codes: Array) -> None:
+    """Begin with these codes (F, h, w) rather than with zeros."""
+    features = len(codes) // positions
+    for i in range(len(start)):
+        if start[i] != 0:
+            codes[i % positions * features + i // positions] = start[i]
+
+
+@compiled
+def _hand_over(codes: Array, positions: int, out: Array) -> None:
+    """Move the codes to zeros (F, h, w), and leave zeros."""
+    features = len(codes) // positions
+    for i in range(len(codes)):
+        if codes[i] != 0:
+            out[i % features * positions + i // features] = codes[i]
+            codes[i] = 0
+
+
+@compiled
 def descend(
-    drive: Array,
-    energy: Array,
+    canvases: Array,
+    starts: Array,
+    atoms: Array,
     gram: Array,
     inverse_norms: Array,
-    height: int,
-    width: int,
-    reach: int,
+    shape: tuple[int, int, int, int],
+    places: tuple[int, int, int, int],
     sparsity: float,
     tolerance: float,
     max_sweeps: int,
-    codes: Array,
+    out: Array,
     out_gap: Array,
     out_sweeps: Array,
     out_steps: Array,
@@ -206,54 +247,62 @@ def descend(
     """Solve samples ``first`` to ``last`` − 1 by locally greedy coordinate descent; see `lgcd.lgcd`.
 
     Args:
-        drive: Ψ = ΩᵀX, (B, h·w·F'), F' the filled-up features.
-        energy: ‖X‖², (B,), float64.
+        canvases: X, (B, C·H'·W').
+        starts: codes to begin with, (B, F·h·w), ≥ 0; (0, 0) for zeros.
+        atoms: Ω as (k, k·C, F'), flat, F' the filled-up features.
         gram: `spectrum.gram_kernel` as (F, 2·reach + 1, 2·reach + 1, F'), flat.
         inverse_norms: one over the squared norm of each atom, (F',).
-        height, width: h and w.
-        reach: positions between two atoms that still touch.
+        shape: h, w, F', and the positions between two atoms that still touch.
+        places: as in `image_kernels`, pixel_row, row, step and kernel_size.
         sparsity: λ, of the arrays' dtype.
         tolerance: the relative duality gap at which a sample is solved.
         max_sweeps: the most sweeps over a sample.
-        codes: those to begin with, (B, h·w·F'), ≥ 0; takes the solution.
+        out: zeros (B, F·h·w), takes the codes.
         out_gap, out_sweeps, out_steps: take what `Solution` reports, and the number of single steps, (B,).
         first, last: the range of samples.
     """
-    features = len(inverse_norms)
-    shape = (height, width, features, reach)
-    wide, length = (width + 2 * reach) * features, width * features
-    middle = reach * wide + reach * features
-    correlations = np.zeros((height + 2 * reach) * wide, drive.dtype)
+    height, width, features, _ = shape
+    kernel_size, positions = places[3], height * width
+    channels = len(atoms) // (features * kernel_size * kernel_size)
+    number = canvases.dtype
+    image = aligned_zeros(canvases.shape[1] + LANES + POSITIONS * places[2], number)
+    drive = aligned_zeros((positions + POSITIONS) * features, number)
+    codes = aligned_zeros(positions * features, number)
+    correlations = aligned_zeros(positions * features, number)
     quiet = np.zeros(height, np.bool_)
     sums = np.zeros(3, np.float64)
     for b in range(first, last):
-        highest = _largest(codes[b], 0, length, height, length)
-        _load(drive[b], codes[b], highest > 0, correlations, gram, shape)
-        largest = _largest(correlations, middle, wide, height, length)
-        _sum_up(correlations, codes[b], drive[b], shape, energy[b], sums)
-        gap = _relative_gap(sums, sparsity, energy[b], largest)
+        channels_last(canvases[b], channels, image)
+        _analyse(image, atoms, shape, places, drive)
+        if len(starts) > 0:
+            _take_up(starts[b], positions, codes)
+        energy = _energy(canvases[b])
+        highest = _largest(codes)
+        _load(drive, codes, highest > 0, correlations, gram, shape)
+        largest = _largest(correlations)
+        _sum_up(correlations, codes, drive, energy, sums)
+        gap = _relative_gap(sums, sparsity, energy, largest)
         # No step is longer than this: up to the largest correlation, or down to zero.
         step = max(largest - sparsity, highest)
-        threshold, sweeps = drive.dtype.type(step * DECAY), 0
+        threshold, sweeps = number.type(step * DECAY), 0
         quiet[:] = False
         out_steps[b] = 0
         while gap > tolerance and sweeps < max_sweeps:
             sweeps += 1
-            steps = _sweep(
-                correlations, codes[b], drive[b], gram, inverse_norms, quiet, shape, sparsity, threshold, sums
-            )
+            steps = _sweep(correlations, codes, drive, gram, inverse_norms, quiet, shape, sparsity, threshold, sums)
             out_steps[b] += steps
             if steps > 0:
                 continue
             # No step above the threshold is left, so no correlation exceeds λ by more than it.
-            estimate = _relative_gap(sums, sparsity, energy[b], sparsity + threshold)
+            estimate = _relative_gap(sums, sparsity, energy, sparsity + threshold)
             if estimate <= _SLACK * tolerance + _ROUNDING:
-                _sum_up(correlations, codes[b], drive[b], shape, energy[b], sums)
-                gap = _relative_gap(sums, sparsity, energy[b], sparsity + threshold)
-            threshold = drive.dtype.type(threshold * DECAY)
+                _sum_up(correlations, codes, drive, energy, sums)
+                gap = _relative_gap(sums, sparsity, energy, sparsity + threshold)
+            threshold = number.type(threshold * DECAY)
             quiet[:] = False
         if gap > tolerance:
-            largest = _largest(correlations, middle, wide, height, length)
-            _sum_up(correlations, codes[b], drive[b], shape, energy[b], sums)
-            gap = _relative_gap(sums, sparsity, energy[b], largest)
+            largest = _largest(correlations)
+            _sum_up(correlations, codes, drive, energy, sums)
+            gap = _relative_gap(sums, sparsity, energy, largest)
+        _hand_over(codes, positions, out[b])
         out_gap[b], out_sweeps[b] = gap, sweeps

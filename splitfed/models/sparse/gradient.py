@@ -97,7 +97,24 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((1, 2, 3), keepdim=True)
 
 
-SolveActive = Callable[[Atoms, Tensor, Tensor, GradientStopping], tuple[Tensor, Tensor, GradientReport]]
+def pull_back(
+    atoms: Atoms, canvas: Tensor, codes: Tensor, gradient: Tensor, stopping: GradientStopping
+) -> tuple[Tensor, Tensor, GradientReport]:
+    """The gradient of a solution: dX, dΩ, and how well the linear system was solved.
+
+    Args:
+        atoms: Ω.
+        canvas: X, (B, C, H', W').
+        codes: R, a solution for it, (B, F, h, w).
+        gradient: g, of which only what lies on the active sets counts, (B, F, h, w).
+        stopping: when a sample is done.
+    """
+    adjoint, image, report = solve_active(atoms, codes, gradient, stopping)
+    residual = canvas - atoms.synthesise(codes)
+    return image, atoms.correlate(adjoint, residual) - atoms.correlate(codes, image), report
+
+
+PullBack = Callable[[Atoms, Tensor, Tensor, Tensor, GradientStopping], tuple[Tensor, Tensor, GradientReport]]
 
 
 @dataclass(frozen=True)
@@ -106,14 +123,14 @@ class Backward:
 
     Attributes:
         atoms: makes the maps of a dictionary and a stride.
-        solve: `solve_active` or an equal of it.
+        pull_back: the function of this name or an equal of it.
         stride: pixels between neighbouring code positions.
         stopping: how exactly the linear system is solved.
         record: takes the report.
     """
 
     atoms: Callable[[Tensor, int], Atoms]
-    solve: SolveActive
+    pull_back: PullBack
     stride: int
     stopping: GradientStopping
     record: Callable[[GradientReport], None]
@@ -135,13 +152,9 @@ class _Implicit(torch.autograd.Function):
         canvas, dictionary, codes = ctx.saved_tensors
         how: Backward = ctx.how
         atoms = how.atoms(dictionary, how.stride)
-        adjoint, image, report = how.solve(atoms, codes, gradient, how.stopping)
+        image, dictionary_gradient, report = how.pull_back(atoms, canvas, codes, gradient, how.stopping)
         how.record(report)
-        dictionary_gradient = None
-        if ctx.needs_input_grad[1]:
-            residual = canvas - atoms.synthesise(codes)
-            dictionary_gradient = atoms.correlate(adjoint, residual) - atoms.correlate(codes, image)
-        return image, dictionary_gradient, None, None
+        return image, dictionary_gradient if ctx.needs_input_grad[1] else None, None, None
 
 
 def differentiable(codes: Tensor, canvas: Tensor, dictionary: Tensor, backward: Backward) -> Tensor:

@@ -1,14 +1,48 @@
 """The compiled loops between sparse codes and canvases, which touch active codes only.
 
 A canvas is laid out channels-last, (H', W', C), flat and with ``LANES`` spare numbers at its end. A row of an atom is
-then k·C contiguous numbers, filled up with zeros to whole vectors. ``row`` and ``step`` are how many numbers of a
-canvas lie between code positions below and beside each other.
+then k·C contiguous numbers, filled up with zeros to whole vectors. ``places`` says how many numbers of a canvas lie
+between pixels below each other (``pixel_row``), between code positions below each other (``row``) and beside each
+other (``step``); and an atom's edge k.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from splitfed.models.sparse.compiled import LANES, Array, compiled, index
 from splitfed.models.sparse.vectors import subtract
+
+_CACHE_LINE = 64
+"""Bytes."""
+
+
+@compiled
+def aligned_zeros(count: int, number: Any) -> Array:
+    """Zeros of this type that begin with a cache line, so that a vector of float32 lies in one."""
+    memory = np.zeros(count + _CACHE_LINE, number)
+    skipped = -memory.ctypes.data % _CACHE_LINE // memory.itemsize
+    return memory[skipped : skipped + count]
+
+
+@compiled
+def channels_last(canvas: Array, channels: int, image: Array) -> None:
+    """Copy a canvas (C, H', W'), flat, to (H', W', C); numbers of ``image`` past it stay."""
+    pixels = len(canvas) // channels
+    for c in range(index(channels)):
+        for p in range(index(pixels)):
+            image[p * index(channels) + c] = canvas[c * index(pixels) + p]
+
+
+@compiled
+def channels_first(image: Array, channels: int, canvas: Array) -> None:
+    """The inverse of `channels_last`."""
+    pixels = len(canvas) // channels
+    for c in range(index(channels)):
+        for p in range(index(pixels)):
+            canvas[c * index(pixels) + p] = image[p * index(channels) + c]
 
 
 @compiled
@@ -25,21 +59,18 @@ def add_patch(
 
 
 @compiled
-def synthesise(
-    codes: Array, atoms: Array, pixel_row: int, row: int, step: int, kernel_size: int, out: Array, begin: int, end: int
-) -> None:
+def synthesise(codes: Array, atoms: Array, places: tuple[int, int, int, int], out: Array, begin: int, end: int) -> None:
     """Add R ⊛ Ω to canvases, for samples ``begin`` to ``end`` − 1.
 
     Args:
         codes: R, (B, F, h, w).
         atoms: Ω as (F, k, ≥ k·C), flat.
-        pixel_row: numbers in a row of a canvas.
-        row, step: see above.
-        kernel_size: k.
+        places: see above.
         out: zeros (B, H'·W'·C + LANES), takes the canvases.
         begin, end: the range of samples.
     """
     _, features, height, width = codes.shape
+    pixel_row, row, step, kernel_size = places
     length = len(atoms) // (features * kernel_size)
     for b in range(begin, end):
         for f in range(features):
@@ -53,21 +84,14 @@ def synthesise(
 
 @compiled
 def correlate(
-    codes: Array,
-    canvases: Array,
-    pixel_row: int,
-    row: int,
-    step: int,
-    kernel_size: int,
-    out: Array,
-    begin: int,
-    end: int,
+    codes: Array, canvases: Array, places: tuple[int, int, int, int], out: Array, begin: int, end: int
 ) -> None:
     """Add corr(R, canvas) to ``out``, flat (F, k, ≥ k·C), over samples ``begin`` to ``end`` − 1; see `synthesise`.
 
     What lies past k·C in a row of ``out`` has no meaning.
     """
     _, features, height, width = codes.shape
+    pixel_row, row, step, kernel_size = places
     length = len(out) // (features * kernel_size)
     for b in range(begin, end):
         for f in range(features):

@@ -15,10 +15,11 @@ from splitfed.models.sparse.gradient import (
     GradientReport,
     GradientStopping,
     differentiable,
-    solve_active,
+    pull_back,
 )
 from splitfed.models.sparse.lca import lca
-from splitfed.models.sparse.lgcd import SparseAtoms, lgcd, solve_sparse
+from splitfed.models.sparse.lgcd import SparseAtoms, lgcd
+from splitfed.models.sparse.lgcd import pull_back as pull_back_sparse
 from splitfed.models.sparse.problem import Atoms, Geometry
 from splitfed.models.sparse.solution import Solution, Stopping
 from splitfed.models.sparse.spectrum import lipschitz_bound
@@ -130,8 +131,7 @@ class SparseCodingLayer(nn.Module):
             dictionary = self.dictionary.to(canvas.dtype)
             codes = self._solve(canvas.detach(), dictionary.detach(), start).codes
             if torch.is_grad_enabled() and (canvas.requires_grad or dictionary.requires_grad):
-                # once here, rather than at each use by the backward pass and the dictionary update
-                codes = differentiable(codes.contiguous(), canvas, dictionary, self._backward(canvas))
+                codes = differentiable(codes, canvas, dictionary, self._backward(canvas))
             return codes.to(x.dtype)
 
     def prepare(self, x: Tensor) -> Tensor:
@@ -202,8 +202,8 @@ class SparseCodingLayer(nn.Module):
         return SolveReport(solver, iterations, gap, density, gap <= self.tolerance)
 
     def _backward(self, canvas: Tensor) -> Backward:
-        solve = solve_sparse if self._solver_for(canvas) == "lgcd" else solve_active
-        return Backward(self._atoms(canvas), solve, self.geometry.stride, self.gradient_stopping, self._record)
+        way = pull_back_sparse if self._solver_for(canvas) == "lgcd" else pull_back
+        return Backward(self._atoms(canvas), way, self.geometry.stride, self.gradient_stopping, self._record)
 
     def _record(self, report: GradientReport) -> None:
         self.gradient_report = report

@@ -8,6 +8,7 @@ iteration. The loops are compiled by numba.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -28,23 +29,25 @@ class SparseAtoms(Atoms):
         from splitfed.models.sparse.image_kernels import synthesise
 
         canvases = self.canvases(codes)
-        work = partial(synthesise, codes.contiguous().numpy(), self.rows(), *self.steps(codes), canvases.numpy())
+        work = partial(synthesise, codes.contiguous().numpy(), self.rows(), _places(self, codes), canvases.numpy())
         over_samples(len(codes), lambda _, first, last: work(first, last))
         return self.unpacked(canvases, codes)
 
     def correlate(self, codes: Tensor, canvas: Tensor) -> Tensor:
         from splitfed.models.sparse.image_kernels import correlate
 
-        features, channels, k, _ = self.dictionary.shape
         canvases = self.canvases(codes)
         self.unpacked(canvases, codes).copy_(canvas)
-        work = partial(correlate, codes.contiguous().numpy(), canvases.numpy(), *self.steps(codes))
+        work = partial(correlate, codes.contiguous().numpy(), canvases.numpy(), _places(self, codes))
         parts = codes.new_zeros(len(task_ranges(len(codes))), len(self.rows()))
         flat = parts.numpy()
         over_samples(len(codes), lambda task, first, last: work(flat[task], first, last))
-        return (
-            parts.sum(0).view(features, k, -1)[..., : k * channels].view(features, k, k, channels).permute(0, 3, 1, 2)
-        )
+        return self.unfolded(parts.sum(0))
+
+    def unfolded(self, rows: Tensor) -> Tensor:
+        """(F, C, k, k) from memory laid out as `rows`."""
+        features, channels, k, _ = self.dictionary.shape
+        return rows.view(features, k, -1)[..., : k * channels].view(features, k, k, channels).permute(0, 3, 1, 2)
 
     def rows(self, scales: Tensor | None = None) -> Array:
         """The atoms, each times its scale (F,), as the compiled loops want them; see `image_kernels`."""
@@ -52,22 +55,23 @@ class SparseAtoms(Atoms):
         rows = atoms.permute(0, 2, 3, 1).flatten(2)
         return F.pad(rows, (0, -rows.shape[-1] % LANES)).flatten().numpy()
 
-    def steps(self, codes: Tensor) -> tuple[int, int, int, int]:
-        """Numbers between pixels and code positions below each other, and beside each other; pixels per edge."""
-        channels, k = self.dictionary.shape[1:3]
-        row = (self.stride * (codes.shape[-1] - 1) + k) * channels
-        return row, self.stride * row, self.stride * channels, k
-
     def canvases(self, codes: Tensor) -> Tensor:
         """Zeros to hold a canvas for each sample, as the compiled loops want it."""
-        row, _, _, k = self.steps(codes)
+        row, _, _, k = _places(self, codes)
         return codes.new_zeros(len(codes), row * (self.stride * (codes.shape[-2] - 1) + k) + LANES)
 
     def unpacked(self, canvases: Tensor, codes: Tensor) -> Tensor:
         """The (B, C, H', W') in such memory."""
-        channels, row = self.dictionary.shape[1], self.steps(codes)[0]
+        channels, row = self.dictionary.shape[1], _places(self, codes)[0]
         pixels = canvases[:, :-LANES].view(len(codes), -1, row // channels, channels)
         return pixels.permute(0, 3, 1, 2)
+
+
+def _places(atoms: Atoms, codes: Tensor) -> tuple[int, int, int, int]:
+    """Where pixels and codes lie on a canvas; see `image_kernels`."""
+    channels, k = atoms.dictionary.shape[1:3]
+    row = (atoms.stride * (codes.shape[-1] - 1) + k) * channels
+    return row, atoms.stride * row, atoms.stride * channels, k
 
 
 def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, start: Tensor | None = None) -> Solution:
@@ -78,31 +82,25 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
     """
     from splitfed.models.sparse.descent_kernels import descend
 
-    drive = _analyse(canvas, atoms)
-    batch, features, height, width = drive.shape
-    gram = gram_kernel(atoms.dictionary, atoms.stride)
+    dictionary = atoms.dictionary
+    batch, features = len(canvas), len(dictionary)
+    gram = gram_kernel(dictionary, atoms.stride)
     norms = _squared_norms(gram)
     spare = -features % LANES
-    inverse_norms = F.pad(torch.where(norms > 0, 1 / norms, 0), (0, spare))
-    rows = drive.permute(0, 2, 3, 1)
-    rows = F.pad(rows, (0, spare)) if spare else rows.contiguous()  # padding by nothing would copy all the same
-    codes = torch.zeros_like(rows)
-    if start is not None:
-        codes[..., :features] = start.permute(0, 2, 3, 1)
-    gap = torch.empty(len(canvas), dtype=torch.float64)
-    sweeps = torch.empty(len(canvas), dtype=torch.int64)
-    steps = torch.empty(len(canvas), dtype=torch.int64)
-    energy = canvas.flatten(1).square().sum(1, dtype=torch.float64)
+    codes = canvas.new_zeros(batch, features, *_positions(canvas, atoms))
+    gap = torch.empty(batch, dtype=torch.float64)
+    sweeps = torch.empty(batch, dtype=torch.int64)
+    steps = torch.empty(batch, dtype=torch.int64)
     work = partial(
         descend,
-        rows.flatten(1).numpy(),
-        energy.numpy(),
+        canvas.contiguous().flatten(1).numpy(),
+        (canvas.new_empty(0, 0) if start is None else start.contiguous().flatten(1)).numpy(),
+        F.pad(dictionary.permute(2, 3, 1, 0), (0, spare)).flatten().numpy(),
         _rows(F.pad(gram, (0, 0, 0, 0, 0, spare))),
-        inverse_norms.numpy(),
-        height,
-        width,
-        gram.shape[-1] // 2,
-        rows.numpy().dtype.type(sparsity),
+        F.pad(torch.where(norms > 0, 1 / norms, 0), (0, spare)).numpy(),
+        (*codes.shape[2:], features + spare, gram.shape[-1] // 2),
+        _places(atoms, codes),
+        codes.numpy().dtype.type(sparsity),
         stopping.tolerance,
         stopping.max_iterations,
         codes.flatten(1).numpy(),
@@ -111,48 +109,52 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
         steps.numpy(),
     )
     over_samples(batch, lambda _, first, last: work(first, last))
-    multiply_adds = atoms.dictionary.numel() * height * width + steps * gram[0].numel()
-    return Solution(codes[..., :features].permute(0, 3, 1, 2), gap, sweeps, multiply_adds)
+    multiply_adds = dictionary.numel() * math.prod(codes.shape[2:]) + steps * gram[0].numel()
+    return Solution(codes, gap, sweeps, multiply_adds)
 
 
-def _analyse(canvas: Tensor, atoms: Atoms) -> Tensor:
-    """`Atoms.analyse` with channels last in memory: as the compiled loops want it, and several times as fast."""
-    last = torch.channels_last
-    dictionary = atoms.dictionary.contiguous(memory_format=last)
-    return F.conv2d(canvas.contiguous(memory_format=last), dictionary, stride=atoms.stride)
-
-
-def solve_sparse(
-    atoms: Atoms, codes: Tensor, gradient: Tensor, stopping: GradientStopping
+def pull_back(
+    atoms: Atoms, canvas: Tensor, codes: Tensor, gradient: Tensor, stopping: GradientStopping
 ) -> tuple[Tensor, Tensor, GradientReport]:
-    """`gradient.solve_active`, on the active set only.
+    """`gradient.pull_back`, on the active sets only and sample by sample.
 
     Preconditioned by symmetric Gauss-Seidel, so that the residual is measured in that norm.
     """
     from splitfed.models.sparse.adjoint_kernels import adjoint
 
     assert isinstance(atoms, SparseAtoms)
-    norms = atoms.dictionary.square().sum((1, 2, 3))
+    batch, norms = len(codes), atoms.dictionary.square().sum((1, 2, 3))
     scales = (norms + stopping.damping).clamp_min(torch.finfo(norms.dtype).tiny).rsqrt()
-    solution, images = torch.zeros_like(codes, memory_format=torch.contiguous_format), atoms.canvases(codes)
-    residual = torch.zeros(len(codes), dtype=torch.float64)
-    iterations = torch.zeros(len(codes), dtype=torch.int64)
+    pulled = torch.empty_like(canvas, memory_format=torch.contiguous_format)
+    residual = torch.zeros(batch, dtype=torch.float64)
+    iterations = torch.zeros(batch, dtype=torch.int64)
+    rows = atoms.rows(scales)
+    parts = codes.new_zeros(len(task_ranges(batch)), len(rows))
+    flat = parts.numpy()
     work = partial(
         adjoint,
         codes.contiguous().numpy(),
-        gradient.flatten(1).numpy(),
-        atoms.rows(scales),
+        gradient.contiguous().flatten(1).numpy(),
+        canvas.contiguous().flatten(1).numpy(),
+        rows,
         scales.numpy(),
-        *atoms.steps(codes),
+        _places(atoms, codes),
+        canvas.shape[1],
         stopping.tolerance,
         stopping.max_iterations,
-        solution.flatten(1).numpy(),
-        images.numpy(),
+        pulled.flatten(1).numpy(),
         residual.numpy(),
         iterations.numpy(),
     )
-    over_samples(len(codes), lambda _, first, last: work(first, last))
-    return solution, atoms.unpacked(images, codes), GradientReport.over(iterations, residual)
+    over_samples(batch, lambda task, first, last: work(flat[task], first, last))
+    return pulled, atoms.unfolded(parts.sum(0)), GradientReport.over(iterations, residual)
+
+
+def _positions(canvas: Tensor, atoms: Atoms) -> tuple[int, int]:
+    """Rows and columns of codes on this canvas."""
+    k = atoms.dictionary.shape[-1]
+    height, width = ((edge - k) // atoms.stride + 1 for edge in canvas.shape[-2:])
+    return height, width
 
 
 def _rows(gram: Tensor) -> Array:

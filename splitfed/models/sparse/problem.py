@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -58,7 +59,6 @@ class Atoms:
         self.dictionary = dictionary
         self.stride = stride
         self._phases = self._phase_count()
-        self._phase_kernel = self._split_phases() if self._phases > 1 else None
 
     def analyse(self, canvas: Tensor) -> Tensor:
         """Ωᵀ: the inner product of each atom at each position with the canvas."""
@@ -66,9 +66,9 @@ class Atoms:
 
     def synthesise(self, codes: Tensor) -> Tensor:
         """Ω, written R ⊛ Ω in the paper: the canvas that the codes describe."""
-        if self._phase_kernel is None:
+        if self._phases == 1:
             return F.conv_transpose2d(codes, self.dictionary, stride=self.stride)
-        return self._synthesise_by_phases(codes, self._phase_kernel)
+        return self._synthesise_by_phases(codes)
 
     def correlate(self, codes: Tensor, canvas: Tensor) -> Tensor:
         """The gradient of ⟨R ⊛ Ω, canvas⟩ with respect to Ω: (F, C, k, k), summed over the batch."""
@@ -83,19 +83,20 @@ class Atoms:
             return 1
         return max(q for q in (1, 2, 4) if q == 1 or channels * (q // 2) ** 2 < _SMALLEST_VECTOR // 2)
 
-    def _split_phases(self) -> Tensor:
+    @cached_property
+    def _phase_kernel(self) -> Tensor:
         """The kernel that computes a block of q×q output pixels as C·q² channels: (C·q², F, k+q−1, k+q−1)."""
         q = self._phases
         flipped = self.dictionary.flip(-2, -1).transpose(0, 1)
         blocks = [F.pad(flipped, (b, q - 1 - b, a, q - 1 - a)) for a in range(q) for b in range(q)]
         return torch.stack(blocks, 1).flatten(0, 1).contiguous()
 
-    def _synthesise_by_phases(self, codes: Tensor, kernel: Tensor) -> Tensor:
+    def _synthesise_by_phases(self, codes: Tensor) -> Tensor:
         """`synthesise` for few channels: the same sums, with output pixels in the place of missing channels."""
         q, k = self._phases, self.dictionary.shape[-1]
         height, width = codes.shape[-2] + k - 1, codes.shape[-1] + k - 1
         padded = F.pad(codes, (k - 1, k - 1 + -width % q, k - 1, k - 1 + -height % q))
-        blocks = F.pixel_shuffle(F.conv2d(padded, kernel, stride=q), q)
+        blocks = F.pixel_shuffle(F.conv2d(padded, self._phase_kernel, stride=q), q)
         return blocks[..., :height, :width]
 
 

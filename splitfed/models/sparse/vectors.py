@@ -21,6 +21,8 @@ from numba.extending import intrinsic as _intrinsic
 from splitfed.models.sparse.compiled import LANES
 
 _CHAINS = 4
+POSITIONS = 4
+"""Patches that `project` takes at a time: enough for additions not to wait for each other."""
 
 cgutils: Any = _cgutils
 
@@ -54,9 +56,12 @@ class _Writer:
         self._builder.store(vector, address, align=self._bytes)
 
     def spread(self, argument: int) -> Any:
-        """A vector of this one number."""
+        """A vector of this one argument."""
+        return self._spread(self._arguments[argument])
+
+    def _spread(self, number: Any) -> Any:
         nothing = ir.Constant(self._vector, ir.Undefined)
-        one = self._builder.insert_element(nothing, self._arguments[argument], ir.IntType(32)(0))
+        one = self._builder.insert_element(nothing, number, ir.IntType(32)(0))
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return self._builder.shuffle_vector(one, nothing, zeros)
 
@@ -89,9 +94,20 @@ class _Writer:
         first = cgutils.gep(self._builder, view.data, offset)
         return self.load(self._builder.bitcast(first, self._vector.as_pointer()))
 
-    def running_sums(self) -> list[Any]:
+    def put_at(self, vector: Any, array: int, offset: Any) -> None:
+        """Write the vector into this argument, from the offset on."""
+        view = cgutils.create_struct_proxy(self._types[array])(self._context, self._builder, self._arguments[array])
+        first = cgutils.gep(self._builder, view.data, offset)
+        self.store(vector, self._builder.bitcast(first, self._vector.as_pointer()))
+
+    def number_at(self, array: int, offset: Any) -> Any:
+        """A vector of the one number at this offset in this argument."""
+        view = cgutils.create_struct_proxy(self._types[array])(self._context, self._builder, self._arguments[array])
+        return self._spread(self._builder.load(cgutils.gep(self._builder, view.data, offset)))
+
+    def running_sums(self, count: int = _CHAINS) -> list[Any]:
         """Sums that take turns, so that one addition need not wait for the last."""
-        return [cgutils.alloca_once_value(self._builder, self.zero) for _ in range(_CHAINS)]
+        return [cgutils.alloca_once_value(self._builder, self.zero) for _ in range(count)]
 
     def step(self) -> Any:
         """How far each coefficient would move, its sign left out; arguments as in `furthest`."""
@@ -144,6 +160,39 @@ def inner(_: Any, a: Any, p: Any, apart: Any, b: Any, q: Any, rows: Any, vectors
 
 
 @intrinsic
+def project(
+    _: Any, out: Any, o: Any, image: Any, p: Any, row: Any, step: Any, atoms: Any, a: Any, features: Any, rows: Any,
+    length: Any,
+) -> Any:  # fmt: skip
+    """Inner products of ``LANES`` atoms with `POSITIONS` patches of an image, ``features`` apart in ``out[o:]``.
+
+    A patch has ``rows`` rows of ``length`` numbers, ``row`` apart in the image; the patches begin at ``p`` and are
+    ``step`` apart. ``atoms[a:]`` holds number after number of a patch, each for all ``features`` atoms.
+    """
+
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        writer = _Writer(context, builder, signature, arguments)
+        _, o, _, p, row, step, _, a, features, rows, length = arguments
+        sums = writer.running_sums(POSITIONS)
+        with cgutils.for_range(builder, rows) as y:
+            patch_row = builder.add(p, builder.mul(y.index, row))
+            atom_row = builder.add(a, builder.mul(builder.mul(y.index, length), features))
+            with cgutils.for_range(builder, length) as x:
+                atom = writer.vector_at(6, builder.add(atom_row, builder.mul(x.index, features)))
+                for position, sum_ in enumerate(sums):
+                    offset = builder.add(patch_row, builder.mul(step, step.type(position)))
+                    number = writer.number_at(2, builder.add(offset, x.index))
+                    product = builder.fmul(atom, number, flags=("fast",))
+                    builder.store(builder.fadd(builder.load(sum_), product, flags=("fast",)), sum_)
+        for position, sum_ in enumerate(sums):
+            writer.put_at(builder.load(sum_), 0, builder.add(o, builder.mul(features, features.type(position))))
+        return context.get_dummy_value()
+
+    at = types.uintp
+    return types.void(out, at, image, at, at, at, atoms, at, at, at, at), write
+
+
+@intrinsic
 def raise_to(_: Any, target: Any, t: Any, source: Any, s: Any) -> Any:
     """target[t:] = the larger of itself and source[s:]."""
 
@@ -158,11 +207,19 @@ def raise_to(_: Any, target: Any, t: Any, source: Any, s: Any) -> Any:
 
 @intrinsic
 def movers(_: Any, correlations: Any, c: Any, codes: Any, r: Any, sparsity: Any, threshold: Any) -> Any:
-    """Which coefficients would move by more than the threshold: a set of bits, that of the first being 1."""
+    """Which coefficients would move by more than the threshold: a set of bits, that of the first being 1.
+
+    Up where β > λ + threshold; down where β < λ − threshold and the code is larger than the threshold.
+    """
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         writer = _Writer(context, builder, signature, arguments)
-        return writer.bits(builder.fcmp_ordered(">", writer.step(), writer.spread(5)))
+        correlation, code = writer.load(writer.address(0)), writer.load(writer.address(2))
+        sparsity, threshold = writer.spread(4), writer.spread(5)
+        up = builder.fcmp_ordered(">", correlation, builder.fadd(sparsity, threshold))
+        low = builder.fcmp_ordered("<", correlation, builder.fsub(sparsity, threshold))
+        down = builder.and_(low, builder.fcmp_ordered(">", code, threshold))
+        return writer.bits(builder.or_(up, down))
 
     number = correlations.dtype
     return types.uint64(correlations, types.uintp, codes, types.uintp, number, number), write

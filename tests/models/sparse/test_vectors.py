@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from splitfed.models.sparse.compiled import LANES, compiled, index
-from splitfed.models.sparse.vectors import furthest, inner, movers, raise_to, subtract
+from splitfed.models.sparse.vectors import POSITIONS, furthest, inner, movers, project, raise_to, subtract
 
 PRECISIONS = (np.float32, np.float64)
 OFFSETS = ((0, 0), (3, 21))
@@ -27,6 +27,16 @@ def _raise_to(target: Any, t: int, source: Any, s: int) -> None:
 @compiled
 def _inner(a: Any, p: int, apart: int, b: Any, q: int, rows: int, vectors: int) -> Any:
     return inner(a, index(p), index(apart), b, index(q), index(rows), index(vectors))
+
+
+@compiled
+def _project(
+    out: Any, o: int, image: Any, p: int, row: int, step: int, atoms: Any, a: int, features: int, rows: int, length: int
+) -> None:
+    project(
+        out, index(o), image, index(p), index(row), index(step), atoms, index(a), index(features), index(rows),
+        index(length),
+    )  # fmt: skip
 
 
 @compiled
@@ -64,6 +74,21 @@ def test_inner_is_the_inner_product_of_patches(precision: Any, rows: int, vector
     apart, length = 35, vectors * LANES
     expected = sum(np.dot(a[2 + i * apart :][:length], b[5 + i * length :][:length]) for i in range(rows))
     np.testing.assert_allclose(_inner(a, 2, apart, b, 5, rows, vectors), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("rows", "length", "step"), [(1, 1, 1), (3, 4, 2), (2, 3, 5)])
+def test_project_is_the_inner_product_of_atoms_and_patches(precision: Any, rows: int, length: int, step: int) -> None:
+    random = np.random.default_rng(0)
+    image, row, features, begin = random.normal(size=80).astype(precision), 21, 2 * LANES, 3
+    atoms = random.normal(size=(rows, length, features)).astype(precision)
+    out = np.zeros((POSITIONS, features), precision)
+    _project(out.ravel(), LANES, image, begin, row, step, atoms.ravel(), LANES, features, rows, length)
+    for position in range(POSITIONS):
+        patch = [image[begin + position * step + y * row :][:length] for y in range(rows)]
+        expected = np.einsum("yx,yxf->f", np.array(patch), atoms)[LANES:]
+        np.testing.assert_allclose(out[position, LANES:], expected, rtol=1e-4, atol=1e-5)
+        assert not out[position, :LANES].any()
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
