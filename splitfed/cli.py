@@ -284,7 +284,7 @@ def _described(kind: str) -> list[tuple[str, str]]:
     if kind == "attacks":
         from splitfed.attacks import ATTACKS
 
-        return [(name, attack.about) for name, attack in sorted(ATTACKS.items())]
+        return [(name, f"{attack.about}; adaptive: {attack.adaptivity}") for name, attack in sorted(ATTACKS.items())]
     from splitfed.defenses import DEFENSES
 
     return [(name, f"{defense.about} ({defense.source})") for name, defense in sorted(DEFENSES.items())]

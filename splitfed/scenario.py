@@ -343,3 +343,18 @@ def _check_components(scenario: Scenario, source: str) -> None:
             except ValidationError as error:
                 where = f"{source}: {kind} {component.name!r}"
                 raise ScenarioError(explain(error, options, where)) from None
+    if CODECS[scenario.federation.codec].mixes_samples:
+        _check_per_sample(scenario, source)
+
+
+def _check_per_sample(scenario: Scenario, source: str) -> None:
+    """Refuse defenses whose promise a codec that mixes the samples of a batch would break."""
+    from splitfed.defenses import build
+
+    for component in scenario.defense:
+        if build(component.name, component.options).per_sample:
+            raise ScenarioError(
+                f"{source}: federation.codec {scenario.federation.codec!r} mixes the samples of a batch, and defense "
+                f"{component.title!r} promises something of each sample by itself; use float32, float16, bfloat16 or "
+                f"sparse, or leave the defense out"
+            )

@@ -92,7 +92,7 @@ def test_a_mistake_gets_one_line_and_exit_code_2(
 def test_listings_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     for kind, names in (
         ("defenses", sorted(DEFENSES)),
-        ("attacks", ["ridge", "decoder"]),
+        ("attacks", ["ridge", "decoder", "adaptive:"]),
         ("scenarios", ["medmnist_split"]),
         ("datasets", ["medical_mnist", "phantoms", "digits"]),
     ):

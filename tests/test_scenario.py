@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from splitfed.errors import ScenarioError
-from splitfed.scenario import describe_shipped, load, shipped
+from splitfed.scenario import describe_shipped, load, shipped, validate
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
@@ -67,6 +67,26 @@ def test_cells_are_distinct_for_repeats_and_seeds() -> None:
 def test_what_does_not_fit_is_named(override: str, says: str) -> None:
     with pytest.raises(ScenarioError, match=says):
         load("medmnist_split", overrides=[override])
+
+
+@pytest.mark.parametrize("defense", ['["dpsgd"]', '["none", "dpsgd"]'])
+def test_a_codec_that_mixes_samples_is_refused_where_each_counts(defense: str) -> None:
+    with pytest.raises(ScenarioError, match=r"codec 'int8' mixes the samples of a batch, and defense 'dpsgd'"):
+        load("medmnist_split", overrides=[f"defense={defense}", "federation.codec=int8"])
+    assert load("medmnist_split", overrides=[f"defense={defense}", "federation.codec=bfloat16"])
+    assert load("medmnist_split", overrides=['defense=["none", "sca"]', "federation.codec=int8"])
+
+
+def test_a_stack_is_refused_for_its_layers() -> None:
+    table = {
+        "name": "stacked",
+        "data": {"name": "digits", "train": 600, "aux": 100, "test": 60},
+        "federation": {"codec": "int8", "batch": 8},
+        "defense": [{"name": "stack", "layers": [{"name": "dpsgd"}, {"name": "gaussian"}]}],
+        "attack": [{"name": "ridge"}],
+    }
+    with pytest.raises(ScenarioError, match=r"defense 'dpsgd\+gaussian' promises something of each sample"):
+        validate(table, source="stacked.toml")
 
 
 def test_an_unknown_scenario_names_its_neighbour() -> None:

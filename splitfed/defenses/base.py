@@ -95,6 +95,9 @@ class Defense(ABC):
     randomised: bool = False
     """Whether two activations of one image differ; attacks then average over the randomness. Of a class, or of an
     instance where it depends on the options."""
+    per_sample: bool = False
+    """Whether what it promises needs each sample's gradient to be that sample's alone; codecs that mix samples are
+    refused then."""
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, options: Any) -> None:

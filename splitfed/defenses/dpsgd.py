@@ -37,8 +37,8 @@ class DPSGD(Defense):
     to C/√2, so the pair is at most √(C²/2 + C²/2) = C long, and adds N(0, (σC)²) to every coordinate of its sum. Put
     side by side that is one Gaussian mechanism of sensitivity C and noise σC over all coordinates: the σ that is
     stated is the σ that is accounted for, and neither side has to tell the other a norm. The pair is a sum over
-    samples because nothing mixes them: layers that do are refused. With the codec `int8` the scale of a whole batch
-    does mix them, slightly; figures under it are not guarantees.
+    samples because nothing mixes them: layers that do are refused, and so is the codec `int8`, whose scale is that of
+    a whole batch.
 
     **What ε covers.** The weights: those of all rounds, of front and back, towards whoever sees only weights. Between
     clients the largest ε counts, since each image is with one client only. It does not cover what travels: activations
@@ -58,6 +58,7 @@ class DPSGD(Defense):
     name = "dpsgd"
     about = "per-sample clipping and Gaussian noise on all gradients (DP-SGD)"
     source = "Abadi et al. 2016, arXiv 1607.00133; Hayes et al. 2023, arXiv 2302.07225"
+    per_sample = True
     Options = DPSGDOptions
     options: DPSGDOptions
 

@@ -116,6 +116,7 @@ class Stack(Defense):
         super().__init__(options)
         self.layers = tuple(build(layer.name, layer.options) for layer in options.layers)
         self.randomised = any(layer.randomised for layer in self.layers)
+        self.per_sample = any(layer.per_sample for layer in self.layers)
         self._prepared = 0
         self._gradient_norms: dict[int, float] = {}
 

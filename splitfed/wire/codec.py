@@ -63,6 +63,8 @@ class Codec(ABC):
     """A way to write float32 tensors; `name` is its key in `CODECS`."""
 
     name: str
+    mixes_samples: bool = False
+    """Whether a sample's numbers, once decoded, depend on the other samples of its batch."""
 
     @abstractmethod
     def encode(self, tensor: Tensor) -> Encoded:
@@ -141,6 +143,7 @@ class Int8(Codec):
     """
 
     name = "int8"
+    mixes_samples = True
 
     def encode(self, tensor: Tensor) -> Encoded:
         low, high = (float(end) for end in torch.aminmax(tensor))
