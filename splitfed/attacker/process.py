@@ -170,7 +170,8 @@ class Attacker:
         )
         self._leave_out_unfit(knowledge)
         watch = FrontWatch(held)
-        for attack in self._attacks:
+        for position, attack in enumerate(self._attacks):
+            attack.build_on([other for other in self._attacks[:position] if not other.is_control])
             # one seed for all: they split the auxiliary images alike, and are judged on the same part
             attack.begin(knowledge, generator(self.config.seed, "attack", round_number))
             watch.blame(attack.name)

@@ -7,6 +7,7 @@ activations that the tap recorded. It never sees an image of a victim, and it on
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -92,6 +93,13 @@ class Attack(ABC):
     def most_observations(self) -> int | None:
         """How many observations it can afford to reconstruct with the present front; None for all of them."""
         return None
+
+    def build_on(self, others: Sequence[Attack]) -> None:  # noqa: B027 - most attacks stand alone
+        """Called before ``begin`` with the attacks that were mounted before this one and face the same front.
+
+        They are further on than this one whenever it is asked to ``advance``. It may start from what they reconstruct,
+        and must not make them learn.
+        """
 
     @abstractmethod
     def begin(self, knowledge: Knowledge, generator: torch.Generator) -> None:

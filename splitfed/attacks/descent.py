@@ -8,9 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from splitfed.attacks.auxiliary import Pairs, predict_rows
-from splitfed.attacks.linear import LinearMap
-
 LEARNING_RATE = 0.1
 """Of Adam, in units of the start's standard error in each direction; it falls to zero over the last half."""
 BETAS = (0.9, 0.99)
@@ -32,13 +29,13 @@ class Weights:
     variation: float
 
 
-def error_directions(start: LinearMap, fit: Pairs, validation: Pairs) -> Tensor:
-    """A factor L, (C·H·W, r), of the covariance L·Lᵀ of what ``start`` gets wrong.
+def error_directions(errors: Tensor, held_out: Tensor) -> Tensor:
+    """A factor L, (p, r), of the covariance L·Lᵀ of a start's errors.
 
-    Directions are those of its errors on the fit part, their size is that on the validation part.
+    Args:
+        errors: on the images that the start was fitted to, (n, p); the directions are theirs.
+        held_out: on others, (m, p); the size is theirs.
     """
-    errors = predict_rows(start, fit.features) - fit.targets
-    held_out = predict_rows(start, validation.features) - validation.targets
     size = held_out.square().mean().sqrt() / errors.square().mean().sqrt().clamp_min(1e-12)
     chosen = torch.linspace(0, len(errors) - 1, min(len(errors), MOST_DIRECTIONS)).long()
     errors = errors[chosen] if errors.shape[1] > MOST_DIRECTIONS else errors

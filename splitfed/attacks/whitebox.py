@@ -2,11 +2,13 @@
 
 He, Zhang and Lee 2019, "Model inversion attacks against collaborative inference"; the total variation as a prior on
 images is that of Mahendran and Vedaldi 2015, "Understanding deep image representations by inverting them". They
-start from a constant image; this starts from ridge regression's, and knows how far off that tends to be.
+start from a constant image; this starts from the best image that the attacks before it have, and knows how far off
+that tends to be. A trained network says what images look like, the front what this one must have been.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,8 +16,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from splitfed.attacks.auxiliary import Predict, predict_rows
-from splitfed.attacks.base import FitEvidence, Progress
+from splitfed.attacks.auxiliary import BATCH, Pairs, predict_rows
+from splitfed.attacks.base import Attack, FitEvidence, Progress
 from splitfed.attacks.descent import Descent, Weights, error_directions
 from splitfed.attacks.inverter import Inverter, Session
 from splitfed.attacks.linear import mean_map
@@ -25,9 +27,12 @@ from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.quality import psnr_db, ssim
 from splitfed.options import Options
 
-MISFITS = (1e-3, 3e-2, 1.0, 30.0)
+Reconstruct = Callable[[Tensor], Tensor]
+"""Activations (B, ...) to images (B, C, H, W)."""
+
+MISFITS = (1e-3, 3e-3, 3e-2, 1.0, 30.0)
 """Candidates for `Weights.misfit`, tried first, with the first of `VARIATIONS`."""
-VARIATIONS = (3.0, 0.0, 10.0)
+VARIATIONS = (3.0, 0.0, 1.0, 10.0)
 """Candidates for `Weights.variation`; all but the first are tried with the best misfit only."""
 TUNED_SHARE = 8
 """The weights are chosen on one image for so many that are reconstructed at most."""
@@ -38,7 +43,7 @@ class WhiteboxOptions(Options):
     step costs a hundred times as much."""
 
     steps: int = Field(default=60, ge=1)
-    """Most steps of Adam; how many are taken is chosen on the validation images."""
+    """Most steps of Adam; how many are taken is chosen on validation images."""
     steps_sparse: int = Field(default=12, ge=1)
     """The same through a sparse front."""
     most_images: int = Field(default=6000, ge=16)
@@ -48,7 +53,7 @@ class WhiteboxOptions(Options):
     batch: int = Field(default=256, ge=1)
     """Images that are optimised at a time."""
     ridge_draws: int = Field(default=8, ge=1, le=100)
-    """Draws of a randomised defense for the ridge regression that it starts from."""
+    """Draws of a randomised defense for the ridge regression that it starts from where no other attack is better."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Trial:
 
     Attributes:
         weights: of the priors.
-        steps: after how many the loss was least; 0 leaves ridge as it is.
+        steps: after how many the loss was least; 0 leaves the start as it is.
         loss: then, 1 − SSIM, mean over images.
     """
 
@@ -80,21 +85,35 @@ class Trial:
 
 
 class Whitebox(Inverter):
-    """From ridge's image, descend to one that the front maps to what was observed (`splitfed.attacks.descent`).
+    """From the best image so far, descend to one that the front maps to what was observed (`splitfed.attacks.descent`).
 
-    Each unit of work tries weights of the priors on one half of the validation images, and notes after how many
-    steps they did best. The other half says how good the best weights are.
+    The start is the reconstruction of one of the attacks that were mounted before this one, or ridge regression's:
+    whichever does best on one half of the validation images. Each unit of work tries weights of the priors on that
+    half, and notes after how many steps they did best. The other half says how good the best weights are.
     """
 
     name = "whitebox"
-    about = "starts at ridge, then optimises each image through the known front under a total variation prior"
+    about = "starts at the best of ridge and the attacks before it, then optimises each image through the known front"
     adaptivity = "compares with the front's mean output, and trusts each feature as far as its measured noise allows"
     Options = WhiteboxOptions
     options: WhiteboxOptions
     _best: Trial
+    _begin_at: Reconstruct
+    _descent: Descent | None
+    _candidates: list[Weights]
+    _tried: int
+
+    def __init__(self, options: WhiteboxOptions) -> None:
+        super().__init__(options)
+        self._others: Sequence[Attack] = ()
+
+    def build_on(self, others: Sequence[Attack]) -> None:
+        self._others = others
 
     def advance(self) -> Progress:
-        trial = self._try(self._candidates[self._tried])
+        if self._descent is None:  # not earlier: by now the others have learned
+            self._descent = self._prepare(self._begun)
+        trial = self._try(self._descent, self._candidates[self._tried])
         self._tried += 1
         self._best = min(self._best, trial, key=lambda t: t.loss)
         if self._tried == len(MISFITS):
@@ -115,14 +134,14 @@ class Whitebox(Inverter):
     def evidence(self) -> FitEvidence:
         """The losses are those of the images that the weights were chosen on, the scores those of others.
 
-        Where few images are affordable, ridge is scored on the whole validation part and what the optimisation
+        Where few images are affordable, the start is scored on the whole validation part and what the optimisation
         adds to it on those few: the difference varies far less from image to image than the score itself.
         """
         validation = self._begun.validation
-        ridge = self._images_of(self._ridge, validation.features)
+        start = self._start_of(validation.features)
         before, after = self._start_of(self._judge.activation), self.reconstruct(self._judge.activation)
         psnr, structure = (
-            float(metric(ridge, validation.targets.view_as(ridge)).mean())
+            float(metric(start, validation.targets.view_as(start)).mean())
             + float((metric(after, self._judge.pixels) - metric(before, self._judge.pixels)).mean())
             for metric in (psnr_db, ssim)
         )
@@ -143,18 +162,28 @@ class Whitebox(Inverter):
         mean = mean_map(session.fit.features, session.fit.targets)
         self._before = fingerprint([mean.weight])
         self._choose_own_images(session)
-        self._descent = Descent(
-            knowledge.expected,
-            error_directions(self._ridge, session.fit, session.validation),
+        self._begin_at, self._descent = self._ridge_images, None
+        self._candidates = [Weights(misfit, VARIATIONS[0]) for misfit in MISFITS]
+        self._tried = 0
+        untaught = predict_rows(mean, knowledge.features(self._tune.activation)).view_as(self._tune.pixels)
+        return _loss(untaught, self._tune.pixels)
+
+    def _prepare(self, session: Session) -> Descent:
+        """Choose where to start, and learn what is wrong with it."""
+        starts = [self._ridge_images, *(other.reconstruct for other in self._others)]
+        losses = [_loss(start(self._tune.activation), self._tune.pixels) for start in starts]
+        best = min(range(len(starts)), key=losses.__getitem__)
+        self._begin_at = starts[best]
+        self._best = Trial(self._candidates[0], 0, losses[best])
+        return Descent(
+            session.knowledge.expected,
+            error_directions(*(self._errors_of_start(pairs) for pairs in (session.fit, session.validation))),
             self._noise(session),
             float(session.fit.features.var(dim=0).mean()),
         )
-        self._candidates = [Weights(misfit, VARIATIONS[0]) for misfit in MISFITS]
-        self._tried = 0
-        start = self._start_of(self._tune.activation)
-        self._best = Trial(self._candidates[0], 0, _loss(start, self._tune.pixels))
-        untaught = self._images_of(mean, knowledge.features(self._tune.activation))
-        return _loss(untaught, self._tune.pixels)
+
+    def _errors_of_start(self, pairs: Pairs) -> Tensor:
+        return self._start_of(pairs.features).flatten(1) - pairs.targets
 
     def _choose_own_images(self, session: Session) -> None:
         """One half of the validation part to choose the weights on, the other to judge them by; no more than pays."""
@@ -175,29 +204,33 @@ class Whitebox(Inverter):
             return torch.zeros(seen.shape[1])
         return (seen - session.knowledge.expected(self._tune.pixels).flatten(1)).square().mean(dim=0)
 
-    def _try(self, weights: Weights) -> Trial:
+    def _try(self, descent: Descent, weights: Weights) -> Trial:
         steps = self.options.steps_sparse if self._is_sparse else self.options.steps
-        path = self._descent.images(self._start_of(self._tune.activation), self._tune.activation, weights, steps)
+        path = descent.images(self._start_of(self._tune.activation), self._tune.activation, weights, steps)
         losses = [_loss(images, self._tune.pixels) for images in path]
         best = min(range(len(losses)), key=losses.__getitem__)
         return Trial(weights, best, losses[best])
 
     def _optimise(self, rows: Tensor) -> Tensor:
         """The best weights' images for these activations, (B, d)."""
+        if self._descent is None:
+            return self._start_of(rows)
         steps = self.options.steps_sparse if self._is_sparse else self.options.steps
         path = self._descent.images(self._start_of(rows), rows, self._best.weights, steps)
         return next(islice(path, self._best.steps, None))
 
+    @torch.no_grad()
     def _start_of(self, rows: Tensor) -> Tensor:
-        """Ridge's images for these activations, (B, d)."""
-        return self._images_of(self._ridge, self._begun.knowledge.features(rows))
+        """The images to start from for these activations, (B, d)."""
+        return torch.cat([self._begin_at(batch) for batch in torch.split(rows, BATCH)])
 
-    def _images_of(self, predict: Predict, features: Tensor) -> Tensor:
-        return predict_rows(predict, features).view(-1, *self._begun.auxiliary.shape)
+    def _ridge_images(self, rows: Tensor) -> Tensor:
+        features = self._begun.knowledge.features(rows)
+        return predict_rows(self._ridge, features).view(-1, *self._begun.auxiliary.shape)
 
     def _predict(self, features: Tensor) -> Tensor:
         """Where the descent starts."""
-        return self._ridge(features)
+        return self._start_of(features).flatten(1)
 
     def _parameters_moved(self) -> bool:
         return fingerprint([self._ridge.weight]) != self._before

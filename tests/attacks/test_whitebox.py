@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from splitfed.attacks import build
-from splitfed.attacks.auxiliary import Pairs
 from splitfed.attacks.descent import Descent, Weights, error_directions, total_variation
-from splitfed.attacks.linear import LinearMap, Standardiser
 from splitfed.metrics import psnr_db, ssim
+from splitfed.metrics.fingerprint import fingerprint
 from tests.attacks.worlds import World, digits, run, small, world
 
 
@@ -37,6 +36,33 @@ def test_its_own_judgement_beats_ridges_and_holds_for_the_victims() -> None:
     ridge, whitebox = (run(small(name), here.knowledge) for name in ("ridge", "whitebox"))
     assert whitebox.validation_ssim > ridge.validation_ssim
     assert whitebox.validation_ssim == pytest.approx(scores("whitebox", here)[1], abs=0.03)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_it_goes_on_from_the_best_attack_before_it(sparse: bool) -> None:
+    here = world(width=48, sparse=sparse)
+    ridge, decoder = small("ridge"), small("decoder")
+    alone, built = small("whitebox"), small("whitebox")
+    built.build_on([ridge, decoder])
+    before = {attack: run(attack, here.knowledge) for attack in (ridge, decoder)}
+    assert before[decoder].validation_ssim > before[ridge].validation_ssim
+    weights = fingerprint(decoder.reconstruct(here.observed()))
+    from_ridge, from_decoder = run(alone, here.knowledge), run(built, here.knowledge)
+    assert from_decoder.validation_ssim > from_ridge.validation_ssim
+    gain = from_decoder.validation_ssim - before[decoder].validation_ssim
+    # a sparse front's gradient helps near the image only: the start may be left as it is, never made worse
+    assert gain >= 0 if sparse else gain > 0.005
+    assert fingerprint(decoder.reconstruct(here.observed())) == weights, "the other attack was made to learn"
+
+
+def test_until_it_has_worked_it_shows_ridges_images() -> None:
+    here = world(width=48)
+    ridge, whitebox = small("ridge"), small("whitebox")
+    run(ridge, here.knowledge)
+    whitebox.build_on([ridge])
+    whitebox.begin(here.knowledge, torch.Generator().manual_seed(0))
+    early = whitebox.reconstruct(here.observed()).clamp(0, 1)
+    assert psnr_db(early, ridge.reconstruct(here.observed())).mean() > 30
 
 
 def test_where_the_front_says_nothing_it_leaves_ridge_alone() -> None:
@@ -97,12 +123,10 @@ def test_descent_yields_the_start_first_and_one_image_per_step() -> None:
 
 @pytest.mark.parametrize("images", [20, 200])
 def test_the_directions_have_the_covariance_of_the_errors(images: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    targets = torch.rand(images, 30, generator=generator)
-    pairs = Pairs(torch.zeros(images, 2), targets)
-    nothing = LinearMap(Standardiser(torch.zeros(2), torch.zeros(2)), torch.zeros(2, 30), torch.full((30,), 0.5), 1.0)
-    factor = error_directions(nothing, pairs, pairs)
-    torch.testing.assert_close(factor @ factor.T, (targets - 0.5).T @ (targets - 0.5) / images)
+    errors = torch.rand(images, 30, generator=torch.Generator().manual_seed(0)) - 0.5
+    factor = error_directions(errors, errors)
+    torch.testing.assert_close(factor @ factor.T, errors.T @ errors / images)
+    torch.testing.assert_close(error_directions(errors, 2 * errors), 2 * factor)
 
 
 def test_options_are_validated() -> None:
