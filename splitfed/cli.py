@@ -26,9 +26,18 @@ examples:
   splitfed scenario table3 --seeds 2 --jobs 2  every defense of the paper, two seeds, two cells at a time
   splitfed scenario --resume runs/medmnist_split-20260101-120000
   splitfed report runs/medmnist_split-20260101-120000 --format md
+  splitfed report runs/medmnist_split-20260101-120000 --features
   splitfed data fetch medical_mnist            download once, with a checksum
 
 exit codes: 0 ok, 1 a bug, 2 your mistake, 3 finished but INVALID, 130 interrupted
+"""
+
+REPORT_EXAMPLES = """\
+examples:
+  splitfed report runs/medmnist_split-20260101-120000               writes report.html into the run
+  splitfed report runs/medmnist_split-20260101-120000 --format md   prints the table
+  splitfed report runs/medmnist_split-20260101-120000 --features    adds what two layers keep of class and individual;
+                                                                    later reports show it without the option
 """
 
 
@@ -113,9 +122,21 @@ def _add_scenario(commands: Any) -> None:
 
 
 def _add_report(commands: Any) -> None:
-    report = commands.add_parser("report", help="the results of a run, as a page or a table")
+    report = commands.add_parser(
+        "report",
+        help="the results of a run, as a page or a table",
+        epilog=REPORT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     report.add_argument("run", type=Path, help="a run directory")
     report.add_argument("--format", choices=("html", "csv", "json", "latex", "md"), default="html")
+    report.add_argument(
+        "--features",
+        action="store_true",
+        help="first train three small classifiers on the run's images, to show features after two linear, two "
+        "convolutional and two sparse coding layers by UMAP; needs the extra umap and some minutes",
+    )
+    report.add_argument("--data-root", type=Path, help="where --features looks for the data set first")
     report.set_defaults(command=_report)
 
 
@@ -244,6 +265,8 @@ def _report(arguments: argparse.Namespace) -> int:
     from splitfed.views.report import write_report
 
     store = RunStore.open(arguments.run)
+    if arguments.features:
+        _measure_features(store, arguments)
     if arguments.format == "html":
         print(write_report(store))
         return OK
@@ -253,6 +276,18 @@ def _report(arguments: argparse.Namespace) -> int:
     writers = {"csv": table.to_csv, "latex": table.to_latex, "md": _markdown}
     print(writers[arguments.format](store.results))
     return OK
+
+
+def _measure_features(store: Any, arguments: argparse.Namespace) -> None:
+    if arguments.format != "html":
+        raise UserError(f"--features is shown in the HTML report: leave out --format {arguments.format}")
+    from splitfed import feature_record
+    from splitfed.features import measure
+    from splitfed.views.plain import PlainView
+    from splitfed.views.report import write_report
+
+    write_report(store)  # what stands in its way is said before the training
+    feature_record.save(store.path, measure(store, data_root=arguments.data_root, subscribers=[PlainView()]))
 
 
 def _markdown(results: Any) -> str:

@@ -65,8 +65,8 @@ def run(
     resumed = None if resume is None else _reopen(scenario, resume)
     # what is missing is said before there is a directory that would be left behind
     load_frechet_metrics(scenario.metrics)
-    dataset, splits = _load_images(scenario, data_root, Bus(*subscribers))
-    with resumed or _create(scenario, out) as store, _one_thread():
+    dataset, splits = load_images(scenario, data_root, Bus(*subscribers))
+    with resumed or _create(scenario, out) as store, one_thread():
         lab = Lab(scenario, store, Bus(store.append_event, *subscribers), dataset, splits)
         return lab.run(partial(_spread, lab, jobs, runner, data_root))
 
@@ -93,8 +93,8 @@ def _measure_elsewhere(run_dir: Path, data_root: Path | None, jobs: int, cell: C
     """What a process or a machine of its own does for one cell of this run."""
     store = RunStore.open(run_dir)
     scenario = Scenario.model_validate(store.manifest["scenario"])
-    dataset, splits = _load_images(scenario, data_root, Bus())
-    with _one_thread():
+    dataset, splits = load_images(scenario, data_root, Bus())
+    with one_thread():
         return Lab(scenario, store, Bus(say), dataset, splits, jobs=jobs).measure(cell)
 
 
@@ -219,7 +219,12 @@ def _reopen(scenario: Scenario, resume: Path) -> RunStore:
     return store
 
 
-def _load_images(scenario: Scenario, data_root: Path | None, bus: Bus) -> tuple[Dataset, Splits]:
+def load_images(scenario: Scenario, data_root: Path | None, bus: Bus) -> tuple[Dataset, Splits]:
+    """The scenario's images, split; the same ones each time.
+
+    Raises:
+        DataError: they cannot be found, or are fewer than the scenario wants.
+    """
     options = scenario.data
     dataset = data.load(
         options.name,
@@ -250,7 +255,7 @@ class _Throttled:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Clients and server sessions are threads of their own; more within each would only compete.
 
     It also makes results independent of the number of cores.

@@ -27,7 +27,7 @@ def machine_manifest() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": _usable_cores(),
         "memory_bytes": _memory_bytes(),
-        "versions": {name: _version(name) for name in _NAMED_VERSIONS},
+        "versions": {name: package_version(name) for name in _NAMED_VERSIONS},
         **_commit(),
     }
 
@@ -54,7 +54,8 @@ def _memory_bytes() -> int | None:
         return None
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """The version of an installed package; None for one that is not."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

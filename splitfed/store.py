@@ -7,6 +7,7 @@ runs/<scenario>-<time>/
     cells/<cell>/     what one cell leaves: observations, reconstructions
     checkpoints/      what `--resume` goes on from
     images/           image grids and strips
+    features.json     features after two layers, where `report --features` measured them
     report.html       everything above in one page
 """
 

@@ -30,9 +30,12 @@ class PlainView:
         self._interval_s = interval_s
         self._run = RunProgress()
         self._last_s: dict[str, float] = {}
+        self._started_s: float | None = None
 
     def __call__(self, event: events.Event) -> None:
         """Take in one event and write its line, if it has one."""
+        if self._started_s is None:
+            self._started_s = event.time_s
         self._run.apply(event)
         self._tell(event)
 
@@ -128,8 +131,7 @@ class PlainView:
         self._write(f"{rule}\n{message}\n{rule}")
 
     def _write(self, line: str) -> None:
-        started = self._run.started
-        elapsed_s = self._run.latest_s - started.time_s if started else 0.0
+        elapsed_s = self._run.latest_s - self._started_s if self._started_s is not None else 0.0
         stream = self._stream or sys.stderr  # looked up late: standard error may be replaced meanwhile
         for part in line.splitlines():
             stream.write(f"[{duration(elapsed_s):>9}] {part}\n")

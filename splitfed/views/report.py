@@ -1,4 +1,4 @@
-"""A run as one HTML page: the table, how to read it, curves, reconstructions, gates, and what it was made with."""
+"""A run as one HTML page: the table, how to read it, curves, reconstructions, features, gates, and how it was made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from splitfed.errors import UserError
 from splitfed.repeats import by_defense, measured
 from splitfed.store import RunStore, file_name
-from splitfed.views import ledger, page, summary, table
+from splitfed.views import features, ledger, page, summary, table
 from splitfed.views.plot import Mark, Rule, Series, line_chart, scatter_chart
 from splitfed.views.progress import RunProgress
 from splitfed.views.text import SYNTHETIC, duration, number, percent
@@ -29,7 +29,7 @@ def write_report(store: RunStore) -> Path:
     """Write `report.html` into the run directory and return its path.
 
     Raises:
-        UserError: no cell of the run has finished yet, or its results are damaged.
+        UserError: no cell of the run has finished yet, or its results or features are damaged.
     """
     results = store.results
     if not results["cells"]:
@@ -51,6 +51,7 @@ def _body(store: RunStore, results: Results, run: RunProgress) -> Iterator[str]:
     yield page.section("How to read this", page.bullet_list([*table.how_to_read(results), *_HOW_TO_READ]))
     yield page.section("Accuracy against leakage, and how both came about", _charts(results, run))
     yield page.section("What the attacker reconstructed", *map(page.image_figure, _grids(store)))
+    yield features.section(store.path)
     yield page.section("Every attack", _attacks_table(results))
     yield page.section("Gates", page.paragraph(_GATES), *(_gates(cell) for cell in results["cells"]))
     yield page.section("Notices", page.bullet_list([f"{note.level}: {note.message}" for note in run.notices]))
