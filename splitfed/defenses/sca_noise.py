@@ -18,7 +18,7 @@ from torch import Tensor
 from splitfed.defenses.base import Figures, TapEvidence
 from splitfed.defenses.laplace import laplace
 from splitfed.defenses.sca import SparseCodingOptions, sparse_front
-from splitfed.defenses.sparse_stem import CHECKED_IMAGES, SparseStemDefense, codes_are_sparse
+from splitfed.defenses.sparse_stem import CHECKED_IMAGES, SparseStemDefense
 from splitfed.metrics.findings import Finding, laplace_scale, noise_scale_within
 from splitfed.models.bottleneck_fronts import UnitBottleneckFront
 from splitfed.models.front import FrontSpec, initialise
@@ -70,7 +70,7 @@ class SparseCodingNoise(SparseStemDefense):
         noise = evidence.tapped - evidence.clean
         tolerance = max(NOISE_TOLERANCE, STANDARD_ERRORS / math.sqrt(noise.numel()))
         return [
-            *codes_are_sparse(evidence),
+            *self.sparse_findings(evidence),
             _on_the_sphere(evidence),
             noise_scale_within(laplace_scale(noise), self.options.scale, tolerance=tolerance),
         ]

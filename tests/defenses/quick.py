@@ -18,6 +18,7 @@ from splitfed.defenses import DEFENSES, Defense, gan, gong
 from splitfed.defenses.base import TrainingBatch
 from splitfed.defenses.dpsgd import DPSGD
 from splitfed.defenses.laplace import Laplace
+from splitfed.defenses.sparse_stem import SparseStemDefense
 from splitfed.models.consolidation import Anchor
 from splitfed.models.front import Front, FrontSpec
 from splitfed.models.gan import train_gan
@@ -58,6 +59,11 @@ def unsolved(kind: type[Defense]) -> Break:
         return front
 
     return lambda patch: patch.setattr(kind, "build_front", hasty)
+
+
+def unlearned(patch: pytest.MonkeyPatch) -> None:
+    """The first dictionary stays as it was drawn."""
+    patch.setattr(SparseStemDefense, "prepare", Defense.prepare)
 
 
 def mean_only(patch: pytest.MonkeyPatch) -> None:
@@ -129,15 +135,21 @@ QUICK: dict[str, Quick] = {
     ),
     "gaussian": Quick(silent=(Phase.TRAIN,)),
     "mid": Quick(broken={"protect": mean_only}),
-    "sca": Quick(HASTY_DICTIONARY, broken={"unsolved": unsolved(DEFENSES["sca"])}),
+    "sca": Quick(HASTY_DICTIONARY, broken={"unsolved": unsolved(DEFENSES["sca"]), "unlearned": unlearned}),
     "sca_noise": Quick(
         HASTY_DICTIONARY,
-        broken={"unsolved": unsolved(DEFENSES["sca_noise"]), "off the sphere": off_the_sphere},
+        broken={
+            "unsolved": unsolved(DEFENSES["sca_noise"]),
+            "unlearned": unlearned,
+            "off the sphere": off_the_sphere,
+        },
     ),
-    "sparse_standard": Quick(HASTY_DICTIONARY, broken={"unsolved": unsolved(DEFENSES["sparse_standard"])}),
+    "sparse_standard": Quick(
+        HASTY_DICTIONARY, broken={"unsolved": unsolved(DEFENSES["sparse_standard"]), "unlearned": unlearned}
+    ),
     "stack": Quick(
         {"layers": [{"name": "sca", **HASTY_DICTIONARY}, {"name": "laplace"}]},
-        broken={"protect": layer_without_noise, "unsolved": unsolved(DEFENSES["stack"])},
+        broken={"protect": layer_without_noise, "unsolved": unsolved(DEFENSES["stack"]), "unlearned": unlearned},
         underived=("penalty", "generate", "backward"),
     ),
 }

@@ -20,7 +20,7 @@ from splitfed.models.sparse.gradient import (
 from splitfed.models.sparse.lca import lca
 from splitfed.models.sparse.lgcd import SparseAtoms, lgcd
 from splitfed.models.sparse.lgcd import pull_back as pull_back_sparse
-from splitfed.models.sparse.problem import Atoms, Geometry
+from splitfed.models.sparse.problem import Atoms, Geometry, certify
 from splitfed.models.sparse.solution import Solution, Stopping
 from splitfed.models.sparse.spectrum import lipschitz_bound
 
@@ -144,6 +144,18 @@ class SparseCodingLayer(nn.Module):
         """What `forward` finds, without a gradient and with each sample's own gap, iterations and cost."""
         canvas = self.prepare(x)
         return self._solve(canvas, self.dictionary.to(canvas.dtype), start)
+
+    @torch.no_grad()
+    def objective(self, x: Tensor, *, dictionary: Tensor | None = None) -> Tensor:
+        """Eq. 1 at its solution for each of the images, (B,), float64; with other atoms (F, C, k, k) if given.
+
+        It is within `tolerance` of the minimum, as a share of the zero code's objective, ½‖X‖².
+        """
+        canvas = self.prepare(x)
+        atoms = Atoms((self.dictionary if dictionary is None else dictionary).to(canvas.dtype), self.geometry.stride)
+        codes = self._solve(canvas, atoms.dictionary, None).codes
+        residual = canvas - atoms.synthesise(codes)
+        return certify(canvas, codes, residual, atoms.analyse(residual), self.sparsity).objective
 
     @torch.no_grad()
     def update_dictionary(self, x: Tensor, codes: Tensor, *, rate: float = 0.1) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from splitfed.models.sparse import SparseCodingLayer
+from splitfed.models.sparse import SparseCodingLayer, learn_dictionary
 from splitfed.models.sparse.problem import Atoms
 from tests.models.sparse.conftest import smooth_images
 
@@ -35,6 +35,21 @@ def _objective(layer: SparseCodingLayer, x: Tensor, codes: Tensor) -> Tensor:
 def _correlation(layer: SparseCodingLayer, x: Tensor, codes: Tensor) -> Tensor:
     atoms = Atoms(layer.dictionary.detach(), layer.geometry.stride)
     return atoms.analyse(layer.prepare(x) - atoms.synthesise(codes))
+
+
+@pytest.mark.parametrize("solver", ["lgcd", "fista"])
+def test_the_objective_is_that_of_the_solution_and_lower_for_better_atoms(solver: str) -> None:
+    x = torch.cat([smooth_images(4, 1, 12, 12), torch.zeros(1, 1, 12, 12).double()])
+    layer = _layer(solver=solver, sparsity=0.3, tolerance=1e-3)
+    objective = layer.objective(x)
+    torch.testing.assert_close(objective, _objective(layer, x, layer(x)).detach())
+    assert objective[-1] == 0
+    other = _layer(seed=2).dictionary.detach()
+    before = layer.dictionary.detach().clone()
+    assert 0.8 < layer.objective(x, dictionary=other).mean() / objective.mean() < 1.25
+    assert torch.equal(layer.dictionary, before)
+    learn_dictionary(layer, x[:4], steps=20, batch=4, generator=torch.Generator().manual_seed(0))
+    assert layer.objective(x).mean() < 0.8 * objective.mean()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
