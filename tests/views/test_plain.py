@@ -66,3 +66,9 @@ def test_notices_losses_and_failed_gates_are_always_told() -> None:
     assert "INVALID, failed attack_learned" in text
     assert lines[-1].endswith("INVALID: see the gates that failed")
     assert all(line.startswith("[") for line in lines)
+
+
+def test_time_counts_from_the_first_event_of_whatever_kind() -> None:
+    first = events.PrepareProgress(time_s=50.0, cell="data", what="decoding", done=1, total=2)
+    later = events.Notice(time_s=125.0, message="done")
+    assert [line[:11] for line in lines_of([first, later])] == ["[      0 s]", "[ 1:15 min]"]
