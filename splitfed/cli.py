@@ -291,9 +291,10 @@ def _measure_features(store: Any, arguments: argparse.Namespace) -> None:
 
 
 def _markdown(results: Any) -> str:
-    from splitfed.views import ledger, table
+    from splitfed.views import attacks, ledger, table
 
-    return "\n".join(part for part in (table.to_markdown(results), ledger.to_markdown(results)) if part)
+    parts = (table.to_markdown(results), attacks.to_markdown(results), ledger.to_markdown(results))
+    return "\n".join(part for part in parts if part)
 
 
 def _list(arguments: argparse.Namespace) -> int:

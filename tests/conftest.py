@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from splitfed import data
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
 from splitfed.scenario import Cell, Component, Scenario, validate
+
+# how long an example takes says more about the machine than about the code
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True, scope="session")

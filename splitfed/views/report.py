@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from splitfed.errors import UserError
 from splitfed.repeats import by_defense, measured
 from splitfed.store import RunStore, file_name
-from splitfed.views import features, ledger, page, summary, table
+from splitfed.views import attacks, features, ledger, page, summary, table
 from splitfed.views.plot import Mark, Rule, Series, line_chart, scatter_chart
 from splitfed.views.progress import RunProgress
 from splitfed.views.text import SYNTHETIC, duration, number, percent
@@ -52,7 +52,7 @@ def _body(store: RunStore, results: Results, run: RunProgress) -> Iterator[str]:
     yield page.section("Accuracy against leakage, and how both came about", _charts(results, run))
     yield page.section("What the attacker reconstructed", *map(page.image_figure, _grids(store)))
     yield features.section(store.path)
-    yield page.section("Every attack", _attacks_table(results))
+    yield page.section(attacks.TITLE, _attacks_by_defense(results), page.folded("Each cell", _attacks_table(results)))
     yield page.section("Gates", page.paragraph(_GATES), *(_gates(cell) for cell in results["cells"]))
     yield page.section("Notices", page.bullet_list([f"{note.level}: {note.message}" for note in run.notices]))
     manifest = json.dumps(store.manifest, indent=2, ensure_ascii=False)
@@ -147,6 +147,11 @@ def _ledger(results: Results) -> str:
     title, rows = shown
     compared = page.table([*ledger.HEADER], [("", cells) for cells in rows])
     return page.section(title, compared, page.paragraph(ledger.EVERY_CELL))
+
+
+def _attacks_by_defense(results: Results) -> str:
+    rows = [("", row) for row in attacks.rows(results, marks=("", " *"))]
+    return page.table(["defense", *attacks.names(results)], rows, caption=f"* the strongest. {attacks.READING}")
 
 
 def _attacks_table(results: Results) -> str:

@@ -1,0 +1,56 @@
+"""Every attack on every defense, side by side: what a defense keeps from one attack it may give to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from splitfed.repeats import by_defense, spread
+from splitfed.views import summary
+from splitfed.views.text import MISSING, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from splitfed.results import CellResult, Results
+
+TITLE = "Every attack on every defense"
+READING = (
+    "PSNR in dB and SSIM over the private images, means over seeds. The strongest, marked where it is so under most "
+    "seeds, is chosen on the attacker's own images, so that another may score a little higher here. No entry: the "
+    "attack does not apply to such a front."
+)
+
+
+def names(results: Results) -> list[str]:
+    """The attacks that were mounted on any cell, in the order in which they first occur."""
+    return list(dict.fromkeys(name for cell in results["cells"] for name in cell["attacks"]))
+
+
+def rows(results: Results, *, marks: tuple[str, str]) -> list[list[str]]:
+    """Per defense its label, then for each of `names` its scores, the strongest between the ``marks``."""
+    listed = names(results)
+    return [[_label(cells), *(_entry(cells, name, marks) for name in listed)] for cells in by_defense(results["cells"])]
+
+
+def to_markdown(results: Results) -> str:
+    """The table as a Markdown section."""
+    header = ["defense", *names(results)]
+    body = rows(results, marks=("**", "**"))
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *body)]
+    return "\n".join([f"## {TITLE}", "", *lines, "", READING, ""])
+
+
+def _label(cells: Sequence[CellResult]) -> str:
+    label = summary.label(cells[0]["defense"], cells[0]["params"])
+    return label if all(cell["valid"] for cell in cells) else f"{label} INVALID"
+
+
+def _entry(cells: Sequence[CellResult], name: str, marks: tuple[str, str]) -> str:
+    scores = [cell["attacks"][name] for cell in cells if name in cell["attacks"]]
+    if not scores:
+        return MISSING
+    psnr_db = spread(score["psnr_db"] for score in scores)["mean"]
+    ssim = spread(score["ssim"] for score in scores)["mean"]
+    text = f"{number(psnr_db, 1)} / {number(ssim, 3)}"
+    strongest = sum(cell["strongest"] == name for cell in cells) * 2 > len(cells)
+    return f"{marks[0]}{text}{marks[1]}" if strongest else text

@@ -1,0 +1,39 @@
+"""All attacks side by side: means over seeds, the strongest marked, nothing where an attack was not mounted."""
+
+from __future__ import annotations
+
+from splitfed.views import attacks
+from tests.views.fabricated import attack_score, broken, cell_result, run_results
+
+
+def test_scores_are_means_over_seeds_and_the_strongest_is_marked() -> None:
+    results = run_results(
+        cell_result("none", seed=0, psnr_db=28.0, ssim=0.80), cell_result("none", seed=1, psnr_db=29.0, ssim=0.90)
+    )
+    assert attacks.rows(results, marks=("<", ">")) == [["none", "27.5 / 0.800", "<28.5 / 0.850>"]]
+
+
+def test_an_attack_of_some_defenses_only_has_no_entry_elsewhere() -> None:
+    sparse = cell_result("sca", psnr_db=22.0, ssim=0.70)
+    sparse["attacks"]["dictionary"] = attack_score(23.0, 0.74)
+    sparse["strongest"] = "dictionary"
+    results = run_results(cell_result("none"), sparse)
+    assert attacks.names(results) == ["ridge", "decoder", "dictionary"]
+    assert attacks.rows(results, marks=("", "*")) == [
+        ["none", "27.5 / 0.800", "28.5 / 0.850*", "—"],
+        ["sca (sparsity 0.5)", "21.0 / 0.650", "22.0 / 0.700", "23.0 / 0.740*"],
+    ]
+
+
+def test_no_majority_no_mark() -> None:
+    other = cell_result("none", seed=1)
+    other["strongest"] = "ridge"
+    rows = attacks.rows(run_results(cell_result(), other), marks=("", "*"))
+    assert rows == [["none", "27.5 / 0.800", "28.5 / 0.850"]]
+
+
+def test_markdown_is_a_table_and_says_what_is_invalid() -> None:
+    lines = attacks.to_markdown(run_results(broken(cell_result()))).splitlines()
+    assert lines[0] == f"## {attacks.TITLE}"
+    assert lines[2] == "| defense | ridge | decoder |"
+    assert lines[4] == "| none INVALID | 27.5 / 0.800 | **28.5 / 0.850** |"
