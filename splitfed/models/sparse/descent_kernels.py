@@ -216,13 +216,15 @@ def _take_up(start: Array, positions: int, codes: Array) -> None:
 
 
 @compiled
-def _hand_over(codes: Array, positions: int, out: Array) -> None:
-    """Move the codes to zeros (F, h, w), and leave zeros."""
-    features = len(codes) // positions
+def _hand_over(codes: Array, positions: int, out: Array) -> int:
+    """Move the codes to zeros (F, h, w), and leave zeros; how many were active."""
+    features, active = len(codes) // positions, 0
     for i in range(len(codes)):
         if codes[i] != 0:
             out[i % features * positions + i // features] = codes[i]
             codes[i] = 0
+            active += 1
+    return active
 
 
 @compiled
@@ -241,6 +243,7 @@ def descend(
     out_gap: Array,
     out_sweeps: Array,
     out_steps: Array,
+    out_active: Array,
     first: int,
     last: int,
 ) -> None:
@@ -258,7 +261,8 @@ def descend(
         tolerance: the relative duality gap at which a sample is solved.
         max_sweeps: the most sweeps over a sample.
         out: zeros (B, F·h·w), takes the codes.
-        out_gap, out_sweeps, out_steps: take what `Solution` reports, and the number of single steps, (B,).
+        out_gap, out_sweeps, out_active: take what `Solution` reports, (B,).
+        out_steps: takes the number of single steps, (B,).
         first, last: the range of samples.
     """
     height, width, features, _ = shape
@@ -304,5 +308,5 @@ def descend(
             largest = _largest(correlations)
             _sum_up(correlations, codes, drive, energy, sums)
             gap = _relative_gap(sums, sparsity, energy, largest)
-        _hand_over(codes, positions, out[b])
+        out_active[b] = _hand_over(codes, positions, out[b])
         out_gap[b], out_sweeps[b] = gap, sweeps

@@ -210,7 +210,7 @@ class SparseCodingLayer(nn.Module):
         codes, gaps = solution.codes, solution.relative_gap
         gap = float(gaps.max()) if len(codes) else 0.0
         iterations = int(solution.iterations.max()) if len(codes) else 0
-        density = int(torch.count_nonzero(codes)) / max(codes.numel(), 1)
+        density = int(solution.active.sum()) / max(codes.numel(), 1)
         return SolveReport(solver, iterations, gap, density, gap <= self.tolerance)
 
     def _backward(self, canvas: Tensor) -> Backward:

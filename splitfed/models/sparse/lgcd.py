@@ -91,6 +91,7 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
     gap = torch.empty(batch, dtype=torch.float64)
     sweeps = torch.empty(batch, dtype=torch.int64)
     steps = torch.empty(batch, dtype=torch.int64)
+    active = torch.empty(batch, dtype=torch.int64)
     work = partial(
         descend,
         canvas.contiguous().flatten(1).numpy(),
@@ -107,10 +108,11 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
         gap.numpy(),
         sweeps.numpy(),
         steps.numpy(),
+        active.numpy(),
     )
     over_samples(batch, lambda _, first, last: work(first, last))
     multiply_adds = dictionary.numel() * math.prod(codes.shape[2:]) + steps * gram[0].numel()
-    return Solution(codes, gap, sweeps, multiply_adds)
+    return Solution(codes, gap, sweeps, active, multiply_adds)
 
 
 def pull_back(

@@ -34,12 +34,14 @@ class Solution:
         codes: (B, F, h, w), ≥ 0.
         relative_gap: per sample, (B,), float64.
         iterations: spent on each sample, (B,), int64.
+        active: how many codes of each sample are not zero, (B,), int64.
         multiply_adds: spent on each sample, (B,), int64: those of convolutions, or of what stands in for them.
     """
 
     codes: Tensor
     relative_gap: Tensor
     iterations: Tensor
+    active: Tensor
     multiply_adds: Tensor
 
 
@@ -82,7 +84,8 @@ class Ledger:
         """All samples, once none is open; the cost is that of one iteration, for each position of an atom."""
         assert self._codes is not None
         multiply_adds = self._iterations * multiply_adds_per_position * math.prod(self._codes.shape[-2:])
-        return Solution(self._codes, self._gap, self._iterations, multiply_adds)
+        active = torch.count_nonzero(self._codes.flatten(1), dim=1)
+        return Solution(self._codes, self._gap, self._iterations, active, multiply_adds)
 
     def _certify(self, canvas: Tensor, codes: Tensor) -> Certificate:
         residual = canvas - self._atoms.synthesise(codes)
