@@ -68,6 +68,7 @@ def _conjugate_gradients(
     patches: Array,
     atoms: Array,
     image: Array,
+    drafts: tuple[Array, Array],
     row: int,
     kernel_size: int,
     vectors: int,
@@ -78,22 +79,24 @@ def _conjugate_gradients(
 
     Preconditioned by symmetric Gauss-Seidel, (I + L)(I + Lᵀ), in Eisenstat's form (1981): with t = (I + Lᵀ)⁻¹p,
     (I + L)⁻¹ A (I + Lᵀ)⁻¹ p = t + (I + L)⁻¹(p − t), which costs no more than A p. Norms are those of the
-    preconditioned system. ``image`` becomes what v adds up to.
+    preconditioned system. v is summed up from the t, and so is ``image``, what v adds up to; ``drafts`` is memory for
+    two images.
     """
     count = len(right)
-    residual = right.copy()
-    _solve(True, residual, places, patches, atoms, image, row, kernel_size, vectors)
+    residual, half_image, draft = right.copy(), drafts[0], drafts[1]
+    _solve(True, residual, places, patches, atoms, draft, row, kernel_size, vectors)
     direction, product, half = residual.copy(), np.empty_like(right), np.empty_like(right)
     solution[:] = 0
+    image[:] = 0
     energy = start = np.float64(np.dot(residual, residual))
     iterations = 0
     while iterations < max_iterations and energy > tolerance * tolerance * start:
         iterations += 1
         half[:] = direction
-        _solve(False, half, places, patches, atoms, image, row, kernel_size, vectors)
+        _solve(False, half, places, patches, atoms, half_image, row, kernel_size, vectors)
         for i in range(count):
             product[i] = direction[i] - half[i]
-        _solve(True, product, places, patches, atoms, image, row, kernel_size, vectors)
+        _solve(True, product, places, patches, atoms, draft, row, kernel_size, vectors)
         for i in range(count):
             product[i] += half[i]
         curvature = np.float64(np.dot(direction, product))
@@ -101,13 +104,14 @@ def _conjugate_gradients(
             break
         step = right.dtype.type(energy / curvature)
         for i in range(count):
-            solution[i] += step * direction[i]
+            solution[i] += step * half[i]
             residual[i] -= step * product[i]
+        for i in range(index(len(image))):
+            image[i] += step * half_image[i]
         previous, energy = energy, np.float64(np.dot(residual, residual))
         turn = right.dtype.type(energy / previous)
         for i in range(count):
             direction[i] = residual[i] + turn * direction[i]
-    _solve(False, solution, places, patches, atoms, image, row, kernel_size, vectors)
     return iterations, np.sqrt(energy / start) if start > 0 else 0.0
 
 
@@ -190,6 +194,7 @@ def adjoint(
     places, patches = np.empty_like(codes_at), np.empty_like(codes_at)
     image = aligned_zeros(canvases.shape[1] + LANES, codes.dtype)
     residual = aligned_zeros(canvases.shape[1] + LANES, codes.dtype)
+    draft = aligned_zeros(canvases.shape[1] + LANES, codes.dtype)
     for b in range(begin, end):
         count = _active_set(codes[b], row, step, kernel_size * vectors * LANES, codes_at, places, patches)
         right, solution = np.empty(count, codes.dtype), np.empty(count, codes.dtype)
@@ -206,6 +211,7 @@ def adjoint(
             patches,
             atoms,
             image,
+            (residual, draft),
             pixel_row,
             kernel_size,
             vectors,
