@@ -77,7 +77,7 @@ def _places(atoms: Atoms, codes: Tensor) -> tuple[int, int, int, int]:
 def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, start: Tensor | None = None) -> Solution:
     """Minimise ½‖X − R ⊛ Ω‖² + λ‖R‖₁ over R ≥ 0, each sample for itself; arguments as in `fista`.
 
-    Sweeps over the image take every step above a threshold, which is halved once none is left; the gap is looked
+    Sweeps over the image take every step above a threshold, which is lowered once none is left; the gap is looked
     at each time. ``Solution.iterations`` counts sweeps.
     """
     from splitfed.models.sparse.descent_kernels import descend
