@@ -41,7 +41,7 @@ MATMUL_EDGE = 1024
 LEARNING_STEPS = 30
 EPOCHS = 3
 """In the first, the second layer's dictionary is still near its random start, and its codes are denser."""
-LOOSEST, TIGHTER = 0.2, 0.95
+LOOSEST, TIGHTER = 0.2, 0.98
 """The tolerance to begin with, and by how much it is lowered until the objective is no worse than the reference's."""
 
 

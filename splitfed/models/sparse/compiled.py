@@ -27,7 +27,7 @@ index = np.uintp
 LANES = 16
 """Numbers that the vector operations take at a time; rows are filled up to a multiple of it."""
 
-_SAMPLES_PER_TASK = 4
+_SAMPLES_PER_TASK = 2
 
 
 @cache
