@@ -184,7 +184,7 @@ def adjoint(
         out: takes Ω_S v, (B, C·H'·W').
         out_residual, out_iterations: take how far each sample got, (B,).
         out_atoms: corr(v, X − R ⊛ Ω) − corr(R, Ω_S v) is added to it, laid out as ``atoms``; what lies past k·C in a
-            row has no meaning.
+            row has no meaning. (0,) if it is not wanted.
         begin, end: the range of samples.
     """
     pixel_row, row, step, kernel_size = geometry
@@ -219,6 +219,8 @@ def adjoint(
             max_iterations,
         )
         channels_first(image, channels, out[b])
+        if len(out_atoms) == 0:
+            continue
         channels_last(canvases[b], channels, residual)
         _take_out(weights, places, patches, atoms, residual, pixel_row, kernel_size, vectors)
         for i in range(count):

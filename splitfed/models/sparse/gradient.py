@@ -98,8 +98,8 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 def pull_back(
-    atoms: Atoms, canvas: Tensor, codes: Tensor, gradient: Tensor, stopping: GradientStopping
-) -> tuple[Tensor, Tensor, GradientReport]:
+    atoms: Atoms, canvas: Tensor, codes: Tensor, gradient: Tensor, stopping: GradientStopping, *, learns: bool = True
+) -> tuple[Tensor, Tensor | None, GradientReport]:
     """The gradient of a solution: dX, dΩ, and how well the linear system was solved.
 
     Args:
@@ -108,13 +108,16 @@ def pull_back(
         codes: R, a solution for it, (B, F, h, w).
         gradient: g, of which only what lies on the active sets counts, (B, F, h, w).
         stopping: when a sample is done.
+        learns: whether dΩ is wanted; it is None otherwise.
     """
     adjoint, image, report = solve_active(atoms, codes, gradient, stopping)
+    if not learns:
+        return image, None, report
     residual = canvas - atoms.synthesise(codes)
     return image, atoms.correlate(adjoint, residual) - atoms.correlate(codes, image), report
 
 
-PullBack = Callable[[Atoms, Tensor, Tensor, Tensor, GradientStopping], tuple[Tensor, Tensor, GradientReport]]
+PullBack = Callable[..., tuple[Tensor, Tensor | None, GradientReport]]
 
 
 @dataclass(frozen=True)
@@ -152,9 +155,11 @@ class _Implicit(torch.autograd.Function):
         canvas, dictionary, codes = ctx.saved_tensors
         how: Backward = ctx.how
         atoms = how.atoms(dictionary, how.stride)
-        image, dictionary_gradient, report = how.pull_back(atoms, canvas, codes, gradient, how.stopping)
+        image, dictionary_gradient, report = how.pull_back(
+            atoms, canvas, codes, gradient, how.stopping, learns=ctx.needs_input_grad[1]
+        )
         how.record(report)
-        return image, dictionary_gradient if ctx.needs_input_grad[1] else None, None, None
+        return image, dictionary_gradient, None, None
 
 
 def differentiable(codes: Tensor, canvas: Tensor, dictionary: Tensor, backward: Backward) -> Tensor:

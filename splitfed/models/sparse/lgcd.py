@@ -116,8 +116,8 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
 
 
 def pull_back(
-    atoms: Atoms, canvas: Tensor, codes: Tensor, gradient: Tensor, stopping: GradientStopping
-) -> tuple[Tensor, Tensor, GradientReport]:
+    atoms: Atoms, canvas: Tensor, codes: Tensor, gradient: Tensor, stopping: GradientStopping, *, learns: bool = True
+) -> tuple[Tensor, Tensor | None, GradientReport]:
     """`gradient.pull_back`, on the active sets only and sample by sample.
 
     Preconditioned by symmetric Gauss-Seidel, so that the residual is measured in that norm.
@@ -131,7 +131,7 @@ def pull_back(
     residual = torch.zeros(batch, dtype=torch.float64)
     iterations = torch.zeros(batch, dtype=torch.int64)
     rows = atoms.rows(scales)
-    parts = codes.new_zeros(len(task_ranges(batch)), len(rows))
+    parts = codes.new_zeros(len(task_ranges(batch)), len(rows) if learns else 0)
     flat = parts.numpy()
     work = partial(
         adjoint,
@@ -149,7 +149,7 @@ def pull_back(
         iterations.numpy(),
     )
     over_samples(batch, lambda task, first, last: work(flat[task], first, last))
-    return pulled, atoms.unfolded(parts.sum(0)), GradientReport.over(iterations, residual)
+    return pulled, atoms.unfolded(parts.sum(0)) if learns else None, GradientReport.over(iterations, residual)
 
 
 def _positions(canvas: Tensor, atoms: Atoms) -> tuple[int, int]:

@@ -54,6 +54,11 @@ def test_sparse_backward_equals_dense(shape: tuple[int, ...]) -> None:
     assert report.relative_residual <= 1e-12
     torch.testing.assert_close(sparse_image, image, atol=1e-8, rtol=1e-8)
     torch.testing.assert_close(sparse_atoms, atoms, atol=1e-7, rtol=1e-7)
+    fixed, nothing, _ = pull_back_sparse(
+        SparseAtoms(dictionary, shape[3]), canvas, codes, gradient, exact, learns=False
+    )
+    assert nothing is None
+    assert torch.equal(fixed, sparse_image)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
