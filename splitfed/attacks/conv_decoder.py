@@ -17,9 +17,11 @@ class ConvDecoderOptions(DecoderOptions):
 
     width: int = Field(default=256, ge=1)
     """Of the residual path."""
-    channels: int = Field(default=8, ge=1)
-    """Maps of the U-Net at full resolution; twice as many below."""
-    max_epochs: int = Field(default=20, ge=1)
+    channels: int = Field(default=16, ge=1)
+    """Maps of the U-Net at half the resolution; twice as many below."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Of Adam, anew with each front. At 1e-3, 30 epochs without a defense end 0.005 of SSIM lower."""
+    max_epochs: int = Field(default=24, ge=1)
     """Per front. A training without a plateau by then ends with the learning rate at zero, and says so."""
 
 

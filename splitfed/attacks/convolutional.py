@@ -1,7 +1,9 @@
 """Convolutional networks for images of any size from 8×8: a small U-Net, and the correction that is built on it.
 
 The U-Net is that of Ronneberger, Fischer and Brox 2015, "U-Net: convolutional networks for biomedical image
-segmentation", with two levels and a bottleneck that also sees the activation.
+segmentation", with one level and a bottleneck that also sees the activation. It works on patches of 2×2 pixels, and
+puts pixels together again as Shi et al. 2016, "Real-time single image and video super-resolution using an efficient
+sub-pixel convolutional neural network", do: a processor is kept busier by many maps on few places than by few on many.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from splitfed.types import ImageShape
 
 LATENT_MAPS = 32
 """Maps at a quarter of the resolution that are made of the activation."""
+PATCH_PX = 2
+"""Edge of a patch."""
 
 
 class Refiner(nn.Module):
@@ -22,28 +26,27 @@ class Refiner(nn.Module):
 
     def __init__(self, maps: int, shape: ImageShape, *, width: int, channels: int) -> None:
         super().__init__()
-        quarter = [(edge + 3) // 4 for edge in shape[1:]]
+        quarter = [-(-edge // (2 * PATCH_PX)) for edge in shape[1:]]
         self.latent = nn.Linear(width, LATENT_MAPS * quarter[0] * quarter[1])
         self.quarter = tuple(quarter)
-        self.down_full = _convolution(maps, channels)
-        self.down_half = _convolution(channels, 2 * channels)
+        self.down_half = _convolution(maps * PATCH_PX**2, channels)
+        self.down_quarter = _convolution(channels, 2 * channels)
         self.bottom = _convolution(2 * channels + LATENT_MAPS, 2 * channels)
-        self.up_half = _convolution(4 * channels, 2 * channels)
-        self.again = _convolution(2 * channels, 2 * channels)
-        self.up_full = _convolution(3 * channels, channels)
-        self.out = _convolution(channels, shape.channels)
+        self.widen = nn.Conv2d(2 * channels, 4 * channels, kernel_size=1)
+        self.up_half = _convolution(2 * channels, channels)
+        self.again = _convolution(channels, channels)
+        self.out = _convolution(channels, shape.channels * PATCH_PX**2)
 
     def forward(self, maps: Tensor, hidden: Tensor) -> Tensor:
         """The correction, in the units of the image."""
-        full = F.gelu(self.down_full(maps.contiguous(memory_format=torch.channels_last)))
-        half = F.gelu(self.down_half(_halved(full)))
+        half = F.gelu(self.down_half(_patches(maps).contiguous(memory_format=torch.channels_last)))
+        quarter = F.gelu(self.down_quarter(F.avg_pool2d(half, 2, ceil_mode=True)))
         latent = self.latent(hidden).view(len(maps), LATENT_MAPS, *self.quarter)
-        bottom = F.gelu(self.bottom(torch.cat([_halved(half), latent], dim=1)))
-        up = F.gelu(self.up_half(torch.cat([_resized(bottom, half), half], dim=1)))
+        bottom = F.gelu(self.bottom(torch.cat([quarter, latent], dim=1)))
+        up = _cropped(F.pixel_shuffle(self.widen(bottom), 2), half)
+        up = F.gelu(self.up_half(torch.cat([up, half], dim=1)))
         up = F.gelu(self.again(up))
-        up = F.gelu(self.up_full(torch.cat([_resized(up, full), full], dim=1)))
-        correction: Tensor = self.out(up)
-        return correction
+        return _cropped(F.pixel_shuffle(self.out(up), PATCH_PX), maps)
 
 
 class ConvolutionalResidual(Correction):
@@ -96,9 +99,14 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
 
 
-def _halved(maps: Tensor) -> Tensor:
-    return F.avg_pool2d(maps, 2, ceil_mode=True)
+def _patches(maps: Tensor) -> Tensor:
+    """Each patch's pixels as maps of their own, (B, M·4, ⌈H/2⌉, ⌈W/2⌉); an odd edge is repeated."""
+    height, width = maps.shape[-2:]
+    odd = -width % PATCH_PX, -height % PATCH_PX
+    whole = F.pad(maps, (0, odd[0], 0, odd[1]), mode="replicate") if any(odd) else maps
+    return F.pixel_unshuffle(whole, PATCH_PX)
 
 
-def _resized(maps: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(maps, size=like.shape[-2:], mode="bilinear")
+def _cropped(maps: Tensor, like: Tensor) -> Tensor:
+    """Without what lies beyond the edges of `like`."""
+    return maps[..., : like.shape[-2], : like.shape[-1]]

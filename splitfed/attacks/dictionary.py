@@ -34,8 +34,8 @@ FLATTEST = 1e-3
 class DictionaryOptions(ConvDecoderOptions):
     """Options of `Dictionary`."""
 
-    max_epochs: int = Field(default=14, ge=1)
-    """Per front, each half as dear again as the convolutional decoder's."""
+    max_epochs: int = Field(default=18, ge=1)
+    """Per front, each dearer than the convolutional decoder's."""
 
 
 def moments(pixels: Tensor) -> Tensor:
