@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,9 @@ from splitfed.wire.codec import CODECS
 
 REFERENCE_GATE = "attack_beats_class_mean"
 """The gate that is measured on the undefended cell and holds for all cells of its seed."""
+
+TIE = 1e-5
+"""SSIM of attacks that differ by less is the same: float32 images of one reconstruction, in other batches, do so."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,15 @@ def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> 
 
 
 def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:
-    """The attack with the highest SSIM on the attacker's own validation images; never chosen on the victims."""
+    """The attack with the highest SSIM on the attacker's own validation images; never chosen on the victims.
+
+    Of several that are as good up to `TIE`, the one that was mounted first: one that goes on from another and adds
+    nothing to it is not the stronger for its rounding, and may be scored on fewer images.
+    """
     fits = {o.report.attack: o.report.fit for o in outcomes if not o.report.is_control and o.report.fit}
-    return max(fits, key=lambda name: fits[name].validation_ssim, default=None)
+    scores = {name: fit.validation_ssim for name, fit in fits.items() if math.isfinite(fit.validation_ssim)}
+    best = max(scores.values(), default=math.nan)
+    return next((name for name, of_name in scores.items() if of_name >= best - TIE), None)
 
 
 @torch.no_grad()

@@ -73,3 +73,10 @@ def test_the_strongest_is_chosen_by_the_attackers_own_validation_and_is_no_contr
     found = [outcome("ridge", 0.4), outcome("decoder", 0.6), outcome("untrained", 0.9, is_control=True)]
     assert strongest(found) == "decoder"
     assert strongest([found[2]]) is None
+
+
+def test_of_equal_attacks_the_first_is_the_strongest_and_one_that_diverged_never_is() -> None:
+    found = [outcome("decoder", 0.6), outcome("whitebox", 0.6 + 1e-7), outcome("diverged", float("nan"))]
+    assert strongest(found) == "decoder"
+    assert strongest([*found, outcome("dictionary", 0.601)]) == "dictionary"
+    assert strongest(found[2:]) is None

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 TITLE = "Every attack on every defense"
 READING = (
     "PSNR in dB and SSIM over the private images, means over seeds. The strongest, marked where it is so under most "
-    "seeds, is chosen on the attacker's own images, so that another may score a little higher here. No entry: the "
-    "attack does not apply to such a front."
+    "seeds, is chosen on the attacker's own images, so that another may score a little higher here. [n]: over n of the "
+    "images only, since the attack is dear; other images score otherwise, and the entry beside it may be of the same "
+    "reconstructions. No entry: the attack does not apply to such a front."
 )
 
 
@@ -51,6 +52,13 @@ def _entry(cells: Sequence[CellResult], name: str, marks: tuple[str, str]) -> st
         return MISSING
     psnr_db = spread(score["psnr_db"] for score in scores)["mean"]
     ssim = spread(score["ssim"] for score in scores)["mean"]
-    text = f"{number(psnr_db, 1)} / {number(ssim, 3)}"
+    text = f"{number(psnr_db, 1)} / {number(ssim, 3)}{_fewer(cells, name)}"
     strongest = sum(cell["strongest"] == name for cell in cells) * 2 > len(cells)
     return f"{marks[0]}{text}{marks[1]}" if strongest else text
+
+
+def _fewer(cells: Sequence[CellResult], name: str) -> str:
+    """How many images the attack was scored on, where another attack on the same cell was scored on more."""
+    scored = min(cell["attacks"][name]["n"] for cell in cells if name in cell["attacks"])
+    most = max(score["n"] for cell in cells for score in cell["attacks"].values())
+    return f" [{scored:,}]" if scored < most else ""

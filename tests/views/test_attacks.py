@@ -37,3 +37,10 @@ def test_markdown_is_a_table_and_says_what_is_invalid() -> None:
     assert lines[0] == f"## {attacks.TITLE}"
     assert lines[2] == "| defense | ridge | decoder |"
     assert lines[4] == "| none INVALID | 27.5 / 0.800 | **28.5 / 0.850** |"
+
+
+def test_an_attack_on_fewer_images_says_of_how_many() -> None:
+    dear = cell_result()
+    dear["attacks"]["ridge"]["n"] = 512
+    assert dear["attacks"]["decoder"]["n"] > 512
+    assert attacks.rows(run_results(dear), marks=("", "*")) == [["none", "27.5 / 0.800 [512]", "28.5 / 0.850*"]]
