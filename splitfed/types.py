@@ -40,18 +40,21 @@ class Images:
         pixels: float32, (N, C, H, W), in [0, 1].
         labels: int64, (N,), in [0, len(classes)).
         classes: the names of the classes.
+        groups: int64, (N,), equal for images of one patient or other group; None where none is known.
     """
 
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
 
     def __getitem__(self, index: Tensor | slice) -> Images:
         """The images at these positions, in this order."""
-        return Images(self.pixels[index], self.labels[index], self.classes)
+        groups = None if self.groups is None else self.groups[index]
+        return Images(self.pixels[index], self.labels[index], self.classes, groups)
 
     @property
     def shape(self) -> ImageShape:

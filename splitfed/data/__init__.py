@@ -12,7 +12,7 @@ from __future__ import annotations
 from splitfed.data.dataset import Dataset
 from splitfed.data.partition import partition
 from splitfed.data.registry import DATASETS, describe, fetch, load, sources
-from splitfed.data.source import DatasetSource, Decoded, Request, Unavailable
+from splitfed.data.source import DatasetSource, Decoded, Found, Request, Selection, Unavailable
 from splitfed.data.splits import Splits, split
 
 __all__ = [
@@ -20,7 +20,9 @@ __all__ = [
     "Dataset",
     "DatasetSource",
     "Decoded",
+    "Found",
     "Request",
+    "Selection",
     "Splits",
     "Unavailable",
     "describe",

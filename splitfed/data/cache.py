@@ -1,6 +1,7 @@
 """Decoded images on disk: written whole or not at all, read back without copying.
 
-An entry is a folder with ``pixels.npy``, ``labels.npy`` and ``about.json``. It is built under another name and
+An entry is a folder with ``pixels.npy``, ``labels.npy`` and ``about.json``, and where they are known ``groups.npy``
+and ``parts.npy``. It is built under another name and
 renamed when complete, so an interrupted decoding leaves nothing that could be taken for an entry.
 """
 
@@ -11,25 +12,28 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from splitfed.data.source import Decoded
+from splitfed.data.source import Decoded, Found
 from splitfed.errors import DataError
 
-FORMAT = 1  # raise it when decoding changes, so that old entries are not read
+FORMAT = 2  # raise it when decoding changes, so that old entries are not read
 ROWS_PER_BLOCK = 4096
 
 Build = Callable[[Path], None]
 """Fills a new folder by `write_entry`."""
 
 
-def cached(cache: Path, name: str, identity: str, size: int | None, build: Build) -> Decoded:
+def cached(
+    cache: Path, name: str, identity: str, size: int | None, build: Build, *, location: Path | None = None
+) -> Decoded:
     """The entry for these images at this size, built if it is not there.
 
-    ``identity`` tells the source files apart: their sizes and times of change, say.
+    ``identity`` tells the source files apart (`members.identity`); ``location`` is where they lie.
 
     Raises:
         DataError: the cache cannot be written.
@@ -47,7 +51,7 @@ def cached(cache: Path, name: str, identity: str, size: int | None, build: Build
             ) from error
         found = _read_entry(entry)
         assert found is not None
-    return found
+    return found._replace(location=location)
 
 
 def write_entry(folder: Path, decoded: Decoded, order: NDArray[np.int64] | None = None) -> None:
@@ -57,8 +61,11 @@ def write_entry(folder: Path, decoded: Decoded, order: NDArray[np.int64] | None 
         rows = slice(start, start + ROWS_PER_BLOCK)
         pixels[rows] = decoded.pixels[rows if order is None else order[rows]]
     pixels.flush()
-    np.save(folder / "labels.npy", decoded.labels)
-    about = {"classes": decoded.classes, "note": decoded.note, "caveat": decoded.caveat}
+    for name in ("labels", "groups", "parts"):
+        values = getattr(decoded, name)
+        if values is not None:
+            np.save(folder / f"{name}.npy", values)
+    about = {"classes": decoded.classes, "note": decoded.note, "caveat": decoded.caveat, "found": asdict(decoded.found)}
     (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
@@ -68,9 +75,13 @@ def _read_entry(entry: Path) -> Decoded | None:
         about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
         pixels = np.load(entry / "pixels.npy", mmap_mode="r")
         labels = np.load(entry / "labels.npy")
-    except (OSError, ValueError, EOFError):
+        groups, parts = (
+            np.load(file) if (file := entry / f"{name}.npy").exists() else None for name in ("groups", "parts")
+        )
+        found = Found(**{**about["found"], "remarks": tuple(about["found"]["remarks"])})
+        return Decoded(pixels, labels, tuple(about["classes"]), about["note"], about["caveat"], groups, parts, found)
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None
-    return Decoded(pixels, labels, tuple(about["classes"]), about["note"], about.get("caveat", ""))
 
 
 def _build_entry(entry: Path, build: Build) -> None:

@@ -5,7 +5,6 @@ The images are for non-commercial research and may not be passed on, so nothing 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,11 @@ from numpy.typing import NDArray
 
 from splitfed.data.cache import cached, write_entry
 from splitfed.data.decode import Decoder
+from splitfed.data.listing import is_archive
 from splitfed.data.locations import contents, folders_below, looked_in
-from splitfed.data.members import Member, identity, is_archive, members
+from splitfed.data.members import Member, identity, members
 from splitfed.data.source import DatasetSource, Decoded, Request, Unavailable
+from splitfed.data.spool import spool_in
 from splitfed.errors import DataError, unknown
 
 SEARCH_DEPTH = 2
@@ -74,7 +75,8 @@ class CelebA(DatasetSource):
             _decode_into(folder, images, found, decoder, task)
 
         kind = f"{self.name}-{request.attribute or 'hair'}"
-        return cached(request.cache, kind, identity(images) + _version(listed), request.size, build)
+        version = identity(images) + identity(listed)
+        return cached(request.cache, kind, version, request.size, build, location=images)
 
     def fetch(self, request: Request, target: Path) -> Path:
         """Where the images lie; nothing is ever downloaded."""
@@ -188,23 +190,16 @@ def _is_attributes(path: Path) -> bool:
     return path.name in ATTRIBUTES or (path.name.startswith("celeba_labels") and path.suffix == ".npz")
 
 
-def _version(path: Path) -> str:
-    return f"{path.stat().st_size}-{path.stat().st_mtime_ns}"
-
-
 def _decode_into(folder: Path, location: Path, found: Iterator[Member], decoder: Decoder, task: Task) -> None:
     """Decode the images of the task and write them by number."""
     numbers: list[int] = []
     seen = 0
-    shape: tuple[int, ...] = ()
-    with tempfile.TemporaryFile(dir=folder) as spool:
+    with spool_in(folder) as spool:
         for member in found:
             seen += 1
             number = _number(member.place)
             if number in task.labels:
-                image = decoder(member.data, f"{location}: {member.place}")
-                shape = image.shape
-                spool.write(image.tobytes())
+                spool.add(decoder(member.data, f"{location}: {member.place}").pixels)
                 numbers.append(number)
         labels = np.array([task.labels[number] for number in numbers], np.int64)
         counts = np.bincount(labels, minlength=len(task.classes))
@@ -213,10 +208,9 @@ def _decode_into(folder: Path, location: Path, found: Iterator[Member], decoder:
                 f"{location}: expected images of {', '.join(task.classes)}, found none of "
                 f"{task.classes[int(counts.argmin())]} among {seen:,} images"
             )
-        spool.flush()
-        pixels: NDArray[np.uint8] = np.memmap(spool, np.uint8, "r", shape=(len(numbers), *shape))
+        pixels = spool.pixels()
         order = np.argsort(np.array(numbers), kind="stable")
-        note = f"{len(numbers):,} images from {location.name}, {shape[0]}×{shape[1]}×{shape[2]}"
+        note = f"{len(numbers):,} images from {location.name}, {'×'.join(map(str, pixels.shape[1:]))}"
         write_entry(folder, Decoded(pixels, labels[order], task.classes, note, _caveat(task, counts, seen)), order)
 
 

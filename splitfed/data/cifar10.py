@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import lzma
 import pickle
+import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,9 @@ from splitfed.data.cache import cached, write_entry
 from splitfed.data.class_folders import read_classes
 from splitfed.data.decode import Decoder, resize_all
 from splitfed.data.download import Download, download
+from splitfed.data.listing import is_archive
 from splitfed.data.locations import contents, folders_below, looked_in, subfolders
-from splitfed.data.members import is_archive
+from splitfed.data.members import identity
 from splitfed.data.source import DatasetSource, Decoded, Request, Unavailable
 from splitfed.errors import DataError
 
@@ -28,7 +31,15 @@ SEARCH_DEPTH = 2
 EDGE = 32
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FOLDER = "cifar-10-batches-py"
-BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+BATCHES = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+"""The six files with their published checksums (MD5)."""
 LOSSY = "LOSSY CIFAR-10: read from JPEG files, not from the official batches; figures on the originals differ"
 
 OFFICIAL = Download(
@@ -46,6 +57,7 @@ class Cifar10(DatasetSource):
     """
 
     source_file: Download = OFFICIAL
+    batch_md5: Mapping[str, str] = field(default_factory=lambda: BATCHES)
     name: str = field(default="cifar10", init=False)
     summary: str = field(
         default="CIFAR-10: 60,000 photographs of ten classes, colour 32×32 (Krizhevsky 2009)", init=False
@@ -72,7 +84,7 @@ class Cifar10(DatasetSource):
 
     def _read_batches(self, location: Path, request: Request) -> Decoded:
         def build(entry: Path) -> None:
-            read = dict(_batches(location))
+            read = dict(_batches(location, self.batch_md5))
             missing = [name for name in BATCHES if name not in read]
             if missing:
                 raise DataError(f"{location}: expected the batches {', '.join(BATCHES)}, found no {missing[0]}")
@@ -81,7 +93,7 @@ class Cifar10(DatasetSource):
             note = f"{len(images):,} images from {location.name}, published training and test parts pooled"
             write_entry(entry, Decoded(resize_all(images, request.size), labels, CLASSES, note))
 
-        return cached(request.cache, self.name, _identity(location), request.size, build)
+        return cached(request.cache, self.name, _identity(location), request.size, build, location=location)
 
     def _download(self, request: Request, target: Path) -> Path:
         try:
@@ -97,7 +109,7 @@ class Cifar10(DatasetSource):
 
 def _is_official(path: Path) -> bool:
     if path.is_dir():
-        return (path / BATCHES[0]).is_file()
+        return (path / next(iter(BATCHES))).is_file()
     return path.name == OFFICIAL.file
 
 
@@ -115,11 +127,11 @@ def _find_images(roots: tuple[Path, ...]) -> Path | None:
     """The first archive or folder of image files that is named after the data set."""
     for root in roots:
         for folder in folders_below(root, SEARCH_DEPTH):
-            named = "cifar10" in _letters(folder.name)
+            named = _names_cifar10(folder.name)
             if named and any(set(CLASSES) <= {c.name for c in subfolders(part)} for part in _parts(folder)):
                 return folder
             for archive in contents(folder):
-                if "cifar10" in _letters(archive.name) and is_archive(archive) and archive.is_file():
+                if _names_cifar10(archive.name) and is_archive(archive) and archive.is_file():
                     return archive
     return None
 
@@ -128,31 +140,44 @@ def _parts(folder: Path) -> tuple[Path, ...]:
     return (folder, folder / "train", folder / "test")
 
 
-def _letters(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())
+def _names_cifar10(file_name: str) -> bool:
+    """Whether a file or folder is named after this data set, and not after CIFAR-100."""
+    return re.search(r"cifar10(?!\d)", re.sub(r"[^a-z0-9]", "", file_name.lower())) is not None
 
 
 def _identity(location: Path) -> str:
     files = [location / name for name in BATCHES] if location.is_dir() else [location]
-    return "|".join(f"{file.stat().st_size}-{file.stat().st_mtime_ns}" for file in files if file.is_file())
+    return "|".join(identity(file) for file in files if file.is_file())
 
 
-def _batches(location: Path) -> Iterator[tuple[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]]:
+def _batches(
+    location: Path, md5: Mapping[str, str]
+) -> Iterator[tuple[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]]:
     """Name, images (N, 32, 32, 3) and labels of every batch in the folder or archive.
 
     Raises:
-        DataError: the archive is damaged, or a file is no such batch.
+        DataError: the archive is damaged, or a file is no such batch, or another than the published one.
     """
+    for name, where, data in _batch_files(location):
+        batch = read_batch(data, where)
+        found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if found != md5[name]:
+            raise DataError(f"{where}: expected the published batch, md5 {md5[name]}, found {found}; download it again")
+        yield name, batch
+
+
+def _batch_files(location: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Name, place (for messages) and bytes of the batches."""
     if location.is_dir():
         files = [location / name for name in BATCHES]
-        yield from ((file.name, read_batch(file.read_bytes(), str(file))) for file in files if file.is_file())
+        yield from ((file.name, str(file), file.read_bytes()) for file in files if file.is_file())
         return
     try:
         with tarfile.open(location) as archive:
             for entry in archive:
                 name, file = Path(entry.name).name, archive.extractfile(entry) if entry.isfile() else None
                 if file is not None and name in BATCHES:
-                    yield name, read_batch(file.read(), f"{location}: {entry.name}")
+                    yield name, f"{location}: {entry.name}", file.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise DataError(
             f"{location}: expected a whole archive, reading failed ({error or type(error).__name__}); download it again"

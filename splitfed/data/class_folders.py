@@ -1,10 +1,9 @@
-"""Data sets that are image files in class folders: Medical MNIST, and any folder of the user's."""
+"""Data sets that are image files in class folders of known names: Medical MNIST, and CIFAR-10 as image files."""
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 from splitfed.data.cache import cached, write_entry
 from splitfed.data.decode import Decoder
 from splitfed.data.download import Download, download
+from splitfed.data.listing import ARCHIVE_SUFFIXES, is_archive
 from splitfed.data.locations import folders_below, looked_in, subfolders
-from splitfed.data.members import ARCHIVE_SUFFIXES, Member, identity, is_archive, members
+from splitfed.data.members import Member, identity, members
 from splitfed.data.source import DatasetSource, Decoded, Request, Unavailable
+from splitfed.data.spool import spool_in
 from splitfed.errors import DataError
 
 SEARCH_DEPTH = 2
@@ -76,21 +77,6 @@ class MedicalMnist(DatasetSource):
             ) from failure
 
 
-@dataclass(frozen=True)
-class ImageFolder(DatasetSource):
-    """Any folder or archive of images whose subfolders are the classes."""
-
-    name: str = field(default="folder", init=False)
-    summary: str = field(default="your own images: a folder or archive with one subfolder per class", init=False)
-    default_size: None = field(default=None, init=False)
-
-    def read(self, request: Request) -> Decoded:
-        """All images below the path; they must be all grey or all RGB, and of one size unless one is given."""
-        if request.path is None:
-            raise DataError("folder: which one? Give the path of a folder that has one subfolder per class")
-        return read_classes(self.name, request.path, Decoder(size=request.size), request, None)
-
-
 def _canonical(folder_name: str) -> str:
     lower = folder_name.lower()
     return _ALIASES.get(lower, lower)
@@ -133,22 +119,16 @@ def _is_kaggle_download(path: Path) -> bool:
 
 
 def read_classes(
-    name: str,
-    location: Path,
-    decoder: Decoder,
-    request: Request,
-    classes: tuple[str, ...] | None,
-    *,
-    if_lossy: str = "",
+    name: str, location: Path, decoder: Decoder, request: Request, classes: tuple[str, ...], *, if_lossy: str = ""
 ) -> Decoded:
-    """All images of a folder or archive of class folders, through the cache.
+    """All images in the folders of these names in a folder or archive, through the cache.
 
     Args:
         name: of the data set; the cache keeps it apart.
         location: the folder or archive.
         decoder: what the images must be like.
         request: for the size, the cache and the progress.
-        classes: the class folders that are read, in the order of their labels; None takes all there are.
+        classes: the class folders that are read, in the order of their labels.
         if_lossy: the caveat where any of the images is a JPEG, for data sets that were published without loss.
 
     Raises:
@@ -156,53 +136,37 @@ def read_classes(
     """
 
     def build(folder: Path) -> None:
-        found = members(location, request.on_progress)
-        _decode_into(folder, location, found, decoder, classes, if_lossy)
+        _decode_into(folder, location, members(location, request.on_progress), decoder, classes, if_lossy)
 
-    return cached(request.cache, name, identity(location), request.size, build)
+    return cached(request.cache, name, identity(location), request.size, build, location=location)
 
 
 def _decode_into(
-    folder: Path,
-    location: Path,
-    found: Iterable[Member],
-    decoder: Decoder,
-    classes: tuple[str, ...] | None,
-    if_lossy: str,
+    folder: Path, location: Path, found: Iterable[Member], decoder: Decoder, classes: tuple[str, ...], if_lossy: str
 ) -> None:
     """Decode everything and write it in the order of class and place, whatever order the archive has."""
-    wanted = {_canonical(name): name for name in classes or ()}
-    names: list[str] = []
+    label_of = {_canonical(name): label for label, name in enumerate(classes)}
+    labels: list[int] = []
     places: list[str] = []
-    shape: tuple[int, ...] = ()
-    with tempfile.TemporaryFile(dir=folder) as spool:
+    with spool_in(folder) as spool:
         for member in found:
-            class_name = wanted.get(_canonical(member.class_name), "") if classes else member.class_name
-            if class_name:
-                image = decoder(member.data, f"{location}: {member.place}")
-                shape = image.shape
-                spool.write(image.tobytes())
-                names.append(class_name)
+            label = label_of.get(_canonical(member.class_name))
+            if label is not None:
+                spool.add(decoder(member.data, f"{location}: {member.place}").pixels)
+                labels.append(label)
                 places.append(member.place)
-        ordered = classes or tuple(sorted(set(names)))
-        _check_classes(location, names, ordered)
-        spool.flush()
-        labels = np.array([ordered.index(name) for name in names], np.int64)
-        order = np.array(
-            sorted(range(len(names)), key=lambda row: (labels[row], places[row].rpartition("/")[2], places[row]))
-        )
-        pixels: NDArray[np.uint8] = np.memmap(spool, np.uint8, "r", shape=(len(names), *shape))
-        note = f"{len(names):,} images from {location.name}, {shape[0]}×{shape[1]}×{shape[2]}"
+        missing = sorted(name for label, name in enumerate(classes) if label not in set(labels))
+        if missing:
+            raise DataError(f"{location}: expected images of {', '.join(classes)}, found none of {', '.join(missing)}")
+        pixels = spool.pixels()
+        order = in_order(labels, places)
+        note = f"{len(places):,} images from {location.name}, {'×'.join(map(str, pixels.shape[1:]))}"
         caveat = if_lossy if any(place.lower().endswith((".jpg", ".jpeg")) for place in places) else ""
-        write_entry(folder, Decoded(pixels, labels[order], ordered, note, caveat), order)
+        write_entry(folder, Decoded(pixels, np.array(labels, np.int64)[order], classes, note, caveat), order)
 
 
-def _check_classes(location: Path, names: list[str], expected: tuple[str, ...]) -> None:
-    missing = sorted(set(expected) - set(names))
-    if missing:
-        raise DataError(f"{location}: expected images of {', '.join(expected)}, found none of {', '.join(missing)}")
-    if len(expected) < 2:
-        raise DataError(
-            f"{location}: expected images in at least two class subfolders, "
-            f"found {len(names):,} images in {len(expected)}"
-        )
+def in_order(labels: Sequence[int], places: Sequence[str]) -> NDArray[np.int64]:
+    """The positions sorted by class, then by file name, then by place: the same for a folder and an archive of it."""
+    return np.array(
+        sorted(range(len(places)), key=lambda row: (labels[row], places[row].rpartition("/")[2], places[row])), np.int64
+    )

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from splitfed.data.source import Found
 from splitfed.types import Images, ImageShape
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ROWS_PER_BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +32,10 @@ class Dataset:
         synthetic: whether the images are drawn; results must say so.
         note: one line on where they come from.
         caveat: one line that belongs to every result on them; empty where there is nothing to say.
+        groups: int64, (N,), equal for images of one patient or other group; None where none is known.
+        parts: uint8, (N,), positions in `source.PARTS`, where the publisher has split the images.
+        found: what was met while reading: skipped files, sizes, bit depths, what was decided about the folders.
+        location: the folder or file that was read; None where there is none.
     """
 
     name: str
@@ -35,6 +45,10 @@ class Dataset:
     synthetic: bool
     note: str
     caveat: str = ""
+    groups: NDArray[np.int64] | None = None
+    parts: NDArray[np.uint8] | None = None
+    found: Found = field(default_factory=Found)
+    location: Path | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -50,4 +64,23 @@ class Dataset:
 
         rows = np.asarray(index)
         pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows])).float().div_(255)
-        return Images(pixels, torch.from_numpy(self.labels[rows]), self.classes)
+        groups = None if self.groups is None else torch.from_numpy(self.groups[rows])
+        return Images(pixels, torch.from_numpy(self.labels[rows]), self.classes, groups)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images each class has."""
+        return dict(zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist(), strict=True))
+
+    @cached_property
+    def identity(self) -> str:
+        """A fingerprint of everything that a split depends on: pixels, labels, classes, groups and parts.
+
+        Two data sets with the same identity give the same images to the same clients.
+        """
+        digest = hashlib.blake2b(repr((self.name, self.classes, self.pixels.shape)).encode(), digest_size=16)
+        for start in range(0, len(self.pixels), ROWS_PER_BLOCK):
+            digest.update(self.pixels[start : start + ROWS_PER_BLOCK].tobytes())
+        for values in (self.labels, self.groups, self.parts):
+            digest.update(b"none" if values is None else values.tobytes())
+        return digest.hexdigest()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from splitfed.data.formats import Window, open_picture
 from splitfed.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,6 +20,16 @@ _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
 """The modes that become 8-bit grey or RGB without losing depth or an alpha channel."""
 
 
+@dataclass(frozen=True)
+class Sample:
+    """One decoded file: ``pixels`` uint8 (C, size, size), its own size and depth, and its patient if it names one."""
+
+    pixels: NDArray[np.uint8]
+    size: str
+    depth: str
+    patient: str
+
+
 class Decoder:
     """Decodes the images of one data set, which must all be alike.
 
@@ -28,6 +39,7 @@ class Decoder:
         edge: the height and width that every file must have; None allows any where ``size`` is given.
         crops: the widths and heights that files may have, and the edge of the centre square to keep of each; with
             them, ``edge`` plays no part.
+        window: what pixels of more than 8 bits are shown through; None takes the file's own, or its range.
     """
 
     def __init__(
@@ -37,11 +49,12 @@ class Decoder:
         channels: int | None = None,
         edge: int | None = None,
         crops: Mapping[tuple[int, int], int] | None = None,
+        window: Window | None = None,
     ) -> None:
-        self.size, self.channels, self.edge, self.crops = size, channels, edge, crops
+        self.size, self.channels, self.edge, self.crops, self.window = size, channels, edge, crops, window
 
-    def __call__(self, data: bytes, where: str) -> NDArray[np.uint8]:
-        """The image, uint8 (C, size, size): centre-cropped to a square, then resized.
+    def __call__(self, data: bytes, where: str) -> Sample:
+        """The image, centre-cropped to a square, then resized.
 
         Raises:
             DataError: unreadable, or of another mode or size than expected; ``where`` names the file.
@@ -49,10 +62,13 @@ class Decoder:
         from PIL import Image
 
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            picture = open_picture(data, where, self.window)
+            with picture.image as image:
                 self._check(image, where)
-                pixels = image.convert("L" if self.channels == 1 else "RGB")
-                return resize(centre_square(pixels, self.crops[image.size]) if self.crops else pixels, self.size)
+                grey_or_rgb = image.convert("L" if self.channels == 1 else "RGB")
+                cropped = centre_square(grey_or_rgb, self.crops[image.size]) if self.crops else grey_or_rgb
+                size = f"{image.height}×{image.width}"
+                return Sample(resize(cropped, self.size), size, picture.depth, picture.patient)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(
                 f"{where}: expected an image, found {len(data):,} bytes that do not decode ({error}); "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
 import zlib
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ class IdxMnist(DatasetSource):
     Attributes:
         folder: the folder that holds the files, by torchvision's name for it.
         mirrors: base addresses, tried in this order.
-        md5: the published checksum of each file.
+        md5: the published checksum of each packed file.
+        unpacked_md5: the checksums of the same files unpacked.
         classes: names of the classes 0 to 9.
     """
 
@@ -40,6 +42,7 @@ class IdxMnist(DatasetSource):
     folder: str
     mirrors: tuple[str, ...]
     md5: tuple[tuple[str, str], ...]
+    unpacked_md5: tuple[str, ...]
     classes: tuple[str, ...]
     default_size: int = 28
 
@@ -49,12 +52,14 @@ class IdxMnist(DatasetSource):
         files = self._files(folder)
         if len(files) < 2 * len(PARTS):
             raise DataError(f"{folder}: expected the files {self._file_names()}, found {len(files)} of them")
+        self._check(folder)
 
         def build(entry: Path) -> None:
             read = [read_idx(file) for file in files]
             write_entry(entry, self._pool(folder, read, request.size))
 
-        return cached(request.cache, self.name, "".join(map(identity, files)), request.size, build)
+        version = "".join(map(identity, files))
+        return cached(request.cache, self.name, version, request.size, build, location=folder)
 
     def fetch(self, request: Request, target: Path) -> Path:
         """The folder that holds the four files; downloaded below ``target`` if nowhere yet."""
@@ -72,11 +77,40 @@ class IdxMnist(DatasetSource):
         return Decoded(resize_all(images, size), labels, self.classes, note)
 
     def _find(self, roots: tuple[Path, ...]) -> Path | None:
+        """The first folder that holds the published files, whatever it is called.
+
+        Raises:
+            DataError: there is none, but a folder of this data set's name with other files.
+        """
+        named = None
         for root in roots:
             for folder in folders_below(root, SEARCH_DEPTH):
-                named = {part.lower() for part in folder.relative_to(root.parent).parts}
-                if self.folder.lower() in named and len(self._files(folder)) == 2 * len(PARTS):
+                if len(self._files(folder)) < 2 * len(PARTS):
+                    continue
+                if self._changed(folder) is None:
                     return folder
+                if self.folder.lower() in (folder.name.lower(), folder.parent.name.lower()):
+                    named = named or folder
+        if named is not None:
+            self._check(named)
+        return None
+
+    def _check(self, folder: Path) -> None:
+        changed = self._changed(folder)
+        if changed is None:
+            return
+        others = (other.name for other in (MNIST, FASHION_MNIST) if other._changed(folder) is None)
+        of = "".join(f"; they are those of {name}" for name in others)
+        raise DataError(
+            f"{folder}: expected the published files of {self.name}, found {changed.name} with another checksum{of}; "
+            f"`splitfed data fetch {self.name} --data-root FOLDER` downloads it, or name the folder that holds it"
+        )
+
+    def _changed(self, folder: Path) -> Path | None:
+        """The first of the four files that is not as published; None where all are."""
+        for file, (_, packed), unpacked in zip(self._files(folder), self.md5, self.unpacked_md5, strict=True):
+            if _md5(file) != (packed if file.suffix == ".gz" else unpacked):
+                return file
         return None
 
     def _files(self, folder: Path) -> list[Path]:
@@ -101,6 +135,16 @@ class IdxMnist(DatasetSource):
                 f"`splitfed data fetch {self.name}` where there is a network"
             ) from failure
         return target / self.folder / "raw"
+
+
+def _md5(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"{file}: cannot be read ({error.strerror}); change its permissions, or copy it again"
+        ) from error
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -150,6 +194,12 @@ MNIST = IdxMnist(
             strict=True,
         )
     ),
+    unpacked_md5=(
+        "6bbc9ace898e44ae57da46a324031adb",
+        "a25bea736e30d166cdddb491f175f624",
+        "2646ac647ad5339dbf082846283269ea",
+        "27ae3e4e09519cfbb04c329615203637",
+    ),
     classes=tuple("0123456789"),
 )
 
@@ -172,6 +222,12 @@ FASHION_MNIST = IdxMnist(
             ),
             strict=True,
         )
+    ),
+    unpacked_md5=(
+        "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "9018921c3c673c538a1fc5bad174d6f9",
+        "8181f5470baa50b63fa0f6fddb340f0a",
+        "15d484375f8d13e6eb1aabb0c3f46965",
     ),
     classes=("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
 )

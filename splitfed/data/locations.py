@@ -23,6 +23,18 @@ def downloads_dir() -> Path:
     return cache_dir() / "downloads"
 
 
+def expanded(path: Path) -> Path:
+    """``path`` with ``~`` replaced by the home that it means.
+
+    Raises:
+        DataError: there is no such home.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{path}: {str(error).rstrip('.')}; write the whole path instead of ~") from None
+
+
 def search_roots(data_root: Path | str | None) -> tuple[Path, ...]:
     """The folders to look in, first to last; some may not exist.
 
@@ -31,12 +43,12 @@ def search_roots(data_root: Path | str | None) -> tuple[Path, ...]:
     """
     roots = []
     if data_root is not None:
-        root = Path(data_root).expanduser()
+        root = expanded(Path(data_root))
         if not root.is_dir():
             raise DataError(f"data root {root}: expected a folder, found {_kind(root)}; name one that holds the data")
         roots.append(root)
     if os.environ.get(DATA_VARIABLE):
-        roots.append(Path(os.environ[DATA_VARIABLE]).expanduser())
+        roots.append(expanded(Path(os.environ[DATA_VARIABLE])))
     return (*roots, downloads_dir())
 
 

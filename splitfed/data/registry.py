@@ -8,13 +8,14 @@ from pathlib import Path
 
 from splitfed.data.celeba import CelebA
 from splitfed.data.cifar10 import Cifar10
-from splitfed.data.class_folders import ImageFolder, MedicalMnist
+from splitfed.data.class_folders import MedicalMnist
 from splitfed.data.dataset import Dataset
 from splitfed.data.digits import Digits
+from splitfed.data.folder import ImageFolder
 from splitfed.data.idx import FASHION_MNIST, MNIST
-from splitfed.data.locations import cache_dir, downloads_dir, looked_in, search_roots
+from splitfed.data.locations import cache_dir, downloads_dir, expanded, looked_in, search_roots
 from splitfed.data.phantoms import Phantoms
-from splitfed.data.source import DatasetSource, Progress, Request, Unavailable
+from splitfed.data.source import DatasetSource, Decoded, Progress, Request, Selection, Unavailable
 from splitfed.errors import DataError, unknown
 
 PLUGIN_GROUP = "splitfed.datasets"
@@ -35,6 +36,7 @@ def load(
     fallback: str | None = None,
     path: Path | str | None = None,
     attribute: str | None = None,
+    selection: Selection | None = None,
     on_notice: Callable[[str], None] | None = None,
     on_progress: Progress | None = None,
 ) -> Dataset:
@@ -51,6 +53,7 @@ def load(
         path: the one folder or archive to read, for data sets made of files; relative to the working folder or
             to one of the places above.
         attribute: what is to be told apart, for a data set that leaves the choice (``celeba``: ``"Smiling"``).
+        selection: which files are read and what their folders mean, for a data set of the user's own files.
         on_notice: told that the fallback stands in, and why; to be shown so that no one can miss it.
         on_progress: told (what, done, total) while decoding or downloading.
 
@@ -66,9 +69,15 @@ def load(
     named = None if path is None else _resolve(source, Path(path), roots)
     if attribute is not None and not source.takes_attribute:
         raise DataError(f"{name}: its classes are fixed, found attribute {attribute!r}; leave it out")
+    chosen = selection or Selection()
+    if chosen != Selection() and not source.takes_selection:
+        raise DataError(
+            f"{name}: its files and classes are fixed; leave out data.include, exclude, class_level, group_level and "
+            'window, or read the files with data.name = "folder" and data.path'
+        )
     report = on_progress or _silent
     try:
-        decoded = source.read(Request(wanted, roots, cache_dir(), named, report, attribute))
+        decoded = source.read(Request(wanted, roots, cache_dir(), named, report, attribute, chosen))
     except Unavailable as missing:
         if stand_in is None:
             raise
@@ -76,14 +85,22 @@ def load(
             on_notice(_banner(source, stand_in, missing))
         source = stand_in
         decoded = source.read(Request(wanted or source.default_size, roots, cache_dir(), None, report))
+    return _dataset(source, decoded)
+
+
+def _dataset(source: DatasetSource, decoded: Decoded) -> Dataset:
     return Dataset(
-        source.name,
-        decoded.pixels,
-        decoded.labels,
-        decoded.classes,
-        source.synthetic,
-        decoded.note,
-        decoded.caveat,
+        name=source.name,
+        pixels=decoded.pixels,
+        labels=decoded.labels,
+        classes=decoded.classes,
+        synthetic=source.synthetic,
+        note=decoded.note,
+        caveat=decoded.caveat,
+        groups=decoded.groups,
+        parts=decoded.parts,
+        found=decoded.found,
+        location=decoded.location,
     )
 
 
@@ -102,7 +119,7 @@ def fetch(name: str, data_root: Path | str | None = None, *, on_progress: Progre
         DataError: an unknown name; as `Unavailable`, a download that failed.
     """
     source = _source(name)
-    target = downloads_dir() if data_root is None else Path(data_root).expanduser()
+    target = downloads_dir() if data_root is None else expanded(Path(data_root))
     request = Request(None, search_roots(None), cache_dir(), None, on_progress or _silent)
     return source.fetch(request, target)
 
@@ -126,9 +143,10 @@ def _resolve(source: DatasetSource, path: Path, roots: tuple[Path, ...]) -> Path
     """The path that the user named, looked for from here and from the roots."""
     if not source.takes_path:
         raise DataError(f"{source.name}: takes no path, found {path}; leave it out")
+    wanted = expanded(path)
     for start in (Path(), *roots):
-        if (start / path.expanduser()).exists():
-            return start / path.expanduser()
+        if (start / wanted).exists():
+            return start / wanted
     raise DataError(
         f"{source.name}: expected a folder or archive at {path}, found nothing there; "
         f"looked from {Path.cwd()}, {looked_in(roots)}"

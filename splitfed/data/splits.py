@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitfed.data.dataset import Dataset
+from splitfed.data.source import PARTS
 from splitfed.errors import DataError
 from splitfed.seeding import seed_for
 from splitfed.types import Images
@@ -31,20 +32,48 @@ class Splits:
     duplicates: int
 
 
-def split(dataset: Dataset, *, train: int, aux: int, test: int, seed: int) -> Splits:
+Pools = dict[str, NDArray[np.int64]]
+"""The positions that each part may be chosen from, in random order."""
+
+
+def split(dataset: Dataset, *, train: int, aux: int, test: int, seed: int, by: str = "content") -> Splits:
     """Choose this many images for each part, class-balanced as far as the classes reach.
 
     Each part gets the same share of every class, give or take one image. The same seed gives the same images
-    in the same order; within a part their order is random.
+    in the same order; within a part their order is random. Where groups are known (patients, say), all images of a
+    group are in one part or left out; the shares of the classes are then as even as the groups allow.
+
+    Args:
+        dataset: what to choose from.
+        train: the clients' images.
+        aux: the attacker's images.
+        test: held-out images.
+        seed: of the choice.
+        by: ``content`` pools published parts; ``folders`` chooses the clients' images from the published training part,
+            and the attacker's and the held-out images from the other parts.
 
     Raises:
-        DataError: fewer distinct images than asked for, or a negative or empty part.
+        DataError: fewer distinct images than asked for, a negative or empty part, or no published parts.
     """
     wanted = {"train": train, "aux": aux, "test": test}
     for part, count in wanted.items():
         if count < (1 if part == "train" else 0):
             raise DataError(f"split: {part} is {count}; expected a number of images")
     distinct = distinct_images(dataset.pixels)
+    rng = np.random.default_rng(seed_for(seed, "split"))
+    if by == "content" and dataset.groups is None:
+        chosen = _whole(dataset, distinct, wanted, rng)
+    else:
+        pools = _pools(dataset, distinct, wanted, by, rng)
+        chosen = [_from_pool(dataset, part, rng.permutation(pools[part]), count) for part, count in wanted.items()]
+    private, auxiliary, held_out = (dataset.take(rng.permutation(rows)) for rows in chosen)
+    return Splits(private, auxiliary, held_out, duplicates=len(dataset) - len(distinct))
+
+
+def _whole(
+    dataset: Dataset, distinct: NDArray[np.int64], wanted: dict[str, int], rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """All parts out of one pool, so that each has the same share of every class."""
     total = sum(wanted.values())
     if total > len(distinct):
         raise DataError(
@@ -52,19 +81,87 @@ def split(dataset: Dataset, *, train: int, aux: int, test: int, seed: int) -> Sp
             f"{len(dataset) - len(distinct):,} duplicates), but {' + '.join(f'{p} {n:,}' for p, n in wanted.items())} "
             f"= {total:,}; ask for fewer"
         )
-    rng = np.random.default_rng(seed_for(seed, "split"))
     chosen = _interleave(dataset.labels, rng.permutation(distinct), total)
-    parts = [rng.permutation(part) for part in np.split(chosen, [train, train + aux])]
-    private, auxiliary, held_out = (dataset.take(part) for part in parts)
-    return Splits(private, auxiliary, held_out, duplicates=len(dataset) - len(distinct))
+    return np.split(chosen, [wanted["train"], wanted["train"] + wanted["aux"]])
+
+
+def _pools(
+    dataset: Dataset, distinct: NDArray[np.int64], wanted: dict[str, int], by: str, rng: np.random.Generator
+) -> Pools:
+    """A pool for each part, with no group in two of them."""
+    rows = rng.permutation(distinct)
+    groups = _groups(dataset)
+    if by == "content":
+        return _deal(dataset.labels, groups, rows, wanted)
+    if dataset.parts is None:
+        raise DataError(
+            f'{dataset.name}: data.split = "folders" needs images in folders named train and test (or arrays of such '
+            "names), and found none; leave it out"
+        )
+    published = dataset.parts[rows] == PARTS.index("train")
+    others = rows[~published]
+    # whatever the publisher did, a group that is in train is nowhere else
+    others = others[~np.isin(groups[others], groups[rows[published]])]
+    held_out = _deal(dataset.labels, groups, others, {part: wanted[part] for part in ("aux", "test")})
+    return {"train": rows[published], **held_out}
+
+
+def _groups(dataset: Dataset) -> NDArray[np.int64]:
+    """The group of every image; equal images tie their groups together. Without groups each picture is its own."""
+    _, picture = np.unique(_digests(dataset.pixels), return_inverse=True)
+    if dataset.groups is None:
+        return np.asarray(picture, np.int64)
+    _, group = np.unique(dataset.groups, return_inverse=True)
+    parent = np.arange(group.max() + 1)
+
+    def root(of: int) -> int:
+        while parent[of] != of:
+            parent[of] = of = int(parent[parent[of]])
+        return of
+
+    first: dict[int, int] = {}
+    for image, own in zip(picture.tolist(), group.tolist(), strict=True):
+        parent[root(own)] = root(first.setdefault(image, own))
+    return np.array([root(own) for own in group.tolist()], np.int64)
+
+
+def _deal(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], rows: NDArray[np.int64], wanted: dict[str, int]
+) -> Pools:
+    """Give whole groups to the parts, the largest first, each to the part that lacks its class most."""
+    members: dict[int, list[int]] = {}
+    for row in rows.tolist():
+        members.setdefault(int(groups[row]), []).append(row)
+    asked = {part: count for part, count in wanted.items() if count}
+    pools: dict[str, list[int]] = {part: [] for part in wanted}
+    classes = int(labels.max(initial=0)) + 1
+    held = {part: np.zeros(classes) for part in asked}
+    for group in sorted(members.values() if asked else (), key=len, reverse=True):
+        content = np.bincount(labels[group], minlength=classes)
+        part = min(asked, key=lambda part: (float(held[part] @ content) / asked[part], held[part].sum() / asked[part]))
+        held[part] += content
+        pools[part] += group
+    return {part: np.array(pool, np.int64) for part, pool in pools.items()}
+
+
+def _from_pool(dataset: Dataset, part: str, pool: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    if count > len(pool):
+        unit = "a patient or other group" if dataset.groups is not None else "an image"
+        raise DataError(
+            f"{dataset.name}: {part} = {count:,} images, but {len(pool):,} distinct ones can be had if no part "
+            f"shares {unit} with another; ask for fewer"
+        )
+    return _interleave(dataset.labels, pool, count)
 
 
 def distinct_images(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The positions of the images without their later copies, in order; pixels (N, C, H, W)."""
-    first: dict[bytes, int] = {}
-    for row, image in enumerate(pixels):
-        first.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), row)
-    return np.fromiter(first.values(), np.int64, len(first))
+    _, first = np.unique(_digests(pixels), return_index=True)
+    return np.sort(first)
+
+
+def _digests(pixels: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    return np.array([hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in pixels], "S32")
 
 
 def _interleave(labels: NDArray[np.int64], order: NDArray[np.int64], total: int) -> NDArray[np.int64]:

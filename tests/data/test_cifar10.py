@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import tarfile
@@ -32,7 +33,10 @@ def batches() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def official(tmp_path: Path) -> Path:
+def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The six files, small, with their own checksums for the published ones."""
+    md5 = {name: hashlib.md5(data).hexdigest() for name, data in batches().items()}
+    monkeypatch.setitem(DATASETS, "cifar10", Cifar10(batch_md5=md5))
     return write_folder(tmp_path / "data" / FOLDER, batches())
 
 
@@ -117,6 +121,24 @@ def test_missing_and_truncated_batches_are_named(official: Path) -> None:
     (official / "data_batch_3").write_bytes(batches()["data_batch_3"][:500])
     with pytest.raises(DataError, match="data_batch_3: expected a batch"):
         load("cifar10", data_root=official.parent)
+
+
+def test_other_batches_than_the_published_ones_are_refused(official: Path) -> None:
+    other = pickle.dumps({b"data": np.zeros((PER_BATCH, 3072), np.uint8), b"labels": list(range(10))}, protocol=4)
+    (official / "test_batch").write_bytes(other)
+    with pytest.raises(DataError, match="test_batch: expected the published batch, md5"):
+        load("cifar10", data_root=official.parent)
+
+
+def test_cifar_100_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name begins like that of CIFAR-10, and some have copied folders of ten classes into it."""
+    monkeypatch.setitem(DATASETS, "cifar10", Cifar10(replace(OFFICIAL, urls=("http://127.0.0.1:9/x",))))
+    write_folder(tmp_path / "cifar100", image_files("png"))
+    write_archive(tmp_path / "cifar-100-images.zip", image_files("png"), prefix="")
+    with pytest.raises(Unavailable, match="not found"):
+        load("cifar10", data_root=tmp_path)
+    write_archive(tmp_path / "cifar10-images.zip", image_files("png"), prefix="")
+    assert len(load("cifar10", data_root=tmp_path)) == 20
 
 
 def test_a_truncated_archive_is_refused(official: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from splitfed.data import DATASETS, Unavailable, describe, fetch, load, sources
 from splitfed.data.cache import cached
 from splitfed.data.class_folders import MedicalMnist
 from splitfed.data.download import Deadlines, Download, download
-from splitfed.data.idx import IdxMnist
+from splitfed.data.idx import IdxMnist, read_idx
 from splitfed.data.source import Decoded
 from splitfed.errors import DataError
 
@@ -192,22 +192,63 @@ def _idx(array: np.ndarray) -> bytes:
     return head + array.astype(np.uint8).tobytes()
 
 
-def _mnist_files(folder: Path) -> None:
+def _mnist_files(folder: Path, seed: int = 0) -> None:
     folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for part, count in (("train", 20), ("t10k", 10)):
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(_idx(rng.integers(0, 10, count)))
         packed = gzip.compress(_idx(rng.integers(0, 256, (count, 28, 28))))
         (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(packed)
 
 
-def test_idx_files_packed_or_not(tmp_path: Path) -> None:
+def _publish(monkeypatch: pytest.MonkeyPatch, name: str, folder: Path) -> None:
+    """Let the files in ``folder`` be the published ones of the data set ``name``."""
+    source = DATASETS[name]
+    assert isinstance(source, IdxMnist)
+    packed, unpacked = [], []
+    for file_name, _ in source.md5:
+        plain = folder / file_name.removesuffix(".gz")
+        data = plain.read_bytes() if plain.exists() else gzip.decompress((folder / file_name).read_bytes())
+        gz = folder / file_name
+        packed.append((file_name, hashlib.md5(gz.read_bytes() if gz.exists() else b"").hexdigest()))
+        unpacked.append(hashlib.md5(data).hexdigest())
+    known = replace(source, md5=tuple(packed), unpacked_md5=tuple(unpacked))
+    monkeypatch.setitem(DATASETS, name, known)
+    monkeypatch.setattr("splitfed.data.idx." + name.upper(), known)
+
+
+def test_idx_files_packed_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _mnist_files(tmp_path / "MNIST" / "raw")
+    _publish(monkeypatch, "mnist", tmp_path / "MNIST" / "raw")
     digits = load("mnist", data_root=tmp_path)
     assert digits.shape == (1, 28, 28)
     assert len(digits) == 30
+    assert digits.location == tmp_path / "MNIST" / "raw"
     assert load("mnist", data_root=tmp_path, size=14).shape == (1, 14, 14)
-    assert len(load("fashion_mnist", path=tmp_path / "MNIST" / "raw")) == 30  # what the user names is believed
+
+
+def test_idx_files_are_known_by_their_checksums_and_not_by_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A root called ``mnist`` that holds both gives each its own, whatever their folders are called."""
+    root = tmp_path / "mnist"
+    for name, folder, seed in (("mnist", "digits", 0), ("fashion_mnist", "FashionMNIST/raw", 1)):
+        _mnist_files(root / folder, seed)
+        _publish(monkeypatch, name, root / folder)
+    assert load("mnist", data_root=root).location == root / "digits"
+    assert load("fashion_mnist", data_root=root).location == root / "FashionMNIST" / "raw"
+    with pytest.raises(
+        DataError, match=r"published files of mnist, .* another checksum; they are those of fashion_mnist"
+    ):
+        load("mnist", path=root / "FashionMNIST" / "raw")
+
+
+def test_other_idx_files_in_the_folder_of_the_name_are_refused(tmp_path: Path) -> None:
+    _mnist_files(tmp_path / "MNIST" / "raw")
+    with pytest.raises(DataError, match=r"MNIST/raw: expected the published files of mnist, found train-images"):
+        load("mnist", data_root=tmp_path)
+    with pytest.raises(DataError, match=r"data fetch fashion_mnist"):
+        load("fashion_mnist", path=tmp_path / "MNIST" / "raw")
 
 
 def test_bad_idx_files_are_named(tmp_path: Path) -> None:
@@ -219,14 +260,22 @@ def test_bad_idx_files_are_named(tmp_path: Path) -> None:
         (whole[:-200], "expected a whole gzip file"),
         (gzip.compress(gzip.decompress(whole)[:-1]), r"expected 20 × 28 × 28 = 15,680 bytes.*found 15,679"),
         (gzip.compress(b"\x89PNG"), "expected an idx file of bytes"),
-        (gzip.compress(_idx(np.zeros((19, 28, 28)))), "expected as many images as labels"),
     ):
         images.write_bytes(damaged)
         with pytest.raises(DataError, match=message):
-            load("mnist", data_root=tmp_path)
+            read_idx(images)
     images.unlink()
     with pytest.raises(DataError, match="found 3 of them"):
         load("mnist", path=folder)
+
+
+def test_as_many_images_as_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "MNIST" / "raw"
+    _mnist_files(folder)
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(_idx(np.zeros((19, 28, 28)))))
+    _publish(monkeypatch, "mnist", folder)
+    with pytest.raises(DataError, match="expected as many images as labels"):
+        load("mnist", data_root=tmp_path)
 
 
 def test_idx_files_are_downloaded(mirror: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
