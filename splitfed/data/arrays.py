@@ -57,7 +57,7 @@ def read_arrays(file: Path, size: int | None) -> Decoded:
         groups=_groups(file, arrays, pairs, len(pixels)),
         parts=parts if with_parts else None,
         found=Found(
-            sizes=Counter(f"{part.shape[1]}×{part.shape[2]}" for part in stored for _ in part),
+            sizes=dict(Counter(f"{part.shape[1]}×{part.shape[2]}" for part in stored for _ in part)),
             depths={"8 bits": len(pixels)},
             remarks=_remarks(pairs) if with_parts else (),
         ),
@@ -66,7 +66,7 @@ def read_arrays(file: Path, size: int | None) -> Decoded:
 
 def _load(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise DataError(f"{file}: {EXPECTED}, found a file that cannot be read ({error}); download it again") from error

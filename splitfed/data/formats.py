@@ -20,6 +20,7 @@ Window = tuple[float, float]
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I", "F")
 """Pillow's modes of more than 8 bits, all grey."""
 EXTRA = "pip install 'splitfed[medical]'"
+LONGEST_REASON = 300
 OWN_RANGE = "from each image's own minimum to its maximum"
 
 
@@ -129,14 +130,14 @@ def _from_dicom(data: bytes, where: str, window: Window | None) -> Picture:
         image, depth = _shown(file, pixel_array(file), where, window)
     except (pydicom.errors.InvalidDicomError, AttributeError, KeyError, NotImplementedError, RuntimeError) as error:
         raise DataError(
-            f"{where}: expected a DICOM image, but {_first_line(error)}; where a codec is missing, install the one "
+            f"{where}: expected a DICOM image, but {_in_a_line(error)}; where a codec is missing, install the one "
             "that pydicom names (pylibjpeg or gdcm), otherwise replace or remove this file"
         ) from error
     return Picture(image, depth, str(file.get("PatientID") or ""))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
 
 
 def _shown(file: Any, stored: NDArray[Any], where: str, window: Window | None) -> tuple[Image.Image, str]:
