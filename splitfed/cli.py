@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -203,7 +204,7 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
                 subscribers=subscribers,
             )
         except KeyboardInterrupt:
-            return _interrupted(watched)
+            return _interrupted(watched, arguments.data_root)
     store = watched.store()
     write_report(store)
     _print_table(results)
@@ -211,11 +212,13 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
     return OK if results["valid"] else INVALID
 
 
-def _interrupted(watched: _Watched) -> int:
+def _interrupted(watched: _Watched, data_root: Path | None) -> int:
     if watched.run_dir is None:
         print("splitfed: interrupted before the run began", file=sys.stderr)
     else:
-        print(f"splitfed: interrupted; go on with: splitfed scenario --resume {watched.run_dir}", file=sys.stderr)
+        command = ["splitfed", "scenario", "--resume", watched.run_dir]
+        command += [] if data_root is None else ["--data-root", str(data_root)]
+        print(f"splitfed: interrupted; go on with: {shlex.join(command)}", file=sys.stderr)
     return INTERRUPTED
 
 

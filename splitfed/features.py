@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +32,6 @@ from splitfed.models.front import Front, initialise
 from splitfed.models.sparse import learn_dictionary
 from splitfed.models.sparse_front import SparseStemFront
 from splitfed.models.two_layers import KERNEL_SIZE, SPARSITY, TWO_LAYERS, Build, sparse_features
-from splitfed.results import DatasetInfo
 from splitfed.scenario import Scenario
 from splitfed.seeding import generator
 from splitfed.store import RunStore
@@ -123,8 +121,8 @@ def measure(
     """
     embed = embed or umap_embedding()
     bus = Bus(*subscribers)
-    scenario = _as_it_ran(Scenario.model_validate(store.manifest["scenario"]), store.results["dataset"])
-    plan = _plan(scenario, load_images(scenario, data_root, bus)[1])
+    scenario = Scenario.model_validate(store.manifest["scenario"])
+    plan = _plan(scenario, load_images(scenario, data_root, bus, of_run=store)[1])
     guess = class_mean(plan.known, plan.shown)
     with one_thread():
         networks = [_measure_network(layers, build, plan, embed, bus) for layers, build in TWO_LAYERS.items()]
@@ -265,14 +263,6 @@ def _plan(scenario: Scenario, splits: Splits) -> Plan:
         shown=splits.test[:SHOWN],
         known=splits.aux[: min(RIDGE_IMAGES, RIDGE_NUMBERS // most_features)],
     )
-
-
-def _as_it_ran(scenario: Scenario, dataset: DatasetInfo) -> Scenario:
-    """The scenario with the data set that the run ended up with, and none that may stand in for it."""
-    change: dict[str, Any] = {"fallback": None}
-    if dataset["name"] != scenario.data.name:
-        change |= {"name": dataset["name"], "size": dataset["shape"][-1], "path": None, "attribute": None}
-    return scenario.model_copy(update={"data": scenario.data.model_copy(update=change)})
 
 
 @torch.no_grad()

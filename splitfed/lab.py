@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from splitfed import data, events, parallel
 from splitfed.cell import CellRun
 from splitfed.data import Dataset, Splits
-from splitfed.errors import UserError
+from splitfed.data.provenance import WAY_OUT, Provenance, check_same, provenance
+from splitfed.errors import DataError, UserError
 from splitfed.events import Bus, Subscriber
 from splitfed.machine import machine_manifest
 from splitfed.metrics.fid import load_frechet_metrics
@@ -65,8 +67,8 @@ def run(
     resumed = None if resume is None else _reopen(scenario, resume)
     # what is missing is said before there is a directory that would be left behind
     load_frechet_metrics(scenario.metrics)
-    dataset, splits = load_images(scenario, data_root, Bus(*subscribers))
-    with resumed or _create(scenario, out) as store, one_thread():
+    dataset, splits = load_images(scenario, data_root, Bus(*subscribers), of_run=resumed)
+    with resumed or _create(scenario, out, provenance(dataset, data_root)) as store, one_thread():
         lab = Lab(scenario, store, Bus(store.append_event, *subscribers), dataset, splits)
         return lab.run(partial(_spread, lab, jobs, runner, data_root))
 
@@ -93,7 +95,7 @@ def _measure_elsewhere(run_dir: Path, data_root: Path | None, jobs: int, cell: C
     """What a process or a machine of its own does for one cell of this run."""
     store = RunStore.open(run_dir)
     scenario = Scenario.model_validate(store.manifest["scenario"])
-    dataset, splits = load_images(scenario, data_root, Bus())
+    dataset, splits = load_images(scenario, data_root, Bus(), of_run=store)
     with one_thread():
         return Lab(scenario, store, Bus(say), dataset, splits, jobs=jobs).measure(cell)
 
@@ -131,6 +133,7 @@ class Lab:
                 finished=tuple(cell.name for cell in cells if cell.name in finished),
             )
         )
+        self.notice(self.dataset.described(), level="info")
         if not any(cell.defense.name == "none" for cell in cells):
             self.notice("no undefended cell in this run: nothing shows that this attacker works at all")
         for metric in self.frechet_metrics:
@@ -196,6 +199,10 @@ class Lab:
                 "test": len(self.splits.test),
                 "note": self.dataset.note,
                 "caveat": self.dataset.caveat,
+                "identity": self.dataset.identity,
+                "images": self.dataset.counts,
+                "skipped": dict(self.dataset.found.skipped),
+                "remarks": list(self.dataset.found.remarks),
             },
             "trivial": self.trivial,
             "cells": cells,
@@ -208,8 +215,9 @@ class Lab:
         self.bus.emit(events.Notice(message=message, level=level))
 
 
-def _create(scenario: Scenario, out: Path) -> RunStore:
-    return RunStore.create(out, scenario.name, {"scenario": scenario.model_dump(mode="json"), **machine_manifest()})
+def _create(scenario: Scenario, out: Path, images: Provenance) -> RunStore:
+    settings = {"scenario": scenario.model_dump(mode="json"), "images": images.model_dump(mode="json")}
+    return RunStore.create(out, scenario.name, {**settings, **machine_manifest()})
 
 
 def _reopen(scenario: Scenario, resume: Path) -> RunStore:
@@ -219,25 +227,82 @@ def _reopen(scenario: Scenario, resume: Path) -> RunStore:
     return store
 
 
-def load_images(scenario: Scenario, data_root: Path | None, bus: Bus) -> tuple[Dataset, Splits]:
+def load_images(
+    scenario: Scenario, data_root: Path | None, bus: Bus, *, of_run: RunStore | None = None
+) -> tuple[Dataset, Splits]:
     """The scenario's images, split; the same ones each time.
 
+    Args:
+        scenario: says which images.
+        data_root: where to look first.
+        bus: told of a fallback and of progress.
+        of_run: a run that was started on them before: then no fallback stands in, and other images are refused.
+
     Raises:
-        DataError: they cannot be found, or are fewer than the scenario wants.
+        DataError: they cannot be found, are fewer than the scenario wants, or are not those of the run.
     """
+    dataset = _load_new(scenario, data_root, bus) if of_run is None else _load_again(scenario, data_root, bus, of_run)
     options = scenario.data
-    dataset = data.load(
+    splits = data.split(
+        dataset, train=options.train, aux=options.aux, test=options.test, seed=scenario.seed, by=options.split
+    )
+    return dataset, splits
+
+
+def _load_new(scenario: Scenario, data_root: Path | None, bus: Bus) -> Dataset:
+    options = scenario.data
+    return data.load(
         options.name,
         size=options.size,
         data_root=data_root,
         fallback=options.fallback,
         path=Path(options.path) if options.path else None,
         attribute=options.attribute,
+        selection=options.selection,
         on_notice=lambda message: bus.emit(events.Notice(message=message, level="banner")),
         on_progress=_Throttled(bus),
     )
-    splits = data.split(dataset, train=options.train, aux=options.aux, test=options.test, seed=scenario.seed)
-    return dataset, splits
+
+
+def _load_again(scenario: Scenario, data_root: Path | None, bus: Bus, run: RunStore) -> Dataset:
+    """The images that a run was started on, from where they were found unless the user names another place."""
+    recorded = _recorded_images(run)
+    options = scenario.data
+    own = recorded.name == options.name
+    try:
+        dataset = data.load(
+            recorded.name,
+            size=options.size if own else recorded.size,
+            data_root=data_root or (recorded.root if recorded.root and recorded.root.is_dir() else None),
+            path=_path_again(options.path, data_root, recorded) if own else None,
+            attribute=options.attribute if own else None,
+            selection=options.selection if own else None,
+            on_progress=_Throttled(bus),
+        )
+    except DataError as error:
+        where = f" at {recorded.location}" if recorded.location else ""
+        raise DataError(
+            f"{run.path} was started on {recorded.images:,} images of {recorded.name}{where}: {error}. {WAY_OUT}"
+        ) from error
+    check_same(recorded, dataset, run.path)
+    return dataset
+
+
+def _path_again(path: str | None, data_root: Path | None, recorded: Provenance) -> Path | None:
+    """The scenario's path; where it was found before, if that is still there and no other place is named."""
+    if path is None or data_root is not None or recorded.location is None or not recorded.location.exists():
+        return None if path is None else Path(path)
+    return recorded.location
+
+
+def _recorded_images(run: RunStore) -> Provenance:
+    try:
+        return Provenance.model_validate(run.manifest["images"])
+    except (KeyError, ValidationError):
+        raise UserError(
+            f"{run.path} does not say which images it was started on, as it was made by another version of splitfed; "
+            "start a new run"
+        ) from None
 
 
 class _Throttled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import subprocess
@@ -55,7 +56,14 @@ def _memory_bytes() -> int | None:
 
 
 def package_version(package: str) -> str | None:
-    """The version of an installed package; None for one that is not."""
+    """The version of an installed package, of PyTorch with its build (2.13.0+cu130); None for one that is not.
+
+    What PyTorch's metadata says leaves the build out where it comes from the public index.
+    """
+    if package == "torch" and importlib.util.find_spec("torch") is not None:
+        import torch
+
+        return str(torch.__version__)
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -27,7 +27,9 @@ Interval = tuple[Number, Number]  # JSON gives a list of two back
 class DatasetInfo(TypedDict):
     """What was trained on. ``shape`` is channels, height, width; counts are images.
 
-    ``note`` says where the images come from, ``caveat`` what every figure on them must be read with, if anything.
+    ``note`` says where the images come from, ``caveat`` what every figure on them must be read with, if anything;
+    ``identity`` is a fingerprint of them, ``images`` the number in each class, ``skipped`` how many files of which
+    suffix were no images, ``remarks`` what was decided about their folders.
     """
 
     name: str
@@ -39,6 +41,10 @@ class DatasetInfo(TypedDict):
     test: int
     note: NotRequired[str]
     caveat: NotRequired[str]
+    identity: NotRequired[str]
+    images: NotRequired[dict[str, int]]
+    skipped: NotRequired[dict[str, int]]
+    remarks: NotRequired[list[str]]
 
 
 class Score(TypedDict):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from splitfed.data.source import Selection
 from splitfed.errors import ScenarioError, unknown
 from splitfed.options import Options, explain
 
@@ -29,8 +30,21 @@ class DataOptions(Options):
     """Where the images lie, for ``name = "folder"``."""
     attribute: str | None = None
     """What ``name = "celeba"`` is told apart by, such as "Smiling"; hair colour in five classes by default."""
+    class_level: int | None = Field(default=None, ge=1)
+    """For ``name = "folder"``: the folder level whose names are the classes, 1 the outermost; found by default."""
+    group_level: int | None = Field(default=None, ge=1)
+    """For ``name = "folder"``: the folder level of patients or other groups, which the split then keeps apart."""
+    include: tuple[str, ...] = ()
+    """For ``name = "folder"``: patterns of the places to read, such as "COVID/*"; all by default."""
+    exclude: tuple[str, ...] = ()
+    """For ``name = "folder"``: patterns of the places to leave out, such as "*/masks/*"."""
+    window: tuple[float, float] | None = None
+    """Centre and width for pixels of more than 8 bits; a file's own, or its range, by default."""
     size: int | None = Field(default=None, ge=8, le=512)
     """Edge of the square images, pixels; the data set's own by default."""
+    split: Literal["content", "folders"] = "content"
+    """Training, auxiliary and test images from all images by content; or the clients' from the folder (or array) named
+    train, and the attacker's and the held-out ones from the others."""
     train: int = Field(default=6000, ge=1)
     """Victims' images, over all clients."""
     aux: int = Field(default=6000, ge=20)
@@ -40,6 +54,17 @@ class DataOptions(Options):
     partition: Literal["iid", "dirichlet", "by_class"] = "iid"
     alpha: float = Field(default=0.5, gt=0)
     """Concentration of the Dirichlet partition; small values give clients different classes."""
+
+    @model_validator(mode="after")
+    def _window_is_wide(self) -> DataOptions:
+        if self.window is not None and not self.window[1] > 0:
+            raise ValueError(f"window = [centre, width]: the width is {self.window[1]:g}; expected more than 0")
+        return self
+
+    @property
+    def selection(self) -> Selection:
+        """Which files are read, and what their folders mean."""
+        return Selection(self.include, self.exclude, self.class_level, self.group_level, self.window)
 
 
 class ModelOptions(Options):

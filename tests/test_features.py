@@ -14,6 +14,7 @@ from torch import nn
 
 from splitfed import cli, feature_record, features
 from splitfed.data import Splits
+from splitfed.data.provenance import provenance
 from splitfed.errors import UserError
 from splitfed.events import Bus, Event, PrepareProgress
 from splitfed.feature_record import FeatureRecord
@@ -47,7 +48,9 @@ def run_on_digits(root: Path, scenario: Scenario, **dataset: object) -> RunStore
     """A finished run as far as `measure` looks: scenario and data set; its scores are made up."""
     results = run_results()
     described = {**results["dataset"], "name": "digits", "shape": (1, 8, 8), "classes": 10, **dataset}
-    store = RunStore.create(root, scenario.name, {"scenario": scenario.model_dump(mode="json")})
+    images = provenance(load_images(scenario, None, Bus())[0], None)
+    settings = {"scenario": scenario.model_dump(mode="json"), "images": images.model_dump(mode="json")}
+    store = RunStore.create(root, scenario.name, settings)
     found: Results = {**results, "dataset": described}  # type: ignore[typeddict-item]
     store.save_results(found)
     return store
@@ -107,25 +110,16 @@ def test_the_progress_is_told(record: FeatureRecord, heard: list[Event]) -> None
 def test_the_images_are_those_of_the_run(
     scenario_of: ScenarioOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trained on its training images, scored on held-out ones, the ridge fitted on auxiliary ones; none stand in."""
+    """Trained on its training images, scored on held-out ones, the ridge fitted on auxiliary ones."""
     scenario = scenario_of(data={"fallback": "phantoms"}, seed=3)
-    as_run = features._as_it_ran(scenario, run_on_digits(tmp_path, scenario).results["dataset"])
-    assert (as_run.data.name, as_run.data.fallback) == ("digits", None)
-    splits = load_images(as_run, None, Bus())[1]
+    splits = load_images(scenario, None, Bus(), of_run=run_on_digits(tmp_path, scenario))[1]
     monkeypatch.setattr(features, "SHOWN", 100)
     monkeypatch.setattr(features, "RIDGE_NUMBERS", 28 * 64 * 50)
-    plan = features._plan(as_run, splits)
+    plan = features._plan(scenario, splits)
     assert plan.seed == 3
     assert plan.train is splits.train
     assert torch.equal(plan.shown.pixels, splits.test.pixels[:100])
     assert torch.equal(plan.known.pixels, splits.aux.pixels[:50])
-
-
-def test_a_run_on_the_stand_in_is_measured_on_the_stand_in(scenario_of: ScenarioOf, tmp_path: Path) -> None:
-    scenario = scenario_of(data={"name": "medical_mnist", "fallback": "phantoms"})
-    ran = run_on_digits(tmp_path, scenario, name="phantoms", shape=(1, 28, 28)).results["dataset"]
-    options = features._as_it_ran(scenario, ran).data
-    assert (options.name, options.size, options.fallback) == ("phantoms", 28, None)
 
 
 def test_too_few_held_out_images_are_refused(scenario_of: ScenarioOf, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROWS_PER_BLOCK = 4096
+MOST_CLASSES = 20
+"""That are named with their counts; a folder may have thousands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,23 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         """How many images each class has."""
         return dict(zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist(), strict=True))
+
+    def described(self) -> str:
+        """In a paragraph what was read: where from, classes with counts, groups, skipped files, what was decided.
+
+        >>> from splitfed.data import load
+        >>> load("digits").described()[:70]
+        'digits: 1,797 images that ship with scikit-learn; 10 classes: 0 178, 1'
+        """
+        counts = [f"{name} {count:,}" for name, count in self.counts.items()]
+        more = f" and {len(counts) - MOST_CLASSES:,} more" if len(counts) > MOST_CLASSES else ""
+        parts = [f"{self.name}: {self.note}", f"{len(counts):,} classes: {', '.join(counts[:MOST_CLASSES])}{more}"]
+        if self.groups is not None:
+            parts.append(f"{len(np.unique(self.groups)):,} groups, each on one side of the split")
+        if self.found.skipped:
+            skipped = (f"{count:,} {suffix}" for suffix, count in self.found.skipped.items())
+            parts.append(f"skipped files: {', '.join(skipped)}")
+        return "; ".join([*parts, *self.found.remarks])
 
     @cached_property
     def identity(self) -> str:

@@ -95,10 +95,18 @@ def defense_acts(findings: Iterable[Measured]) -> GateResult:
 
 
 def aux_disjoint(auxiliary: Images, victims: Images) -> GateResult:
-    """No auxiliary image equals a victim's image, by a hash of the pixels at 8 bits."""
+    """No auxiliary image equals a victim's image, by a hash of the pixels at 8 bits, nor is of a victim's group.
+
+    Groups are patients, or whatever else the data set keeps apart; where it knows none, content alone is compared.
+    """
     shared = set(auxiliary.content_hashes()) & set(victims.content_hashes())
     detail = f"{len(shared)} of {len(auxiliary)} auxiliary images are among the {len(victims)} victims' images"
-    return GateResult("aux_disjoint", not shared, detail)
+    if auxiliary.groups is None or victims.groups is None:
+        return GateResult("aux_disjoint", not shared, detail)
+    known = set(victims.groups.tolist())
+    both = set(auxiliary.groups.tolist()) & known
+    detail += f"; {len(both)} of the victims' {len(known)} groups are among the auxiliary images'"
+    return GateResult("aux_disjoint", not shared and not both, detail)
 
 
 def finite(results: Mapping[str, Any]) -> GateResult:

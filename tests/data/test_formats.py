@@ -123,10 +123,10 @@ def test_patients_are_kept_apart_without_being_asked(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number in range(40):
         patient = {"PatientID": f"P{number % 10}"} if number < 36 else {}
-        folder = tmp_path / ("CT" if number % 2 else "MR")
-        folder.mkdir(exist_ok=True)
+        folder = tmp_path / "scans" / ("CT" if number % 2 else "MR")
+        folder.mkdir(exist_ok=True, parents=True)
         (folder / f"{number}.dcm").write_bytes(dicom(rng.integers(0, 4096, (16, 16)), **patient))
-    mine = load("folder", path=tmp_path)
+    mine = load("folder", path=tmp_path / "scans")
     assert "groups are the 10 patients that the DICOM files name" in mine.found.remarks
     assert mine.groups is not None
     assert len(set(mine.groups.tolist())) == 10 + 4  # those without a patient are alone
@@ -134,15 +134,16 @@ def test_patients_are_kept_apart_without_being_asked(tmp_path: Path) -> None:
     parts = split(mine, train=16, aux=10, test=8, seed=0)
     seen = [set(images.groups.tolist()) for images in (parts.train, parts.aux, parts.test) if images.groups is not None]
     assert len(set.union(*seen)) == sum(map(len, seen))
-    assert load("folder", path=tmp_path, selection=Selection(window=(0, 2000))).caveat.startswith(
+    assert load("folder", path=tmp_path / "scans", selection=Selection(window=(0, 2000))).caveat.startswith(
         "40 images of DICOM 12"
     )
 
 
 def test_one_name_for_all_patients_is_taken_for_none(tmp_path: Path) -> None:
     for number in range(4):
-        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
-        (tmp_path / "ab"[number % 2] / f"{number}.dcm").write_bytes(dicom(RAMP + number, PatientID="ANONYMOUS"))
-    mine = load("folder", path=tmp_path)
+        folder = tmp_path / "scans" / "ab"[number % 2]
+        folder.mkdir(exist_ok=True, parents=True)
+        (folder / f"{number}.dcm").write_bytes(dicom(RAMP + number, PatientID="ANONYMOUS"))
+    mine = load("folder", path=tmp_path / "scans")
     assert mine.groups is None
     assert "the DICOM files name one patient alone, which is taken for none" in mine.found.remarks

@@ -1,0 +1,71 @@
+"""Which images a run was made on: recorded when it starts, and held against what is found when it goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from splitfed.data.dataset import Dataset
+from splitfed.data.locations import search_roots
+from splitfed.errors import DataError
+from splitfed.options import Options
+
+WAY_OUT = (
+    "Bring the images back as they were, name the folder that holds them with --data-root, or start a new run: results "
+    "on other images do not belong into one table"
+)
+
+
+class Provenance(Options):
+    """Where a run's images came from, in its manifest.
+
+    Two data sets of the same `identity` give the same images to the same clients.
+    """
+
+    name: str
+    """Of the data set; the stand-in's where one stood in."""
+    synthetic: bool
+    identity: str
+    """`Dataset.identity`."""
+    images: int = Field(ge=1)
+    size: int = Field(ge=1)
+    """Edge of the images in pixels."""
+    location: Path | None
+    """The folder or file that was read; None for what is drawn or ships with a package."""
+    root: Path | None
+    """The folder below which `location` was found; None where the user named it, or there is none."""
+
+
+def provenance(dataset: Dataset, data_root: Path | None) -> Provenance:
+    """The record of these images, its places absolute."""
+    location = dataset.location and dataset.location.resolve()
+    roots = [root.resolve() for root in search_roots(data_root)]
+    return Provenance(
+        name=dataset.name,
+        synthetic=dataset.synthetic,
+        identity=dataset.identity,
+        images=len(dataset),
+        size=dataset.shape.height,
+        location=location,
+        root=next((root for root in roots if location and location.is_relative_to(root)), None),
+    )
+
+
+def check_same(recorded: Provenance, found: Dataset, run: Path) -> None:
+    """Refuse images other than those that a run was started on.
+
+    Raises:
+        DataError: names both, and the option that finds the right ones.
+    """
+    if found.identity == recorded.identity:
+        return
+    raise DataError(
+        f"{run} was started on {recorded.images:,} images of {recorded.name}{_at(recorded.location)}; found "
+        f"{len(found):,} of {found.name}{_at(found.location)}, which are not the same ones (identity "
+        f"{recorded.identity[:12]}, found {found.identity[:12]}). {WAY_OUT}"
+    )
+
+
+def _at(location: Path | None) -> str:
+    return "" if location is None else f" at {location}"
