@@ -6,8 +6,8 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from splitfed import __version__
 from splitfed.errors import UserError
 
 if TYPE_CHECKING:
+    from splitfed.data.source import Progress
     from splitfed.events import Subscriber
 
 OK, BUG, USER_MISTAKE, INVALID, INTERRUPTED = 0, 1, 2, 3, 130
@@ -31,6 +32,16 @@ examples:
   splitfed data fetch medical_mnist            download once, with a checksum
 
 exit codes: 0 ok, 1 a bug, 2 your mistake, 3 finished but INVALID, 130 interrupted
+"""
+
+CHECK_EXAMPLES = """\
+examples:
+  splitfed data check ~/xrays
+  splitfed data check ~/xrays --set 'data.exclude=["*/masks/*"]' --set data.group_level=2
+  splitfed data check breastmnist.npz
+  splitfed data check medical_mnist
+
+The keys and what they decide: docs/data.md. The same keys then go into a scenario, or after `splitfed scenario`.
 """
 
 REPORT_EXAMPLES = """\
@@ -149,6 +160,18 @@ def _add_data(commands: Any) -> None:
     fetch.add_argument("name")
     fetch.add_argument("--data-root", type=Path, help="where to look first")
     fetch.set_defaults(command=_fetch)
+    check = actions.add_parser(
+        "check",
+        help="what would be read: classes, counts, sizes, patients, duplicates, skipped files",
+        epilog=CHECK_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("target", metavar="PATH|NAME", help="a folder, an archive or an .npz; or a data set's name")
+    check.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="a key of a scenario's data"
+    )
+    check.add_argument("--data-root", type=Path, help="where to look first")
+    check.set_defaults(command=_check)
 
 
 def _add_bench(commands: Any) -> None:
@@ -332,9 +355,53 @@ def _described(kind: str) -> list[tuple[str, str]]:
 def _fetch(arguments: argparse.Namespace) -> int:
     from splitfed.data import fetch
 
-    place = fetch(arguments.name, data_root=arguments.data_root)
+    with _progress() as on_progress:
+        place = fetch(arguments.name, data_root=arguments.data_root, on_progress=on_progress)
     print(place if place is not None else f"{arguments.name} ships with splitfed: nothing to fetch")
     return OK
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from splitfed.data.inspection import inspect
+    from splitfed.scenario import data_options
+
+    options = data_options("folder", arguments.overrides)
+    with _progress() as on_progress:
+        found = inspect(
+            arguments.target,
+            size=options.size,
+            attribute=options.attribute,
+            selection=options.selection,
+            data_root=arguments.data_root,
+            on_progress=on_progress,
+        )
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, text in found.rows():
+        table.add_row(f"[bold]{name}[/bold]", escape(text))
+    Console().print(table)
+    return OK
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on standard error for each long step; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -269,11 +269,33 @@ def load(name: str | Path, *, overrides: Sequence[str] = (), quick: bool = False
         for key, value in shortcuts.items():
             _assign(table, key, value, source=f"{path.name} [quick]")
     for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator or not key.strip():
-            raise ScenarioError(f"--set {override}: expected key=value, for example --set data.train=3000")
-        _assign(table, key.strip(), _toml_value(text.strip()), source=f"--set {override}")
+        _override(table, override)
     return validate(table, source=path.name)
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ScenarioError(f"--set {override}: expected key=value, for example --set data.train=3000")
+    _assign(table, key.strip(), _toml_value(text.strip()), source=f"--set {override}")
+
+
+def data_options(name: str, overrides: Sequence[str]) -> DataOptions:
+    """The ``data`` table of a scenario by itself, with ``data.key=value`` overrides.
+
+    Raises:
+        ScenarioError: a key of another table, or a value that does not fit.
+    """
+    table: dict[str, Any] = {"data": {"name": name}}
+    for override in overrides:
+        _override(table, override)
+    if set(table) != {"data"}:
+        other = next(key for key in table if key != "data")
+        raise ScenarioError(f"--set {other}: expected a key of data, such as --set data.size=64")
+    try:
+        return DataOptions.model_validate(table["data"])
+    except ValidationError as error:
+        raise ScenarioError(explain(error, DataOptions, "--set data")) from None
 
 
 def validate(table: Mapping[str, Any], *, source: str) -> Scenario:

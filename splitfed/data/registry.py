@@ -149,7 +149,7 @@ def _resolve(source: DatasetSource, path: Path, roots: tuple[Path, ...]) -> Path
             return start / wanted
     raise DataError(
         f"{source.name}: expected a folder or archive at {path}, found nothing there; "
-        f"looked from {Path.cwd()}, {looked_in(roots)}"
+        f"looked from {Path.cwd()}, {looked_in(roots)}. Known data sets: {', '.join(sorted(DATASETS))}"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from splitfed.data.clusters import connected
 from splitfed.data.dataset import Dataset
 from splitfed.data.source import PARTS
 from splitfed.errors import DataError
@@ -112,17 +113,9 @@ def _groups(dataset: Dataset) -> NDArray[np.int64]:
     if dataset.groups is None:
         return np.asarray(picture, np.int64)
     _, group = np.unique(dataset.groups, return_inverse=True)
-    parent = np.arange(group.max() + 1)
-
-    def root(of: int) -> int:
-        while parent[of] != of:
-            parent[of] = of = int(parent[parent[of]])
-        return of
-
-    first: dict[int, int] = {}
-    for image, own in zip(picture.tolist(), group.tolist(), strict=True):
-        parent[root(own)] = root(first.setdefault(image, own))
-    return np.array([root(own) for own in group.tolist()], np.int64)
+    first_group = picture.max(initial=-1) + 1
+    tied = connected((picture, first_group + group), int(first_group + group.max(initial=-1) + 1))
+    return tied[picture]
 
 
 def _deal(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -140,6 +140,18 @@ def test_one_shared_image_fails() -> None:
     gate = aux_disjoint(auxiliary, victims)
     assert not gate.passed
     assert gate.detail.startswith("1 of 20")
+
+
+def test_one_shared_patient_fails() -> None:
+    """Other images of a victim's patient are no images of the attacker's own."""
+    known, held = (replace(images(n), groups=torch.arange(20) + 20 * n) for n in (0, 1))
+    assert aux_disjoint(known, held).passed
+    assert known.groups is not None
+    known.groups[3] = 25
+    gate = aux_disjoint(known, held)
+    assert not gate.passed
+    assert "1 of the victims' 20 groups" in gate.detail
+    assert aux_disjoint(known, images(1)).passed  # where groups are not known, content alone is compared
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
