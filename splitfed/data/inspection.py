@@ -80,8 +80,8 @@ class Inspection:
         if not self.near_images:
             return f"none: no two images are within {NEAR_DB:g} dB of each other"
         return (
-            f"{self.near_images:,} images in {self.near_clusters:,} clusters (the largest of {self.near_largest:,}) are "
-            f"within {NEAR_DB:g} dB of another one; where a split has them on both sides, the attacker knows a "
+            f"{self.near_images:,} images in {self.near_clusters:,} clusters (the largest of {self.near_largest:,}) "
+            f"are within {NEAR_DB:g} dB of another one; where a split has them on both sides, the attacker knows a "
             "victim's image already"
         )
 

@@ -28,8 +28,8 @@ EVERY_CELL = (
     "and one kind of linear front sees the whole image."
 )
 DEPARTURES = {
-    "gaussian": "code: a multiplication by a constant, in training only; here noise after training, as the text has it, so "
-    "that training steps travel clean",
+    "gaussian": "code: a multiplication by a constant, in training only; here noise after training, as "
+    "the text has it, so that training steps travel clean",
     "laplace": "code: no noise in evaluation mode; here in every phase",
     "gan": "code: the extra term enters the loss as a plain number; here it has a gradient",
     "gong": "code: the extra terms enter the loss as plain numbers; here they have gradients",
