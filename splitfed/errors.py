@@ -8,6 +8,8 @@
     │   ├── Refused         the server said no, and why
     │   ├── FrameError      bytes that are not a frame of this protocol, or do not fit the stream
     │   └── LinkLost        no server answered within the deadline and the retries
+    ├── TrainingFailed      a cell that cannot be trained with its settings: it is INVALID, the run goes on
+    ├── UnfinishedError     cells without a result, for a reason that may not come again: --resume runs them
     └── AttackError         the attacker's process failed
 
 A message says where, what was expected and found, and the way out.
@@ -57,6 +59,14 @@ class FrameError(WireError):
 
 class LinkLost(WireError):
     """No server answered within the deadline and the retries."""
+
+
+class TrainingFailed(SplitfedError):
+    """A cell cannot be trained with its settings, and never will be: every client failed, or it diverged."""
+
+
+class UnfinishedError(SplitfedError):
+    """Cells of a run have no result, for a reason that may not come again."""
 
 
 class AttackError(SplitfedError):

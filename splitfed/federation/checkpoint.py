@@ -6,7 +6,7 @@ there is to keep.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Checkpoint:
     """The state after `round` finished rounds; `history` holds (loss, accuracy) of each of them, `measures` what
-    the defense of each client measured in the last."""
+    the defense of each client measured in the last, `missed_rounds` which client took no part in which of them, and
+    `missed_because` the first reason. Checkpoints that were written before there was such a record have none."""
 
     round: int
     front: dict[str, Tensor]
@@ -26,6 +27,8 @@ class Checkpoint:
     images_sent: int
     train_s: float
     measures: dict[int, dict[str, float]]
+    missed_rounds: dict[int, list[int]] = field(default_factory=dict)
+    missed_because: str = ""
 
     def save(self, path: Path) -> None:
         """Write to `path` in one piece: a crash leaves the old file or the new one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -14,12 +15,14 @@ from splitfed.defenses import check_generated, check_protected
 from splitfed.defenses.base import Figures, TrainingBatch
 from splitfed.errors import SplitfedError
 from splitfed.federation.job import Job
-from splitfed.federation.order import evaluation_batches, training_batches
+from splitfed.federation.order import SMALLEST_BATCH, evaluation_batches, training_batches
 from splitfed.federation.penalty import Penalty
 from splitfed.seeding import generator
 from splitfed.types import Images, Phase
 from splitfed.wire.link import Link
 from splitfed.wire.session import Hello
+
+logger = logging.getLogger(__name__)
 
 STEM_BATCH = 256
 """Images that go through the stem at once."""
@@ -95,18 +98,28 @@ class Client:
         self._sent_bytes = 0
 
     def prepare(self, round_number: int) -> int:
-        """Learn what the defense learns without labels before training; returns the number of images used."""
+        """Learn what the defense learns without labels before training; returns the number of images used.
+
+        Raises:
+            SplitfedError: there is no image.
+        """
         pixels = self._images.train.pixels
+        _check_enough(f"client-{self.number} TRAIN", pixels, 1)
         drawn_from = generator(self.job.cell.seed, "prepare", self.number, round_number)
         self._defense.prepare(self.front, pixels, drawn_from)
         return len(pixels)
 
     def train(self, round_number: int, addresses: Sequence[str]) -> StreamReport:
-        """Train the front for the local epochs of one round, the back at the other end of a stream."""
+        """Train the front for the local epochs of one round, the back at the other end of a stream.
+
+        Raises:
+            SplitfedError: there are too few images for a batch.
+        """
         self.front.train()
         optimiser = self.job.optimiser(self.front.body)
         penalty = Penalty(self._defense)
         pixels, labels = self._training_images.pixels, self._labels(Phase.TRAIN)
+        _check_enough(f"client-{self.number} TRAIN", labels, SMALLEST_BATCH)
         batches = training_batches(self.job, self.number, len(labels), round_number)
         started, seen, loss_sum = time.monotonic(), 0, 0.0
         with self._connect(addresses, self._hello(round_number, Phase.TRAIN)) as link:
@@ -135,9 +148,14 @@ class Client:
 
     @torch.no_grad()
     def evaluate(self, phase: Phase, round_number: int, addresses: Sequence[str]) -> StreamReport:
-        """Stream the images of this phase in their own order through the averaged front, without training."""
+        """Stream the images of this phase in their own order through the averaged front, without training.
+
+        Raises:
+            SplitfedError: there is no image.
+        """
         self.front.eval()
         labels = self._labels(phase)
+        _check_enough(f"client-{self.number} {phase.name}", labels, 1)
         batches = evaluation_batches(self.job, len(labels))
         seen, loss_sum = 0, 0.0
         with self._connect(addresses, self._hello(round_number, phase)) as link:
@@ -148,7 +166,7 @@ class Client:
                 seen += len(rows)
                 loss_sum += result.loss * len(rows)
             link.done(len(batches), seen)
-            return StreamReport(seen, len(batches), loss_sum / max(seen, 1), link.sent_bytes, link.received_bytes)
+            return StreamReport(seen, len(batches), loss_sum / seen, link.sent_bytes, link.received_bytes)
 
     def activation(self, phase: Phase, rows: Tensor) -> Tensor:
         """The front's output for these rows of a phase's images, before the defense's `protect`: (B, width)."""
@@ -216,10 +234,23 @@ class Client:
     def _report(
         self, round_number: int, step: int, steps: int, loss: float, seen: int, started: float, link: Link
     ) -> None:
-        if self._on_step is not None:
-            rate = seen / max(time.monotonic() - started, 1e-9)
-            sent = self._sent_bytes + link.sent_bytes
+        if self._on_step is None:
+            return
+        rate = seen / max(time.monotonic() - started, 1e-9)
+        sent = self._sent_bytes + link.sent_bytes
+        try:
             self._on_step(StepReport(round_number, self.number, step, steps, loss, rate, sent))
+        except Exception:  # a watcher's fault must not cost the client its round
+            logger.exception("client-%d: what watches its steps failed; it goes on unwatched", self.number)
+            self._on_step = None
+
+
+def _check_enough(whose: str, images: Tensor, needed: int) -> None:
+    if len(images) < needed:
+        raise SplitfedError(
+            f"{whose}: holds {len(images)} images; expected at least {needed}. Give it more, share them more evenly, "
+            "or leave it out"
+        )
 
 
 def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

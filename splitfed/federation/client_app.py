@@ -64,7 +64,7 @@ def build_client_app(
     def prepare(message: Message, context: Context) -> Message:
         client, config = client_of(message, context)
         examples = client.prepare(_round(config))
-        return _reply(message, to_arrays(client.front), {"num-examples": examples})
+        return _reply(message, to_arrays(client.front), {"client": client.number, "num-examples": examples})
 
     @app.train()
     def train(message: Message, context: Context) -> Message:

@@ -7,9 +7,11 @@ go through the split service's sockets all the same.
 from __future__ import annotations
 
 import itertools
+import threading
 import traceback
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from types import TracebackType
 
 from flwr.app import Context, Error, Message, RecordDict
@@ -18,8 +20,11 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-CLIENT_RAISED = 2
-"""Flower's own code for "the ClientApp raised an exception"."""
+from splitfed.errors import LinkLost, SplitfedError
+from splitfed.federation.attendance import CLIENT_HINDERED, CLIENT_RAISED
+
+HINDRANCES = (LinkLost, OSError, MemoryError)
+"""What a client may meet once and not again, whatever its settings are."""
 
 
 class LocalGrid(Grid):
@@ -42,6 +47,7 @@ class LocalGrid(Grid):
             )
             for client in range(clients)
         }
+        self._at_work = {node: threading.Lock() for node in self._contexts}
         self._pool = ThreadPoolExecutor(max_workers=clients, thread_name_prefix="client")
         self._pending: dict[str, Future[Message]] = {}
         self._ids = itertools.count(1)
@@ -95,8 +101,23 @@ class LocalGrid(Grid):
         return sorted(self.pull_messages(ids), key=lambda reply: reply.metadata.src_node_id)
 
     def _answer(self, message: Message) -> Message:
+        node = message.metadata.dst_node_id
+        at_work = self._at_work[node]
+        if not at_work.acquire(blocking=False):  # two rounds at a time would train the same front
+            return Message(Error(CLIENT_HINDERED, "still at work on what it was asked before"), reply_to=message)
         try:
-            return self._app(message, self._contexts[message.metadata.dst_node_id])
+            return self._app(message, self._contexts[node])
         except Exception as error:
-            reason = "".join(traceback.format_exception_only(error)).strip()
-            return Message(Error(CLIENT_RAISED, reason), reply_to=message)
+            code = CLIENT_HINDERED if isinstance(error, HINDRANCES) else CLIENT_RAISED
+            return Message(Error(code, _reason(error)), reply_to=message)
+        finally:
+            at_work.release()
+
+
+def _reason(error: Exception) -> str:
+    """What a client says of its error; of one that is not ours also where it was raised."""
+    said = "".join(traceback.format_exception_only(error)).strip()
+    if isinstance(error, SplitfedError):
+        return said
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{said} ({Path(place.filename).name} line {place.lineno})"

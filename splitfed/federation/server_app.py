@@ -18,8 +18,9 @@ from flwr.serverapp import Grid, ServerApp, strategy
 from flwr.serverapp.strategy import Strategy
 
 from splitfed.defenses.base import Figures
-from splitfed.errors import SplitfedError
+from splitfed.errors import TrainingFailed
 from splitfed.federation.arrays import load_arrays, to_arrays
+from splitfed.federation.attendance import Loss, ask, nobody
 from splitfed.federation.backs import BackHost, Score
 from splitfed.federation.checkpoint import Checkpoint
 from splitfed.federation.job import Job
@@ -45,7 +46,7 @@ class Watcher(Protocol):
         """This front goes to every participant at the start of this round."""
 
     def client_lost(self, round_number: int, client: int, reason: str) -> None:
-        """A client's updates of this round were dropped."""
+        """A client took no part in this round, or not in all of it; 0 is the preparation, rounds + 1 the audit."""
 
     def round_finished(self, round_number: int, train: Score, test: Score) -> None:
         """Fronts and backs were averaged, and the model tested."""
@@ -65,6 +66,9 @@ class FederationResult:
         history: (training loss, test accuracy) per round.
         refused: how many frames the service refused, by reason.
         measures: what each client's defense measured in the last round, by the client's number.
+        missed_rounds: by the client's number the rounds that it took no part in, or not in all of, ascending; 0 is
+            the preparation, rounds + 1 the audit.
+        missed_because: the first reason; empty where nobody missed anything.
     """
 
     front: Front
@@ -76,6 +80,8 @@ class FederationResult:
     history: list[tuple[float, float]]
     refused: dict[str, int]
     measures: dict[int, Figures]
+    missed_rounds: dict[int, list[int]] = field(default_factory=dict)
+    missed_because: str = ""
 
 
 @dataclass
@@ -88,6 +94,15 @@ class _Progress:
     images_sent: int = 0
     train_s: float = 0.0
     measures: dict[int, Figures] = field(default_factory=dict)
+    missed_rounds: dict[int, list[int]] = field(default_factory=dict)
+    missed_because: str = ""
+
+    def miss(self, client: int, number: int, reason: str) -> None:
+        """This client has no part in this round, or not in all of it."""
+        missed = self.missed_rounds.setdefault(client, [])
+        if number not in missed:
+            missed.append(number)
+        self.missed_because = self.missed_because or reason
 
 
 class Federation:
@@ -140,6 +155,8 @@ class Federation:
             history=self._progress.history,
             refused=refused,
             measures=self._progress.measures,
+            missed_rounds=self._progress.missed_rounds,
+            missed_because=self._progress.missed_because,
         )
 
     def _prepare(self, grid: Grid, config: ConfigRecord) -> None:
@@ -147,9 +164,9 @@ class Federation:
         for number in range(1, total + 1):
             content = _content(to_arrays(self.front), config, number)
             messages = [Message(content, node, "train.prepare") for node in grid.get_node_ids()]
-            arrays, _ = self._strategy.aggregate_train(number, self._ask(grid, messages))
-            if arrays is None:
-                raise SplitfedError(f"no client answered preparation round {number} of {total}")
+            replies = self._ask(grid, messages, 0, f"preparation round {number} of {total}")
+            arrays, _ = self._strategy.aggregate_train(number, replies.values())
+            assert arrays is not None
             load_arrays(self.front, arrays)
             self.front.after_average()
             self._watcher.prepared(number, total)
@@ -159,16 +176,12 @@ class Federation:
         self._watcher.front_sent(number, self.front)
         config["server-round"] = number
         messages = self._strategy.configure_train(number, to_arrays(self.front), config, grid)
-        replies = self._complete(self._ask(grid, messages), number)
-        if not replies:
-            raise SplitfedError(
-                f"round {number}: no client finished; see the lost clients above. "
-                "Finished rounds are kept: run again with --resume"
-            )
+        replies = self._ask(grid, messages, number, f"round {number}", Phase.TRAIN)
         arrays, _ = self._strategy.aggregate_train(number, replies.values())
         assert arrays is not None
         self._load(arrays)
         self.host.average({client: _metric(reply, "num-examples") for client, reply in replies.items()})
+        self._check_finite(number)
         for reply in replies.values():
             self._progress.traffic_bytes += _metric(reply, "sent-bytes") + _metric(reply, "received-bytes")
             self._progress.images_sent += _metric(reply, "num-examples")
@@ -192,33 +205,48 @@ class Federation:
         config["phase"] = int(phase)
         config["server-round"] = number
         messages = self._strategy.configure_evaluate(number, to_arrays(self.front), config, grid)
-        for reply in self._ask(grid, messages):
-            if reply.has_error():
-                self._watcher.client_lost(number, _client(reply), str(reply.error.reason))
+        what = "the audit" if phase is Phase.AUDIT else f"the test of round {number}"
+        self._ask(grid, messages, number, what, phase)
         return self.host.score(phase)
 
-    def _ask(self, grid: Grid, messages: Iterable[Message]) -> list[Message]:
-        deadline_s = self.job.scenario.federation.round_deadline_s
-        replies = grid.send_and_receive(messages, timeout=deadline_s)
-        return sorted(replies, key=lambda reply: reply.metadata.src_node_id)
+    def _ask(
+        self, grid: Grid, messages: Iterable[Message], number: int, what: str, phase: Phase | None = None
+    ) -> dict[int, Message]:
+        """Client -> reply, of those that answered without error and whose stream of this phase is complete.
 
-    def _complete(self, replies: list[Message], number: int) -> dict[int, Message]:
-        """Client -> reply, of those that answered without error and whose stream is complete."""
-        finished = self.host.finished(Phase.TRAIN)
-        complete: dict[int, Message] = {}
-        for reply in replies:
-            if reply.has_error():
-                self._watcher.client_lost(number, _client(reply), str(reply.error.reason))
-                continue
-            client = _metric(reply, "client")
-            if client in finished:
-                complete[client] = reply
-            else:
-                self._watcher.client_lost(number, client, "its stream of activations did not finish")
-        missing = self.job.scenario.federation.clients - len(replies)
-        if missing:
-            self._watcher.client_lost(number, -1, f"{missing} of the clients did not answer in time")
+        Raises:
+            TrainingFailed: there is none, for reasons that lie in the settings.
+            SplitfedError: there is none, for a reason that may pass.
+        """
+        attendance = ask(grid, messages, self.job.scenario.federation.round_deadline_s)
+        complete = {_metric(reply, "client"): reply for reply in attendance.replies}
+        lost = dict(attendance.lost)
+        if phase is not None:
+            for client in complete.keys() - self.host.finished(phase):
+                del complete[client]
+                lost[client] = Loss("its stream of activations did not finish", passing=True)
+        for client, loss in sorted(lost.items()):
+            self._lose(number, client, loss.reason if phase is Phase.TRAIN else f"{what}: {loss.reason}")
+        if not complete:
+            raise nobody(what, lost)
         return complete
+
+    def _lose(self, number: int, client: int, reason: str) -> None:
+        self._progress.miss(client, number, reason)
+        self._watcher.client_lost(number, client, reason)
+
+    def _check_finite(self, number: int) -> None:
+        """Whether what was averaged can still be trained.
+
+        Raises:
+            TrainingFailed: a weight is NaN or infinite.
+        """
+        for part, module in (("front", self.front), ("back", self.back)):
+            if not all(bool(value.isfinite().all()) for value in module.state_dict().values()):
+                raise TrainingFailed(
+                    f"round {number}: the averaged {part} has NaN or infinite weights: training diverged; "
+                    "lower federation.learning_rate"
+                )
 
     def _save(self) -> None:
         if self._checkpoint is None:
@@ -259,11 +287,6 @@ def _strategy(job: Job) -> Strategy:
 def _content(arrays: ArrayRecord, config: ConfigRecord, number: int) -> RecordDict:
     config["server-round"] = number
     return RecordDict({"arrays": arrays, "config": config})
-
-
-def _client(reply: Message) -> int:
-    """The number of the client behind a reply; local nodes are numbered from 1."""
-    return int(reply.metadata.src_node_id) - 1
 
 
 def _metric(reply: Message, name: str) -> int:

@@ -116,7 +116,7 @@ def test_a_partition_covers_everything_once(labels: list[int], clients: int, sch
         parts = partition(known, clients=clients, seed=seed, scheme=scheme, alpha=5.0)
     except DataError as error:  # a handful of images over as many clients
         assert scheme == "dirichlet"
-        assert "always got none" in str(error)  # noqa: PT017
+        assert "none gave each" in str(error)  # noqa: PT017
         return
     assert len(parts) == clients
     assert all(len(part) and part.dtype == torch.int64 for part in parts)
@@ -139,6 +139,30 @@ def test_schemes_are_as_skewed_as_they_say() -> None:
     assert classes_per_client("by_class") < 3.1
     sizes = [len(part) for part in partition(labels, clients=5, seed=0)]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_no_client_gets_fewer_images_than_it_can_train_on() -> None:
+    labels = load("digits").take(np.arange(480)).labels
+    skewed = {"clients": 8, "seed": 22, "scheme": "dirichlet", "alpha": 0.1}
+    free = partition(labels, **skewed)  # type: ignore[arg-type]
+    assert min(map(len, free)) == 1
+    trainable = partition(labels, **skewed, at_least=2)  # type: ignore[arg-type]
+    assert min(map(len, trainable)) >= 2
+    assert sorted(torch.cat(trainable).tolist()) == list(range(480))
+
+
+@pytest.mark.parametrize("scheme", ["iid", "by_class"])
+def test_even_shares_are_as_large_as_asked_for(scheme: str) -> None:
+    labels = torch.tensor([0, 1, 2] * 3)
+    assert min(map(len, partition(labels, clients=4, seed=0, scheme=scheme, at_least=2))) == 2
+    with pytest.raises(DataError, match="5 clients over 9 images, at least 2 images each; expected 1 to 4 clients"):
+        partition(labels, clients=5, seed=0, scheme=scheme, at_least=2)
+
+
+def test_shares_that_no_draw_makes_large_enough_are_refused_with_the_way_out() -> None:
+    labels = torch.zeros(20, dtype=torch.int64)
+    with pytest.raises(DataError, match=r"none gave each of 8 clients at least 2 images; raise alpha or have fewer"):
+        partition(labels, clients=8, seed=0, scheme="dirichlet", alpha=0.05, at_least=2)
 
 
 def test_bad_partitions() -> None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
+from torch import Tensor
 
 from splitfed.federation.backs import Score
 from splitfed.federation.client import ClientImages, Connect, StepReport
-from splitfed.federation.client_app import build_client_app
+from splitfed.federation.client_app import build_client_app, connect_over_grpc
 from splitfed.federation.job import Job
 from splitfed.federation.local_grid import LocalGrid
 from splitfed.federation.server_app import Federation, FederationResult, build_server_app
 from splitfed.models.front import Front
 from splitfed.wire.link import DirectLink, Link
-from splitfed.wire.session import Hello
+from splitfed.wire.session import Hello, StepResult
 
 Route = Callable[[str], list[str]]
+BeforeStep = Callable[[Hello, int], None]
+"""Called with each step of each stream before it is sent; what it raises, the client raises."""
 
 
 @dataclass
@@ -59,6 +62,7 @@ def train(
     direct: bool = False,
     checkpoint: Path | None = None,
     on_step: Callable[[StepReport], None] | None = None,
+    before_step: BeforeStep | None = None,
 ) -> FederationResult:
     """The result of a whole federation; ``direct`` leaves out the wire."""
     federation = Federation(job, watcher or Recorder(), checkpoint=checkpoint)
@@ -67,9 +71,27 @@ def train(
         def connect(addresses: Sequence[str], hello: Hello) -> AbstractContextManager[Link]:  # noqa: ARG001
             return DirectLink(federation.host, hello)
 
+    if before_step is not None:
+        connect = _stopping_at(before_step, connect or connect_over_grpc(job))
     app = build_client_app(lambda _, number: shares[number], connect=connect, on_step=on_step)
     results: list[FederationResult] = []
     with LocalGrid(app, job.scenario.federation.clients) as grid:
         context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
         build_server_app(federation, results)(grid, context)
     return results[0]
+
+
+def _stopping_at(before_step: BeforeStep, connect: Connect) -> Connect:
+    @contextmanager
+    def connected(addresses: Sequence[str], hello: Hello) -> Iterator[Link]:
+        with connect(addresses, hello) as link:
+            honest = link.forward
+
+            def forward(step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
+                before_step(hello, step)
+                return honest(step, activation, labels)
+
+            link.forward = forward  # type: ignore[method-assign]
+            yield link
+
+    return connected

@@ -1,0 +1,93 @@
+"""Who answered the server, who did not, and why."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from splitfed.errors import SplitfedError, TrainingFailed
+
+CLIENT_RAISED = 2
+"""Flower's own code for "the ClientApp raised an exception"."""
+CLIENT_HINDERED = 1001
+"""Ours, beyond Flower's: a client failed for want of a connection, a file or memory; another try may go well."""
+
+REASONS_SHOWN, REASON_HEAD, REASON_TAIL = 3, 240, 160
+"""Distinct reasons in one message, and the characters kept of a long one: the cure stands at its end."""
+
+
+class Loss(NamedTuple):
+    """Why one client has no part in what it was asked for."""
+
+    reason: str
+    passing: bool
+    """Whether it may go well the next time: no answer, a lost connection; not what the settings bring about."""
+
+
+@dataclass
+class Attendance:
+    """The answers to one question to all clients.
+
+    Attributes:
+        replies: those without an error, in the order of the clients.
+        lost: the other clients, by number.
+    """
+
+    replies: list[Message]
+    lost: dict[int, Loss] = field(default_factory=dict)
+
+
+def ask(grid: Grid, messages: Iterable[Message], deadline_s: float) -> Attendance:
+    """Send these messages, one per client, and wait for the replies until the deadline."""
+    asked = list(messages)
+    answered = sorted(grid.send_and_receive(asked, timeout=deadline_s), key=lambda m: m.metadata.src_node_id)
+    replies = [reply for reply in answered if not reply.has_error()]
+    lost = {_client(m.metadata.src_node_id): _loss(m) for m in answered if m.has_error()}
+    silent = {m.metadata.dst_node_id for m in asked} - {m.metadata.src_node_id for m in answered}
+    late = Loss(f"no answer within {deadline_s:g} s (federation.round_deadline_s)", passing=True)
+    return Attendance(replies, lost | {_client(node): late for node in sorted(silent)})
+
+
+def nobody(what: str, lost: Mapping[int, Loss]) -> SplitfedError:
+    """What to raise when `what` ended without any client.
+
+    `TrainingFailed` where each of them answered that it cannot; else an error that another try may not meet.
+    """
+    told = f"{what}: no client finished: {distinct(loss.reason for loss in lost.values())}"
+    if any(loss.passing for loss in lost.values()):
+        return SplitfedError(f"{told}. Finished rounds are kept: go on with --resume")
+    return TrainingFailed(told)
+
+
+def distinct(reasons: Iterable[str]) -> str:
+    """Each reason once, with how many clients gave it, the most frequent first; long ones shortened.
+
+    >>> distinct(["client-0: no disk", "client-1: no disk", "client-2: no memory"])
+    '2 × client-*: no disk; client-*: no memory'
+    """
+    counts = Counter(_shortened(re.sub(r"client-\d+", "client-*", reason)) for reason in reasons)
+    listed = [f"{count} × {reason}" if count > 1 else reason for reason, count in counts.most_common(REASONS_SHOWN)]
+    more = len(counts) - len(listed)
+    return "; ".join([*listed, *([f"and {more} other reasons"] if more else [])])
+
+
+def _shortened(reason: str) -> str:
+    plain = reason.removeprefix("splitfed.errors.")
+    if len(plain) <= REASON_HEAD + REASON_TAIL:
+        return plain
+    return f"{plain[:REASON_HEAD]} … {plain[-REASON_TAIL:]}"
+
+
+def _client(node: int) -> int:
+    """The number of the client behind a node; local nodes are numbered from 1."""
+    return node - 1
+
+
+def _loss(reply: Message) -> Loss:
+    return Loss(str(reply.error.reason), passing=reply.error.code != CLIENT_RAISED)
