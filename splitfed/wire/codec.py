@@ -83,6 +83,10 @@ class Codec(ABC):
         """
 
     @abstractmethod
+    def most_bytes(self, numbers: int) -> int:
+        """The largest payload that so many numbers may take."""
+
+    @abstractmethod
     def error_bound(self, tensor: Tensor) -> float:
         """The largest absolute difference between any number of ``tensor`` and its decoded self."""
 
@@ -99,6 +103,9 @@ class Float32(Codec):
         spec, data = encoded.spec, encoded.data
         _expect_length(spec, data, 4 * spec.numbers)
         return _tensor_of(data, torch.float32).view(spec.shape)
+
+    def most_bytes(self, numbers: int) -> int:
+        return 4 * numbers
 
     def error_bound(self, tensor: Tensor) -> float:  # noqa: ARG002  exact for every tensor
         return 0.0
@@ -130,6 +137,9 @@ class Half(Codec):
         spec, data = encoded.spec, encoded.data
         _expect_length(spec, data, 2 * spec.numbers)
         return _tensor_of(data, self._dtype).to(torch.float32).view(spec.shape)
+
+    def most_bytes(self, numbers: int) -> int:
+        return 2 * numbers
 
     def error_bound(self, tensor: Tensor) -> float:
         return float(tensor.abs().max()) * self._relative + self._absolute
@@ -164,6 +174,9 @@ class Int8(Codec):
         units = _tensor_of(data, torch.int8).to(torch.float32).sub_(spec.zero_point)
         return units.mul_(spec.scale).view(spec.shape)
 
+    def most_bytes(self, numbers: int) -> int:
+        return numbers
+
     def error_bound(self, tensor: Tensor) -> float:
         low, high = (float(end) for end in torch.aminmax(tensor))
         # besides half a unit: the divisions and products are rounded to float32
@@ -191,7 +204,7 @@ class Sparse(Codec):
 
     def decode(self, encoded: Encoded) -> Tensor:
         spec, data = encoded.spec, encoded.data
-        mask_bytes = (spec.numbers + 7) // 8
+        mask_bytes = _mask_bytes(spec.numbers)
         _expect_length(spec, data[:mask_bytes], mask_bytes)
         mask = np.frombuffer(data[:mask_bytes], np.uint8)
         present = np.unpackbits(mask, bitorder="little")
@@ -202,6 +215,9 @@ class Sparse(Codec):
         flat = np.zeros(spec.numbers, np.float32)
         flat[present] = np.frombuffer(data[mask_bytes:], np.float32)
         return torch.from_numpy(flat).view(spec.shape)
+
+    def most_bytes(self, numbers: int) -> int:
+        return _mask_bytes(numbers) + 4 * numbers
 
     def error_bound(self, tensor: Tensor) -> float:  # noqa: ARG002  exact for every tensor
         return 0.0
@@ -217,6 +233,10 @@ CODECS: dict[str, Codec] = {
         Sparse(),
     )
 }
+
+
+def _mask_bytes(numbers: int) -> int:
+    return (numbers + 7) // 8
 
 
 def all_finite(tensor: Tensor) -> bool:

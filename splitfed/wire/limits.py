@@ -7,6 +7,9 @@ from splitfed.errors import UserError
 MAX_MESSAGE_BYTES = 64 * 2**20
 """The largest frame, and the largest tensor in one: a batch of 64 with 250,000 float32 each."""
 
+HEAD_BYTES, LABEL_BYTES = 128, 3
+"""What a frame takes besides its payload, at most: its fields, and each label while there are below 2^21 classes."""
+
 SLACK_BYTES = 2**20
 """How far beyond its limit a frame is still read, so that it can be refused with a reason. gRPC itself cuts off
 anything larger, with the status RESOURCE_EXHAUSTED."""
@@ -18,6 +21,16 @@ KEEPALIVE_ANSWER_S = 5
 """A peer that has not answered by then is taken for dead; so a frozen one is noticed within 15 s."""
 
 METHOD = "/splitfed.v1.Split/Stream"
+
+
+def frame_bytes(batch: int, image_bytes: int) -> int:
+    """What the frame of a batch takes at most, with so many bytes of activation per image (`Codec.most_bytes`)."""
+    return HEAD_BYTES + batch * (image_bytes + LABEL_BYTES)
+
+
+def largest_batch(image_bytes: int) -> int:
+    """How many such images fit into one frame."""
+    return (MAX_MESSAGE_BYTES - HEAD_BYTES) // (image_bytes + LABEL_BYTES)
 
 
 def channel_options(max_message_bytes: int) -> list[tuple[str, int]]:

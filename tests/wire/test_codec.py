@@ -54,6 +54,13 @@ def test_int8_and_bfloat16_reach_far_and_float16_says_when_it_does_not(codec: Co
 
 
 @codecs
+@given(tensor=finite_tensors(60000.0))
+def test_no_payload_is_larger_than_stated_and_one_without_zeros_is_as_large(codec: Codec, tensor: Tensor) -> None:
+    assert codec.encode(tensor).nbytes <= codec.most_bytes(tensor.numel())
+    assert codec.encode(torch.ones_like(tensor)).nbytes == codec.most_bytes(tensor.numel())
+
+
+@codecs
 def test_zero_stays_exactly_zero(codec: Codec) -> None:
     tensor = torch.tensor([[0.0, 3.7, -1.2], [0.0, 0.0, 9.1]])
     assert torch.equal(codec.decode(codec.encode(tensor)) == 0, tensor == 0)

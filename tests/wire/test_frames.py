@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from splitfed.errors import FrameError
 from splitfed.types import Phase
+from splitfed.wire import limits
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.codec import CODECS
 from splitfed.wire.frames import (
@@ -47,6 +48,19 @@ def test_a_forward_is_what_protobuf_would_write_and_reads_back(
     received = read_labels(frame.forward)
     assert (received is None) == (labels is None)
     assert labels is None or (received is not None and torch.equal(received, labels))
+
+
+@pytest.mark.parametrize("name", ["float32", "sparse"])
+def test_the_largest_batch_fits_into_a_frame_and_one_image_more_does_not(name: str) -> None:
+    width = 2**20
+    largest = limits.largest_batch(CODECS[name].most_bytes(width))
+    assert largest > 1
+    labels = torch.full((largest,), 2**21 - 1)
+    sizes = [
+        len(forward_frame(2**32 - 1, CODECS[name].encode(torch.ones(batch, width)), labels[:batch]))
+        for batch in (largest, largest + 1)
+    ]
+    assert sizes[0] <= limits.MAX_MESSAGE_BYTES < sizes[1]
 
 
 def test_a_gradient_reads_back() -> None:
