@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flwr.app import Context, RecordDict
+from torch import Tensor
 
 from splitfed import data, events
 from splitfed.attacker.config import AttackerConfig, ComponentConfig, Final, save_auxiliary
@@ -23,6 +24,7 @@ from splitfed.federation.client import Client, ClientImages, StepReport
 from splitfed.federation.client_app import build_client_app, connect_over_grpc
 from splitfed.federation.job import Job
 from splitfed.federation.local_grid import LocalGrid
+from splitfed.federation.order import SMALLEST_BATCH
 from splitfed.federation.server_app import Federation, FederationResult, build_server_app
 from splitfed.live import LiveAttack
 from splitfed.models.front import Front
@@ -106,6 +108,8 @@ class CellRun:
                 evidence=evidence,
                 auxiliary=self.lab.splits.aux,
                 victims=self.lab.splits.train,
+                result=result,
+                options=self.lab.scenario.federation,
             ),
             figures=defense.figures(evidence) if evidence is not None else {},
             attack_s=attack_s,
@@ -191,7 +195,7 @@ class CellRun:
             self._attacker.publish_front(round_number, front)
 
     def client_lost(self, round_number: int, client: int, reason: str) -> None:
-        """A client's updates of this round were dropped."""
+        """A client took no part in this round, or not in all of it."""
         self.lab.bus.emit(events.ClientLost(cell=self.cell.name, round=round_number, client=client, reason=reason))
 
     def round_finished(self, round_number: int, train: Score, test: Score) -> None:
@@ -250,12 +254,26 @@ class CellRun:
         )
 
 
+def own_positions(scenario: Scenario, labels: Tensor, seed: int) -> list[Tensor]:
+    """Which of the training images with these labels each client holds, enough to train on.
+
+    Raises:
+        DataError: they cannot be shared so.
+    """
+    return data.partition(
+        labels,
+        clients=scenario.federation.clients,
+        seed=seed,
+        scheme=scenario.data.partition,
+        alpha=scenario.data.alpha,
+        at_least=SMALLEST_BATCH,
+    )
+
+
 def _shares(scenario: Scenario, splits: Splits, seed: int) -> list[ClientImages]:
     """Each client's own training images and its share of the held-out ones."""
-    options = scenario.data
-    clients = scenario.federation.clients
-    own = data.partition(splits.train.labels, clients=clients, seed=seed, scheme=options.partition, alpha=options.alpha)
-    held_out = data.partition(splits.test.labels, clients=clients, seed=seed, scheme="iid")
+    own = own_positions(scenario, splits.train.labels, seed)
+    held_out = data.partition(splits.test.labels, clients=scenario.federation.clients, seed=seed, scheme="iid")
     return [ClientImages(splits.train[a], splits.test[b]) for a, b in zip(own, held_out, strict=True)]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splitfed import __version__
-from splitfed.errors import UserError
+from splitfed.errors import UnfinishedError, UserError
 
 if TYPE_CHECKING:
     from splitfed.data.source import Progress
@@ -31,7 +31,7 @@ examples:
   splitfed report runs/medmnist_split-20260101-120000 --features
   splitfed data fetch medical_mnist            download once, with a checksum
 
-exit codes: 0 ok, 1 a bug, 2 your mistake, 3 finished but INVALID, 130 interrupted
+exit codes: 0 ok, 1 a bug or unfinished cells, 2 your mistake, 3 finished but INVALID, 130 interrupted
 """
 
 CHECK_EXAMPLES = """\
@@ -63,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"splitfed: {error}", file=sys.stderr)
         return USER_MISTAKE
+    except UnfinishedError as error:
+        print(f"splitfed: {error}", file=sys.stderr)
+        return BUG
     except KeyboardInterrupt:
         print("splitfed: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -130,6 +130,14 @@ class CellFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CellUnfinished(Event):
+    """A cell ended without a result, for a reason that does not lie in its settings; `--resume` runs it again."""
+
+    cell: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
     """All cells are done; ``results`` is the whole of `results.json`."""
 

@@ -18,10 +18,10 @@ import torch
 from pydantic import ValidationError
 
 from splitfed import data, events, parallel
-from splitfed.cell import CellRun
+from splitfed.cell import CellRun, own_positions
 from splitfed.data import Dataset, Splits
 from splitfed.data.provenance import WAY_OUT, Provenance, check_same, provenance
-from splitfed.errors import DataError, UserError
+from splitfed.errors import DataError, TrainingFailed, UserError
 from splitfed.events import Bus, Subscriber
 from splitfed.machine import machine_manifest
 from splitfed.metrics.fid import load_frechet_metrics
@@ -30,8 +30,10 @@ from splitfed.repeats import summarise
 from splitfed.results import all_valid
 from splitfed.scenario import Cell, Scenario
 from splitfed.store import RunStore
+from splitfed.unfinished import CellFailure, Outcome, attempt, check_all_finished
 from splitfed.verdict import (
     REFERENCE_GATE,
+    failed_entry,
     judge,
     reference_gate,
     trivial_scores,
@@ -59,8 +61,14 @@ def run(
         runner: ``local``, or ``ray`` to spread the cells over a Ray cluster.
         subscribers: called with every event.
 
+    A cell that cannot be trained with its settings is INVALID, one that fails otherwise is left out; the others run
+    all the same.
+
     Raises:
-        UserError: data that cannot be found, a run that cannot be resumed, or no Ray.
+        UserError: data that cannot be found or shared, a run that cannot be resumed, or no Ray; or a cell that waits
+            for the user.
+        UnfinishedError: a cell that failed for a reason that may not come again.
+        RuntimeError: a cell that met a bug.
     """
     if jobs < 1:
         raise UserError(f"jobs is {jobs}; at least 1 cell runs at a time")
@@ -68,6 +76,8 @@ def run(
     # what is missing is said before there is a directory that would be left behind
     load_frechet_metrics(scenario.metrics)
     dataset, splits = load_images(scenario, data_root, Bus(*subscribers), of_run=resumed)
+    for seed in sorted({cell.seed for cell in scenario.cells()}):
+        own_positions(scenario, splits.train.labels, seed)
     with resumed or _create(scenario, out, provenance(dataset, data_root)) as store, one_thread():
         lab = Lab(scenario, store, Bus(store.append_event, *subscribers), dataset, splits)
         return lab.run(partial(_spread, lab, jobs, runner, data_root))
@@ -77,10 +87,10 @@ def _spread(lab: Lab, jobs: int, runner: str, data_root: Path | None, cells: Seq
     """Run these cells: one after the other here, or several at a time elsewhere."""
     if jobs == 1 and runner == "local":
         for cell in cells:
-            lab.record(cell, lab.measure(cell))
+            lab.close(cell, attempt(partial(lab.measure, cell)))
         return
     elsewhere = partial(_measure_elsewhere, lab.store.path.resolve(), data_root and data_root.resolve(), jobs)
-    _run_cells(runner)(cells, elsewhere, jobs=jobs, on_event=lab.bus.emit, on_entry=lab.record)
+    _run_cells(runner)(cells, elsewhere, jobs=jobs, on_event=lab.bus.emit, on_outcome=lab.close)
 
 
 def _run_cells(runner: str) -> Callable[..., None]:
@@ -113,13 +123,15 @@ class Lab:
         self.bus = bus
         self.dataset = dataset
         self.splits = splits
+        self.unfinished: dict[str, CellFailure] = {}
+        """Cells that ended without an entry, by name."""
         self.frechet_metrics = load_frechet_metrics(scenario.metrics)
         self.majority_rate = float(torch.bincount(splits.test.labels).max()) / len(splits.test)
         """The accuracy of always naming the most frequent class of the held-out images."""
         self.trivial = trivial_scores(self.splits.aux, self.splits.train)
 
     def run(self, spread: Callable[[Sequence[Cell]], None]) -> dict[str, Any]:
-        """Have `spread` run all cells that are not finished yet, and record them."""
+        """Have `spread` run all cells that are not finished yet, and record them; see the function `run`."""
         finished = set(self.store.finished_cells())
         cells = self.scenario.cells()
         self.bus.emit(
@@ -145,11 +157,12 @@ class Lab:
         results: dict[str, Any] = {**self.store.results}
         first_seed = [entry for entry in results["cells"] if entry["seed"] == self.scenario.seed]
         save_cells_compared(self.store, CellRun(self, cells[0]).truth, first_seed)
+        check_all_finished(self.unfinished, len(cells), self.store.path)
         self.bus.emit(events.RunFinished(results=results, valid=results["valid"]))
         return results
 
     def measure(self, cell: Cell) -> dict[str, Any]:
-        """Train, tap, attack and judge one cell: its entry in the results."""
+        """Train, tap, attack and judge one cell: its entry in the results, also where it cannot be trained."""
         self.bus.emit(
             events.CellStarted(
                 cell=cell.name,
@@ -159,7 +172,18 @@ class Lab:
                 clients=self.scenario.federation.clients,
             )
         )
-        return CellRun(self, cell).run()
+        try:
+            return CellRun(self, cell).run()
+        except TrainingFailed as failure:
+            return failed_entry(cell=cell, majority_rate=self.majority_rate, reason=str(failure))
+
+    def close(self, cell: Cell, outcome: Outcome) -> None:
+        """Record what became of a cell: its entry, or why there is none."""
+        if isinstance(outcome, CellFailure):
+            self.unfinished[cell.name] = outcome
+            self.bus.emit(events.CellUnfinished(cell=cell.name, reason=outcome.reason))
+        else:
+            self.record(cell, outcome)
 
     def record(self, cell: Cell, entry: dict[str, Any]) -> None:
         """Add a finished cell to the results."""

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from splitfed.errors import SplitfedError
 from splitfed.events import Event
 from splitfed.scenario import Cell
+from splitfed.unfinished import CellFailure, Outcome, attempt
 
 Say = Callable[[Event], None]
 RunCell = Callable[[Cell, Say], dict[str, Any]]
@@ -44,19 +43,16 @@ def run_cells(
     *,
     jobs: int,
     on_event: Say,
-    on_entry: Callable[[Cell, dict[str, Any]], None],
+    on_outcome: Callable[[Cell, Outcome], None],
 ) -> None:
-    """Run all cells, at most `jobs` at a time, in their order.
+    """Run all cells, at most `jobs` at a time, in their order. One that fails does not keep the others from running.
 
     Args:
         cells: to be run.
         run_cell: see `RunCell`.
         jobs: processes at a time, from 1.
         on_event: gets the events of all cells, in this thread.
-        on_entry: gets each finished cell's entry, in this thread.
-
-    Raises:
-        SplitfedError: a cell failed; the others are stopped, what finished has been handed over.
+        on_outcome: gets each cell's entry, or why there is none, in this thread.
     """
     waiting = deque(cells)
     workers: dict[Connection, _Worker] = {}
@@ -74,7 +70,7 @@ def run_cells(
                     continue
                 del workers[pipe]
                 _join(worker)
-                on_entry(worker.cell, said)
+                on_outcome(worker.cell, said)
     finally:
         for worker in workers.values():
             worker.process.terminate()
@@ -91,18 +87,16 @@ def _start(cell: Cell, run_cell: RunCell) -> _Worker:
     return _Worker(cell, process, ours)
 
 
-def _hear(worker: _Worker) -> Event | dict[str, Any]:
-    """The next event, or the entry of the finished cell."""
+def _hear(worker: _Worker) -> Event | Outcome:
+    """The next event, or what became of the cell."""
     try:
-        said: Event | dict[str, Any] | str = worker.pipe.recv()
+        said: Event | Outcome = worker.pipe.recv()
     except EOFError:
         worker.process.join(STOP_S)
-        raise SplitfedError(
-            f"{worker.cell.name}: its process ended with exit code {worker.process.exitcode}; where it was killed for "
-            "want of memory, run fewer cells at a time with --jobs. Finished cells are kept: go on with --resume"
-        ) from None
-    if isinstance(said, str):
-        raise SplitfedError(f"{worker.cell.name}: {said}")
+        return CellFailure(
+            f"its process ended with exit code {worker.process.exitcode}; where it was killed for want of memory, run "
+            "fewer cells at a time with --jobs"
+        )
     return said
 
 
@@ -125,12 +119,7 @@ def _work(cell: Cell, run_cell: RunCell, pipe: Connection) -> None:
         with lock:
             pipe.send(message)
 
-    try:
-        say(run_cell(cell, say))
-    except SplitfedError as error:
-        say(str(error))
-    except Exception:
-        say(traceback.format_exc())
+    say(attempt(lambda: run_cell(cell, say)))
 
 
 def _leave(*_: object) -> None:

@@ -7,14 +7,14 @@ use; it is an optional extra, imported here alone.
 from __future__ import annotations
 
 import os
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from splitfed.errors import SplitfedError, UserError
+from splitfed.errors import UserError
 from splitfed.parallel import RunCell, Say
 from splitfed.scenario import Cell
+from splitfed.unfinished import CellFailure, Outcome, attempt
 
 CORES_PER_CELL = 2
 """Clients and server train on one, the attacker learns on another."""
@@ -28,7 +28,7 @@ def run_cells(
     *,
     jobs: int,
     on_event: Say,
-    on_entry: Callable[[Cell, dict[str, Any]], None],
+    on_outcome: Callable[[Cell, Outcome], None],
 ) -> None:
     """Run all cells, at most `jobs` at a time and no more than the cluster has room for; see `parallel.run_cells`.
 
@@ -36,7 +36,6 @@ def run_cells(
 
     Raises:
         UserError: Ray is not installed, or the cluster cannot be reached.
-        SplitfedError: a cell failed; the others are cancelled, what finished has been handed over.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; without, it warns
     ray = _ray()
@@ -60,30 +59,23 @@ def run_cells(
                     on_event(event)
                 for reference in finished:
                     cell = running.pop(reference)
-                    on_entry(cell, _entry(ray, cell, reference))
+                    on_outcome(cell, _outcome(ray, reference))
         finally:
             for reference in running:
                 ray.cancel(reference, force=True)
 
 
-def _entry(ray: Any, cell: Cell, reference: Any) -> dict[str, Any]:
+def _outcome(ray: Any, reference: Any) -> Outcome:
     try:
-        entry: dict[str, Any] | str = ray.get(reference)
+        outcome: Outcome = ray.get(reference)
     except ray.exceptions.RayError as error:
-        raise SplitfedError(f"{cell.name}: {error}. Finished cells are kept: go on with --resume") from None
-    if isinstance(entry, str):
-        raise SplitfedError(f"{cell.name}: {entry}")
-    return entry
+        return CellFailure(f"Ray lost it: {str(error).strip()}")
+    return outcome
 
 
-def _work(cell: Cell, run_cell: RunCell, queue: Any) -> dict[str, Any] | str:
-    """What a machine of the cluster does: the entry, or why there is none."""
-    try:
-        return run_cell(cell, queue.put)
-    except SplitfedError as error:
-        return str(error)
-    except Exception:
-        return traceback.format_exc()
+def _work(cell: Cell, run_cell: RunCell, queue: Any) -> Outcome:
+    """What a machine of the cluster does."""
+    return attempt(lambda: run_cell(cell, queue.put))
 
 
 def _ray() -> Any:

@@ -87,7 +87,9 @@ class CellResult(TypedDict):
     """One defense with its options, at one seed.
 
     ``strongest`` names the attack with the highest SSIM on the attacker's own validation images, ``figures`` are what
-    the defense reports beside the scores.
+    the defense reports beside the scores. ``missed_rounds`` has by the client's number the rounds that it took no part
+    in, or not in all of; 0 is the preparation, the number after the last round the audit. A cell that could not be
+    trained has no scores, no attacks, and its reason under the gate ``completed``.
     """
 
     cell: str
@@ -99,6 +101,7 @@ class CellResult(TypedDict):
     activation_bytes_per_image: Number
     wire_bytes_per_image: Number
     figures: NotRequired[dict[str, Number]]
+    missed_rounds: NotRequired[dict[str, list[int]]]
     train_s: Number
     attack_s: Number
     attacks: dict[str, AttackScore]

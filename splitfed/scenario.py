@@ -96,6 +96,8 @@ class FederationOptions(Options):
     """A client that has not answered by then misses the round."""
     stream_deadline_s: float = Field(default=60, gt=0)
     """A step that has had no answer by then fails its client."""
+    missed_rounds_allowed: int = Field(default=0, ge=0)
+    """Gate: how often clients, all together, may miss the preparation, a round or the audit."""
 
 
 class AttackerOptions(Options):
@@ -392,6 +394,29 @@ def _check_components(scenario: Scenario, source: str) -> None:
                 raise ScenarioError(explain(error, options, where)) from None
     if CODECS[scenario.federation.codec].mixes_samples:
         _check_per_sample(scenario, source)
+    _check_frames(scenario, source)
+
+
+def _check_frames(scenario: Scenario, source: str) -> None:
+    """Refuse batches that may not fit into a frame, as each client would find out with its first one."""
+    from splitfed.defenses import build
+    from splitfed.wire.codec import CODECS
+    from splitfed.wire.limits import MAX_MESSAGE_BYTES, frame_bytes, largest_batch
+
+    federation = scenario.federation
+    for component in scenario.defense:
+        numbers = build(component.name, component.options).released(scenario.model.width)
+        # once decoded, a tensor takes 4 bytes a number whatever the codec is
+        image_bytes = max(4 * numbers, CODECS[federation.codec].most_bytes(numbers))
+        needed_bytes = frame_bytes(federation.batch, image_bytes)
+        if needed_bytes > MAX_MESSAGE_BYTES:
+            most = largest_batch(image_bytes)
+            way_out = f"use a federation.batch of at most {most}, or a smaller" if most > 1 else "use a smaller"
+            raise ScenarioError(
+                f"{source}: federation.batch ({federation.batch}) images of {numbers:,} numbers each, as defense "
+                f"{component.title!r} releases them, take up to {needed_bytes:,} bytes in codec {federation.codec!r}; "
+                f"a frame holds {MAX_MESSAGE_BYTES:,}: {way_out} model.width"
+            )
 
 
 def _check_per_sample(scenario: Scenario, source: str) -> None:

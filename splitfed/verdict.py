@@ -21,7 +21,7 @@ from splitfed.metrics.gates import GateResult
 from splitfed.metrics.predictors import class_mean, mean_image
 from splitfed.metrics.quality import psnr_db, ssim
 from splitfed.metrics.score import score
-from splitfed.scenario import Cell
+from splitfed.scenario import Cell, FederationOptions
 from splitfed.types import Images, Observation, Phase, Reconstruction
 from splitfed.wire.codec import CODECS
 
@@ -139,10 +139,19 @@ def cell_gates(
     evidence: TapEvidence | None,
     auxiliary: Images,
     victims: Images,
+    result: FederationResult,
+    options: FederationOptions,
 ) -> list[GateResult]:
     """All gates of a cell but the reference gate and `finite`, which need the scores."""
     fits = {o.report.attack: o.report.fit for o in outcomes if not o.report.is_control and o.report.fit}
     return [
+        gates.completed(),
+        gates.clients_took_part(
+            result.missed_rounds,
+            rounds=options.rounds,
+            allowed=options.missed_rounds_allowed,
+            reason=result.missed_because,
+        ),
         gates.attack_learned(fits),
         gates.victim_unchanged(before, after),
         gates.defense_acts(defense.findings(evidence) if evidence is not None else []),
@@ -154,9 +163,12 @@ def reference_gate(entry: Mapping[str, Any], trivial: Mapping[str, Any], margin_
     """Whether the strongest attack on the undefended cell beats the class mean by the scenario's margin."""
     best = entry["strongest"]
     if best is None:
-        return GateResult(REFERENCE_GATE, False, "no attack was mounted on the undefended cell")
+        finished = entry["gates"].get("completed", True)
+        why = "no attack was mounted on the undefended cell" if finished else "the undefended cell was not completed"
+        return GateResult(REFERENCE_GATE, False, why)
+    reached_db = entry["attacks"][best]["psnr_db"]
     return gates.attack_beats_class_mean(
-        attack_psnr_db=entry["attacks"][best]["psnr_db"],
+        attack_psnr_db=math.nan if reached_db is None else reached_db,  # so it is stored where it was not finite
         class_mean_psnr_db=trivial["class_mean"]["psnr_db"],
         margin_db=margin_db,
     )
@@ -193,6 +205,7 @@ def cell_entry(
         "activation_bytes_per_image": activation_bytes_per_image,
         "wire_bytes_per_image": result.wire_bytes_per_image,
         "figures": dict(figures),
+        "missed_rounds": {str(client): list(numbers) for client, numbers in sorted(result.missed_rounds.items())},
         "train_s": result.train_s,
         "attack_s": attack_s,
         "attacks": {name: value for name, value in scores.items() if name not in controls},
@@ -200,6 +213,28 @@ def cell_entry(
         "strongest": best,
     }
     judge(entry, [*gate_results, gates.finite(entry)])
+    return entry
+
+
+def failed_entry(*, cell: Cell, majority_rate: float, reason: str) -> dict[str, Any]:
+    """The entry of a cell that cannot be trained with its settings: no scores, and the reason in words."""
+    entry: dict[str, Any] = {
+        "cell": cell.name,
+        "defense": cell.defense.name,
+        "params": cell.defense.options,
+        "seed": cell.seed,
+        "accuracy": None,
+        "train_accuracy": None,
+        "majority_rate": majority_rate,
+        "activation_bytes_per_image": None,
+        "wire_bytes_per_image": None,
+        "train_s": None,
+        "attack_s": None,
+        "attacks": {},
+        "controls": {},
+        "strongest": None,
+    }
+    judge(entry, [gates.completed(reason)])
     return entry
 
 

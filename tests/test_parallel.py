@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from splitfed.errors import SplitfedError, UserError
+from splitfed.errors import UserError
 from splitfed.events import Event, Notice
 from splitfed.parallel import Say, run_cells
 from splitfed.scenario import Cell, Component
+from splitfed.unfinished import Cause, CellFailure, Outcome
 
 CELLS = [Cell(name=name, defense=Component(name="none"), seed=seed) for seed, name in enumerate("abcd")]
 
@@ -33,41 +34,69 @@ def vanish(cell: Cell, say: Say) -> dict[str, Any]:  # noqa: ARG001
 
 def outlast(cell: Cell, say: Say) -> dict[str, Any]:
     if cell.name == "a":
-        raise UserError("no")
+        return {}
     say(Notice(message="still here"))
     time.sleep(60)
     return {}
 
 
-def run(work: Any, jobs: int) -> tuple[list[Event], list[dict[str, Any]]]:
+def stumble(cell: Cell, say: Say) -> dict[str, Any]:  # noqa: ARG001
+    if cell.name == "a":
+        raise KeyError("weights")
+    return {"cell": cell.name}
+
+
+def run(work: Any, jobs: int) -> tuple[list[Event], dict[str, Outcome]]:
     said: list[Event] = []
-    entries: list[dict[str, Any]] = []
-    run_cells(CELLS, work, jobs=jobs, on_event=said.append, on_entry=lambda _, entry: entries.append(entry))
-    return said, entries
+    outcomes: dict[str, Outcome] = {}
+
+    def close(cell: Cell, outcome: Outcome) -> None:
+        outcomes[cell.name] = outcome
+
+    run_cells(CELLS, work, jobs=jobs, on_event=said.append, on_outcome=close)
+    return said, outcomes
+
+
+def failure(outcome: Outcome) -> CellFailure:
+    assert isinstance(outcome, CellFailure)
+    return outcome
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_each_cell_has_a_process_and_every_event_and_entry_arrives(jobs: int) -> None:
-    said, entries = run(report, jobs)
-    assert sorted(entry["cell"] for entry in entries) == list("abcd")
-    assert len({entry["process"] for entry in entries} - {os.getpid()}) == 4
+    said, outcomes = run(report, jobs)
+    assert sorted(outcomes) == list("abcd")
+    processes = {outcome["process"] for outcome in outcomes.values() if isinstance(outcome, dict)}
+    assert len(processes - {os.getpid()}) == 4
     assert sorted(event.message for event in said if isinstance(event, Notice)) == [f"{n} began" for n in "abcd"]
 
 
-def test_a_cell_that_fails_ends_the_run_and_says_which_it_was() -> None:
-    finished: list[str] = []
-    with pytest.raises(SplitfedError, match="b: no such image"):
-        run_cells(CELLS, fail, jobs=1, on_event=lambda _: None, on_entry=lambda cell, _: finished.append(cell.name))
-    assert finished == ["a"]
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_cell_that_fails_says_why_and_the_others_run(jobs: int) -> None:
+    _, outcomes = run(fail, jobs)
+    assert failure(outcomes["b"]) == CellFailure("no such image", Cause.USER)
+    assert [outcomes[name] for name in "acd"] == [{"cell": name} for name in "acd"]
 
 
 def test_a_process_that_was_killed_is_no_silent_end() -> None:
-    with pytest.raises(SplitfedError, match=r"a: its process ended with exit code 9.*--resume"):
-        run(vanish, 1)
+    _, outcomes = run(vanish, 2)
+    assert all(failure(outcome).cause is Cause.HINDERED for outcome in outcomes.values())
+    assert "its process ended with exit code 9" in failure(outcomes["a"]).reason
+    assert "--jobs" in failure(outcomes["a"]).reason
 
 
-def test_the_others_are_stopped_when_one_fails() -> None:
+def test_a_bug_comes_back_with_its_traceback() -> None:
+    _, outcomes = run(stumble, 1)
+    assert failure(outcomes["a"]).cause is Cause.BUG
+    assert "in stumble" in failure(outcomes["a"]).trace
+    assert outcomes["d"] == {"cell": "d"}
+
+
+def test_the_others_are_stopped_when_an_outcome_cannot_be_taken() -> None:
+    def refuse(cell: Cell, outcome: Outcome) -> None:  # noqa: ARG001
+        raise OSError("no space left")
+
     began = time.monotonic()
-    with pytest.raises(SplitfedError, match="a: no"):
-        run(outlast, 2)
+    with pytest.raises(OSError, match="no space left"):
+        run_cells(CELLS, outlast, jobs=2, on_event=lambda _: None, on_outcome=refuse)
     assert time.monotonic() - began < 50

@@ -7,7 +7,7 @@ import pytest
 from splitfed import repeats
 from splitfed.results import CellResult
 from splitfed.views import summary, table
-from tests.views.fabricated import cell_result, run_results
+from tests.views.fabricated import cell_result, not_trained, run_results
 
 
 def cells() -> list[CellResult]:
@@ -27,6 +27,16 @@ def test_mean_and_deviation_over_seeds() -> None:
     assert none["seeds"] == sca["seeds"] == [0, 1, 2]
     assert none["over_seeds"]["psnr_db"] == {"mean": pytest.approx(30), "std": pytest.approx(2), "n": 3}
     assert sca["over_seeds"]["accuracy"]["mean"] == pytest.approx(0.96)
+
+
+def test_a_seed_that_could_not_be_trained_adds_nothing_and_makes_the_defense_invalid() -> None:
+    none, sca = repeats.summarise([*cells()[:5], not_trained(cells()[5])])
+    assert none["valid"]
+    assert not sca["valid"]
+    assert sca["over_seeds"]["psnr_db"]["n"] == sca["difference_to_none"]["psnr_db"]["n"] == 2
+    alone, beside = repeats.summarise([not_trained(cell_result()), cell_result("sca")])
+    assert alone["over_seeds"]["accuracy"] == {"mean": None, "std": None, "n": 0}
+    assert beside["difference_to_none"]["accuracy"]["n"] == 0
 
 
 def test_differences_are_paired_by_seed() -> None:

@@ -77,6 +77,31 @@ def test_a_codec_that_mixes_samples_is_refused_where_each_counts(defense: str) -
     assert load("medmnist_split", overrides=['defense=["none", "sca"]', "federation.codec=int8"])
 
 
+@pytest.mark.parametrize(
+    ("codec", "width", "batch", "most"),
+    [("float32", 4096, 4096, 4095), ("sparse", 4096, 4096, 3971), ("int8", 4096, 4096, 4095)],
+)
+def test_batches_that_no_frame_holds_are_refused_with_the_numbers_and_the_way_out(
+    codec: str, width: int, batch: int, most: int
+) -> None:
+    def override(batch: int) -> list[str]:
+        federation = [f"federation.codec={codec}", f"federation.batch={batch}", "federation.clients=1"]
+        return ['defense=["none"]', f"model.width={width}", *federation]
+
+    says = (
+        rf"federation\.batch \({batch}\) images of 4,096 numbers each, as defense 'none' releases them, .* codec "
+        rf"'{codec}'; a frame holds 67,108,864: use a federation\.batch of at most {most}, or a smaller model\.width"
+    )
+    with pytest.raises(ScenarioError, match=says):
+        load("medmnist_split", overrides=override(batch))
+    assert load("medmnist_split", overrides=override(most)).federation.batch == most
+
+
+def test_a_width_that_no_frame_holds_is_refused() -> None:
+    with pytest.raises(ScenarioError, match=r": use a smaller model\.width$"):
+        load("medmnist_split", overrides=["model.width=16000000", 'defense=["none"]'])
+
+
 def test_a_stack_is_refused_for_its_layers() -> None:
     table = {
         "name": "stacked",

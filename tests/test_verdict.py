@@ -11,8 +11,9 @@ from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.gates import victim_unchanged
 from splitfed.models.back import Back
 from splitfed.models.front import PlainFront
+from splitfed.scenario import Cell, Component
 from splitfed.types import Images, ImageShape, Reconstruction
-from splitfed.verdict import AttackOutcome, after_attack, strongest, victim_fingerprint
+from splitfed.verdict import AttackOutcome, after_attack, failed_entry, reference_gate, strongest, victim_fingerprint
 
 
 @pytest.fixture
@@ -80,3 +81,15 @@ def test_of_equal_attacks_the_first_is_the_strongest_and_one_that_diverged_never
     assert strongest(found) == "decoder"
     assert strongest([*found, outcome("dictionary", 0.601)]) == "dictionary"
     assert strongest(found[2:]) is None
+
+
+def test_an_undefended_cell_that_could_not_be_trained_vouches_for_nothing() -> None:
+    cell = Cell(name="none", defense=Component(name="none"), seed=0)
+    entry = failed_entry(cell=cell, majority_rate=0.2, reason="it diverged")
+    gate = reference_gate(entry, {"class_mean": {"psnr_db": 19.5, "ssim": 0.5}}, 3.0)
+    assert (gate.passed, gate.detail) == (False, "the undefended cell was not completed")
+
+
+def test_a_reference_whose_psnr_was_not_finite_and_is_stored_as_nothing_fails_the_gate() -> None:
+    entry = {"strongest": "ridge", "attacks": {"ridge": {"psnr_db": None}}, "gates": {}}
+    assert not reference_gate(entry, {"class_mean": {"psnr_db": 19.5, "ssim": 0.5}}, 3.0).passed

@@ -7,7 +7,7 @@ pass; a cell that is not is marked INVALID wherever it is shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from splitfed.types import Images
@@ -39,6 +39,36 @@ class Measured(Protocol):
     def acts(self) -> bool: ...
     @property
     def detail(self) -> str: ...
+
+
+def completed(failure: str = "") -> GateResult:
+    """The cell was trained to its end. ``failure`` says why it could not be, with its settings."""
+    return GateResult("completed", not failure, failure or "all rounds and the audit were run")
+
+
+def clients_took_part(
+    missed_rounds: Mapping[int, Sequence[int]], *, rounds: int, allowed: int, reason: str
+) -> GateResult:
+    """Every client had its part in the preparation, in all rounds and in the audit.
+
+    A figure that is said to be of all clients and is not means something else.
+
+    Args:
+        missed_rounds: by the client's number what it missed: 0 is the preparation, ``rounds`` + 1 the audit.
+        rounds: training rounds.
+        allowed: how many of these misses, over all clients, the scenario tolerates.
+        reason: of the first miss.
+    """
+    count = sum(map(len, missed_rounds.values()))
+    if not count:
+        return GateResult("clients_took_part", True, f"all clients in all {rounds} rounds and the audit")
+    named = {0: "the preparation", rounds + 1: "the audit"}
+    who = "; ".join(
+        f"client {client} missed {', '.join(named.get(number, f'round {number}') for number in numbers)}"
+        for client, numbers in sorted(missed_rounds.items())
+    )
+    detail = f"{who}: {count} missed, {allowed} allowed; first reason: {reason}"
+    return GateResult("clients_took_part", count <= allowed, detail)
 
 
 def attack_learned(fits: Mapping[str, Fit]) -> GateResult:

@@ -8,6 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from splitfed.views.summary import why_not_completed
 from splitfed.views.table import banner
 from splitfed.views.text import SYNTHETIC, byte_count, cell_position, duration, number, percent, sparkline, time_left
 
@@ -121,7 +122,7 @@ def finished_table(run: RunProgress) -> RenderableType:
             number(score["psnr_db"] if score else None, 1),
             number(score["ssim"] if score else None, 3),
             percent(score["reid_top1"] if score else None),
-            strongest or "saw nothing",
+            strongest or ("cannot be trained" if why_not_completed(cell) else "saw nothing"),
             "valid" if cell["valid"] else "INVALID",
             style="" if cell["valid"] else "bold red",
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from splitfed import events
 from splitfed.views.progress import RunProgress
-from splitfed.views.summary import strongest_score
+from splitfed.views.summary import strongest_score, why_not_completed
 from splitfed.views.text import SYNTHETIC, byte_count, cell_position, duration, number, percent, time_left
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class PlainView:
 
     @_tell.register
     def _(self, event: events.ClientLost) -> None:
-        self._write(f"{event.cell}: round {event.round} goes on without client {event.client}: {event.reason}")
+        when = f"round {event.round}" if event.round else "the preparation"
+        self._write(f"{event.cell}: {when} goes on without client {event.client}: {event.reason}")
 
     @_tell.register
     def _(self, event: events.RoundFinished) -> None:
@@ -105,8 +106,15 @@ class PlainView:
             )
 
     @_tell.register
+    def _(self, event: events.CellUnfinished) -> None:
+        self._write(f"{event.cell} is unfinished: {event.reason}")
+
+    @_tell.register
     def _(self, event: events.CellFinished) -> None:
         result = self._run.results[event.cell]
+        if why := why_not_completed(result):
+            self._write(f"{event.cell} cannot be trained: {why}; INVALID")
+            return
         score = strongest_score(result)
         leak = "the attacker saw nothing" if score is None else (
             f"strongest attack {result['strongest']}: PSNR {number(score['psnr_db'], 1)} dB, "

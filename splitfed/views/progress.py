@@ -102,6 +102,8 @@ class RunProgress:
     """How long each cell took that started and finished within these events."""
     running: list[str] = field(default_factory=list)
     """The cells under way, in the order in which they started."""
+    unfinished: list[str] = field(default_factory=list)
+    """The cells that ended without a result."""
     finished: events.RunFinished | None = None
     latest_s: float = 0.0
     """Time of the last event."""
@@ -124,7 +126,7 @@ class RunProgress:
 
     def time_left(self, now_s: float) -> TimeLeft | None:
         """How long the run still takes, by the pace so far; None while there is none to go by."""
-        waiting = len(self.cell_names) - len(self.done) - len(self.running)
+        waiting = len(self.cell_names) - len(self.done) - len(self.running) - len(self.unfinished)
         if self.durations_s:
             typical_s = sum(self.durations_s) / len(self.durations_s)
             started_s = [self.cells[name].started.time_s for name in self.running]
@@ -152,7 +154,7 @@ class RunProgress:
 
     @_apply.register
     def _(self, event: events.RunStarted) -> None:
-        self.started, self.finished, self.running = event, None, []
+        self.started, self.finished, self.running, self.unfinished = event, None, [], []
 
     @_apply.register
     def _(self, event: events.Notice) -> None:
@@ -212,6 +214,12 @@ class RunProgress:
         if cell := self.cells.get(event.cell):
             self.durations_s.append(event.time_s - cell.started.time_s)
         self.running = [name for name in self.running if name != event.cell]
+
+    @_apply.register
+    def _(self, event: events.CellUnfinished) -> None:
+        self.unfinished.append(event.cell)
+        self.running = [name for name in self.running if name != event.cell]
+        self.notices.append(events.Notice(time_s=event.time_s, message=f"{event.cell} is unfinished: {event.reason}"))
 
     @_apply.register
     def _(self, event: events.RunFinished) -> None:

@@ -12,7 +12,7 @@ from splitfed.store import RunStore, file_name
 from splitfed.views import attacks, features, ledger, page, summary, table
 from splitfed.views.plot import Mark, Rule, Series, line_chart, scatter_chart
 from splitfed.views.progress import RunProgress
-from splitfed.views.text import SYNTHETIC, duration, number, percent
+from splitfed.views.text import MISSING, SYNTHETIC, duration, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,7 +192,7 @@ def _grids(store: RunStore) -> list[Path]:
 def _gates(cell: CellResult) -> str:
     failed = len(summary.failed_gates(cell))
     verdict = f"INVALID, {failed} failed" if failed else "valid"
-    timing = f"trained in {duration(cell['train_s'] or 0)}, attacked in {duration(cell['attack_s'] or 0)}"
+    timing = f"trained in {_seconds(cell['train_s'])}, attacked in {_seconds(cell['attack_s'])}"
     lines = [
         page.element(
             "li",
@@ -203,6 +203,10 @@ def _gates(cell: CellResult) -> str:
     ]
     title = f"{cell['cell']}: {verdict}, {len(cell['gates'])} gates; {timing}"
     return page.folded(title, page.element("ul", "".join(lines)), is_open=bool(failed))
+
+
+def _seconds(seconds: float | None) -> str:
+    return MISSING if seconds is None else duration(seconds)
 
 
 def _charts(results: Results, run: RunProgress) -> str:

@@ -90,6 +90,11 @@ def strongest_score(cell: CellResult) -> AttackScore | None:
     return cell["attacks"][cell["strongest"]] if cell["strongest"] is not None else None
 
 
+def why_not_completed(cell: CellResult) -> str:
+    """Why a cell has no scores because it could not be trained; empty for any other."""
+    return "" if cell["gates"].get("completed", True) else cell["gate_details"]["completed"]
+
+
 def rows(results: Results) -> list[Row]:
     """One row per defense with its options, in the order of the results."""
     return [_row(group) for group in by_defense(results["cells"])]

@@ -172,7 +172,8 @@ CSV_FIELDS = (
 
 
 def to_csv(results: Results) -> str:
-    """Every number, one line per cell and attack (kind ``attack`` or ``control``), then the trivial predictors."""
+    """Every number, one line per cell and attack (kind ``attack`` or ``control``, or ``none`` for a cell without any),
+    then the trivial predictors."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -241,6 +242,8 @@ def _csv_rows(results: Results) -> Iterator[dict[str, object]]:
         shared = {**run, **{name: cell[name] for name in CSV_FIELDS if name in cell and name not in run}}  # type: ignore[literal-required]
         shared["params"] = _params(cell["defense"], cell["params"])
         shared["failed_gates"] = ";".join(gate for _, gate, _ in summary.failed_gates(cell))
+        if not (cell["attacks"] or cell["controls"]):
+            yield {**shared, "kind": "none"}
         for kind, scores in (("attack", cell["attacks"]), ("control", cell["controls"])):
             for name, score in scores.items():
                 strongest = kind == "attack" and name == cell["strongest"]

@@ -16,9 +16,12 @@ from splitfed.metrics.findings import (
     noise_scale_within,
 )
 from splitfed.metrics.gates import (
+    GateResult,
     attack_beats_class_mean,
     attack_learned,
     aux_disjoint,
+    clients_took_part,
+    completed,
     defense_acts,
     finite,
     is_valid,
@@ -37,6 +40,25 @@ class Fit:
 def images(seed: int) -> Images:
     pixels = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
     return Images(pixels, torch.zeros(20, dtype=torch.int64), ("all",))
+
+
+def test_a_cell_that_could_not_be_trained_fails_with_its_reason() -> None:
+    assert completed().passed
+    assert completed("round 1: it diverged") == ("completed", False, "round 1: it diverged")
+
+
+def test_clients_that_were_all_there_pass_and_a_missed_round_fails_unless_it_is_allowed() -> None:
+    def gate(missed: dict[int, list[int]], allowed: int = 0) -> GateResult:
+        return clients_took_part(missed, rounds=6, allowed=allowed, reason="round 1: no image")
+
+    assert gate({}).passed
+    assert gate({}).detail == "all clients in all 6 rounds and the audit"
+    one = gate({2: [3]})
+    assert not one.passed
+    assert one.detail == "client 2 missed round 3: 1 missed, 0 allowed; first reason: round 1: no image"
+    assert gate({2: [3]}, allowed=1).passed
+    assert not gate({2: [3], 0: [1]}, allowed=1).passed
+    assert "client 0 missed the preparation, round 1, the audit" in gate({0: [0, 1, 7]}, allowed=2).detail
 
 
 def test_an_attack_that_learned_passes() -> None:

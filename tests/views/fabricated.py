@@ -107,6 +107,21 @@ def broken(cell: CellResult, gate: str = "attack_learned", detail: str = "traini
     }
 
 
+def not_trained(cell: CellResult, reason: str = "round 1: no client finished; lower the learning rate") -> CellResult:
+    """The same cell where it could not be trained: no scores, and the reason."""
+    unknown = ("accuracy", "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s")
+    return {
+        **cell,
+        **dict.fromkeys(unknown),  # type: ignore[typeddict-item]
+        "attacks": {},
+        "controls": {},
+        "strongest": None,
+        "gates": {"completed": False, "attack_beats_class_mean": True},
+        "gate_details": {"completed": reason},
+        "valid": False,
+    }
+
+
 def images(count: int = 6, *, channels: int = 1, blur: float = 0.0) -> Pixels:
     """Rings of growing radius, (count, channels, TILE, TILE) in [0, 1]; ``blur`` fades them to grey."""
     row, column = np.mgrid[0:TILE, 0:TILE] - (TILE - 1) / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from splitfed.views import attacks
-from tests.views.fabricated import attack_score, broken, cell_result, run_results
+from tests.views.fabricated import attack_score, broken, cell_result, not_trained, run_results
 
 
 def test_scores_are_means_over_seeds_and_the_strongest_is_marked() -> None:
@@ -23,6 +23,15 @@ def test_an_attack_of_some_defenses_only_has_no_entry_elsewhere() -> None:
         ["none", "27.5 / 0.800", "28.5 / 0.850*", "—"],
         ["sca (sparsity 0.5)", "21.0 / 0.650", "22.0 / 0.700", "23.0 / 0.740*"],
     ]
+
+
+def test_a_cell_that_could_not_be_trained_has_no_entries() -> None:
+    results = run_results(cell_result(), not_trained(cell_result("sca")))
+    assert attacks.rows(results, marks=("", ""))[1] == ["sca (sparsity 0.5) INVALID", "—", "—"]
+    of_one_seed = run_results(cell_result(), not_trained(cell_result(seed=1)))
+    assert attacks.rows(of_one_seed, marks=("", ""))[0] == ["none INVALID", "27.5 / 0.800", "28.5 / 0.850"]
+    assert attacks.names(run_results(not_trained(cell_result()))) == []
+    assert "| none INVALID |" in attacks.to_markdown(run_results(not_trained(cell_result())))
 
 
 def test_no_majority_no_mark() -> None:

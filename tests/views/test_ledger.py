@@ -6,7 +6,7 @@ import pytest
 
 from splitfed.views import ledger
 from splitfed.views.ledger import published
-from tests.views.fabricated import broken, cell_result, run_results
+from tests.views.fabricated import broken, cell_result, not_trained, run_results
 
 
 def test_both_tables_are_whole() -> None:
@@ -55,6 +55,7 @@ def test_ours_stand_beside_theirs_with_the_reason() -> None:
 
 def test_an_invalid_cell_stays_invalid_and_other_data_have_no_ledger() -> None:
     assert "| none INVALID |" in ledger.to_markdown(run_results(broken(cell_result())))
+    assert "| none INVALID | — | 0.993 | — |" in ledger.to_markdown(run_results(not_trained(cell_result())))
     assert ledger.to_markdown(run_results(synthetic=True)) == ""
     other = cell_result("sca")
     other["params"] = {"sparsity": 0.3}

@@ -8,7 +8,7 @@ from pathlib import Path
 from splitfed import events
 from splitfed.views.plain import PlainView
 from splitfed.views.text import SYNTHETIC
-from tests.views.fabricated import CELLS, broken, cell_result, run_events
+from tests.views.fabricated import CELLS, broken, cell_result, not_trained, run_events
 
 
 def lines_of(listed: list[events.Event], *, interval_s: float = 10.0) -> list[str]:
@@ -55,7 +55,10 @@ def test_notices_losses_and_failed_gates_are_always_told() -> None:
             events.Notice(message="attacker died"),
             events.Notice(message="two\nlines", level="banner"),
             events.ClientLost(cell="a", round=2, client=1, reason="link lost"),
+            events.ClientLost(cell="a", round=0, client=2, reason="no images"),
             events.CellFinished(cell="sca-seed0", result=dict(broken(cell_result("sca")))),
+            events.CellFinished(cell="none-seed0", result=dict(not_trained(cell_result(), "it diverged"))),
+            events.CellUnfinished(cell="laplace-seed0", reason="its process was killed"),
             events.RunFinished(results={}, valid=False),
         ],
         interval_s=1e9,
@@ -63,7 +66,10 @@ def test_notices_losses_and_failed_gates_are_always_told() -> None:
     text = "\n".join(lines)
     assert "warning: attacker died" in text
     assert "round 2 goes on without client 1: link lost" in text
+    assert "the preparation goes on without client 2: no images" in text
     assert "INVALID, failed attack_learned" in text
+    assert "none-seed0 cannot be trained: it diverged; INVALID" in text
+    assert "laplace-seed0 is unfinished: its process was killed" in text
     assert lines[-1].endswith("INVALID: see the gates that failed")
     assert all(line.startswith("[") for line in lines)
 

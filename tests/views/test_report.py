@@ -22,7 +22,7 @@ from splitfed.views.grid import save_cell_grid, save_comparison
 from splitfed.views.report import write_report
 from splitfed.views.strip import save_strip
 from splitfed.views.text import SYNTHETIC
-from tests.views.fabricated import broken, cell_result, images, run_events, run_results
+from tests.views.fabricated import broken, cell_result, images, not_trained, run_events, run_results
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -234,3 +234,22 @@ def test_the_published_figures_stand_in_the_page(store: RunStore) -> None:
     text = filled(store).text
     assert "Beside table 3 of Dibbo" in text
     assert "decoder is in no optimiser" in text
+
+
+def test_a_cell_that_could_not_be_trained_stands_in_the_report_with_its_reason(store: RunStore) -> None:
+    seeds = [
+        cell_result(seed=0),
+        cell_result("sca", seed=0),
+        cell_result(seed=1),
+        not_trained(cell_result("sca", seed=1)),
+    ]
+    shown = filled(store, run_results(*seeds, not_trained(cell_result("laplace"))))
+    assert shown.open == []
+    assert "FAILED completed: round 1: no client finished; lower the learning rate" in shown.text
+    assert "laplace-seed0: INVALID, 1 failed, 2 gates; trained in —, attacked in —" in shown.text
+
+
+def test_a_report_of_nothing_but_cells_that_could_not_be_trained(store: RunStore) -> None:
+    shown = filled(store, run_results(not_trained(cell_result()), not_trained(cell_result("sca"))))
+    assert shown.open == []
+    assert "INVALID none-seed0: gate completed failed" in shown.text

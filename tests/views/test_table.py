@@ -12,7 +12,7 @@ from rich.console import Console
 from splitfed.results import CellResult, Results
 from splitfed.views import summary, table
 from splitfed.views.text import SYNTHETIC
-from tests.views.fabricated import broken, cell_result, run_results
+from tests.views.fabricated import broken, cell_result, not_trained, run_results
 
 
 def draw(results: Results, width: int) -> str:
@@ -48,6 +48,23 @@ def test_an_invalid_cell_is_named_with_its_gate_in_every_form(form: object) -> N
     assert "INVALID" not in good
     assert "INVALID" in bad
     assert re.search(r"INVALID sca-seed0: gate attack_learned failed\s+\(training\s+loss\s+rose\)", bad)
+
+
+@pytest.mark.parametrize("form", [table.to_markdown, table.to_latex, lambda results: draw(results, 80)])
+def test_a_cell_that_could_not_be_trained_is_shown_with_its_reason(form: object) -> None:
+    assert callable(form)
+    shown = form(run_results(cell_result(), not_trained(cell_result("sca"))))
+    assert "28.5" in shown
+    assert re.search(r"INVALID sca-seed0: gate completed failed\s+\(round\s+1:\s+no\s+client\s+finished", shown)
+    assert "INVALID" in form(run_results(not_trained(cell_result()), not_trained(cell_result("sca"))))
+
+
+def test_csv_has_a_line_for_a_cell_without_scores() -> None:
+    results = run_results(cell_result(), not_trained(cell_result("sca")))
+    lines = list(csv.DictReader(io.StringIO(table.to_csv(results))))
+    (failed,) = (line for line in lines if line["cell"] == "sca-seed0")
+    assert (failed["kind"], failed["valid"], failed["failed_gates"]) == ("none", "False", "completed")
+    assert failed["accuracy"] == failed["psnr_db"] == ""
 
 
 def test_synthetic_data_is_announced_in_every_form() -> None:

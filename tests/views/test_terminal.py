@@ -16,7 +16,7 @@ from splitfed.views.half_blocks import StripPicture, fit
 from splitfed.views.strip import as_tiles, load_strip, save_strip
 from splitfed.views.terminal import LiveView
 from splitfed.views.text import SYNTHETIC
-from tests.views.fabricated import TILE, images, run_events
+from tests.views.fabricated import TILE, cell_result, images, not_trained, run_events
 
 SIZES = [(80, 24), (80, 40), (160, 50)]
 
@@ -206,3 +206,22 @@ def test_images_being_decoded_are_shown_before_the_first_cell() -> None:
 
     assert "decoding medical_mnist" in "\n".join(shown([decoded(120)]))
     assert "decoding" not in "\n".join(shown([decoded(120), decoded(400)]))
+
+
+def test_the_next_cell_is_shown_once_one_ended_without_scores_or_without_a_result(run: list[events.Event]) -> None:
+    started, first, second, third = [e for e in run if isinstance(e, events.RunStarted | events.CellStarted)]
+    lines = shown(
+        [
+            started,
+            first,
+            events.CellFinished(cell="none-seed0", result=dict(not_trained(cell_result()))),
+            second,
+            events.CellUnfinished(cell="laplace-seed0", reason="its process was killed"),
+            third,
+        ]
+    )
+    text = "\n".join(lines)
+    assert "cell 3 of 3" in text
+    assert "cannot be trained" in text
+    assert "INVALID" in text
+    assert "laplace-seed0 is unfinished: its process was killed" in text

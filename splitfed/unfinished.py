@@ -1,0 +1,84 @@
+"""Cells that ended without an entry, and what to say of them once the others are done."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from splitfed.errors import SplitfedError, UnfinishedError, UserError
+
+
+class Cause(Enum):
+    """Whose the fault is."""
+
+    USER = "user"
+    """The user can mend it, and then resume."""
+    HINDERED = "hindered"
+    """It may not come again: a process that was killed, a deadline, too little memory."""
+    BUG = "bug"
+    """Nobody expected it."""
+
+
+@dataclass(frozen=True)
+class CellFailure:
+    """Why a cell has no entry. It may come from another process, so it holds text alone."""
+
+    reason: str
+    cause: Cause = Cause.HINDERED
+    trace: str = ""
+    """Of a bug: where it was raised."""
+
+    @classmethod
+    def of(cls, error: Exception) -> CellFailure:
+        """What this error says."""
+        if isinstance(error, UserError):
+            return cls(str(error), Cause.USER)
+        if isinstance(error, SplitfedError):
+            return cls(str(error))
+        named = "".join(traceback.format_exception_only(error)).strip()
+        if isinstance(error, MemoryError):
+            return cls(f"{named}: run fewer cells at a time, or on a machine with more memory")
+        return cls(named, Cause.BUG, "".join(traceback.format_exception(error)))
+
+
+Outcome = dict[str, Any] | CellFailure
+"""A cell's entry of `results.json`, or why there is none."""
+
+
+def attempt(work: Callable[[], dict[str, Any]]) -> Outcome:
+    """The entry that `work` returns, or why it did not."""
+    try:
+        return work()
+    except Exception as error:
+        return CellFailure.of(error)
+
+
+def check_all_finished(failures: Mapping[str, CellFailure], cells: int, run_dir: Path) -> None:
+    """Whether all cells have an entry.
+
+    Args:
+        failures: of the cells without one, by name.
+        cells: of the whole run.
+        run_dir: what to resume.
+
+    Raises:
+        RuntimeError: one of them met a bug; the message has its traceback.
+        UserError: one of them waits for the user.
+        UnfinishedError: they can be resumed as they are.
+    """
+    if not failures:
+        return
+    listed = "; ".join(f"{name} ({failure.reason})" for name, failure in failures.items())
+    said = (
+        f"{len(failures)} of {cells} cells unfinished: {listed}. "
+        f"What is finished is kept; go on with: splitfed scenario --resume {run_dir}"
+    )
+    bugs = [f"in cell {name}:\n{f.trace}" for name, f in failures.items() if f.cause is Cause.BUG]
+    if bugs:
+        raise RuntimeError("\n".join([said, *bugs]))
+    users = any(failure.cause is Cause.USER for failure in failures.values())
+    raise UserError(said) if users else UnfinishedError(said)

@@ -1,0 +1,191 @@
+"""A cell that fails costs the run that cell: the others run, and what became of it is said at the end."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splitfed import cli, events, lab
+from splitfed.cell import CellRun
+from splitfed.errors import DataError, LinkLost, UnfinishedError, UserError
+from splitfed.events import Event
+from splitfed.federation.client import Client, StreamReport
+from splitfed.scenario import Scenario
+from splitfed.store import RunStore
+from splitfed.unfinished import Cause, CellFailure, attempt, check_all_finished
+
+ScenarioOf = Callable[..., Scenario]
+
+BEYOND_FLOAT32 = {"name": "laplace", "scale": 1e39, "label": "endless"}
+"""Noise that is infinite: every client of such a cell fails, whatever it tries."""
+
+
+def small(folder: Path, setting: str) -> str:
+    """A file with a scenario of one undefended cell, with this setting of the federation."""
+    file = folder / "small.toml"
+    file.write_text(
+        'name = "small"\ndata = { name = "digits", train = 480, aux = 600, test = 240 }\nmodel = { width = 48 }\n'
+        f"federation = {{ rounds = 2, batch = 32, {setting} }}\n"
+        '[[defense]]\nname = "none"\n[[attack]]\nname = "ridge"\n'
+    )
+    return str(file)
+
+
+def failing(error: Exception) -> Callable[[], dict[str, Any]]:
+    def work() -> dict[str, Any]:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "reason"),
+    [
+        (DataError("no such image"), Cause.USER, "no such image"),
+        (LinkLost("no answer"), Cause.HINDERED, "no answer"),
+        (MemoryError(), Cause.HINDERED, "MemoryError: run fewer cells at a time"),
+        (KeyError("weights"), Cause.BUG, "KeyError: 'weights'"),
+    ],
+)
+def test_what_an_error_says_of_its_cell(error: Exception, cause: Cause, reason: str) -> None:
+    outcome = attempt(failing(error))
+    assert isinstance(outcome, CellFailure)
+    assert outcome.cause is cause
+    assert outcome.reason.startswith(reason)
+    assert ("Traceback" in outcome.trace) == (cause is Cause.BUG)
+
+
+def test_a_bug_weighs_more_than_what_the_user_can_mend_and_that_more_than_what_may_pass(tmp_path: Path) -> None:
+    hindered, user = CellFailure("killed"), CellFailure("no image", Cause.USER)
+    check_all_finished({}, 3, tmp_path)
+    with pytest.raises(UnfinishedError, match=r"1 of 3 cells unfinished: a \(killed\)\..*scenario --resume"):
+        check_all_finished({"a": hindered}, 3, tmp_path)
+    with pytest.raises(UserError, match=r"2 of 3 cells unfinished: a \(killed\); b \(no image\)"):
+        check_all_finished({"a": hindered, "b": user}, 3, tmp_path)
+    bug = attempt(failing(KeyError("weights")))
+    assert isinstance(bug, CellFailure)
+    with pytest.raises(RuntimeError, match=r"3 of 3 cells(?s:.*)in cell c:\nTraceback(?s:.*)KeyError: 'weights'"):
+        check_all_finished({"a": hindered, "b": user, "c": bug}, 3, tmp_path)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_cell_that_cannot_be_trained_is_invalid_and_the_next_cells_run(
+    jobs: int, scenario_of: ScenarioOf, run_dir: Path
+) -> None:
+    scenario = scenario_of(defense=[BEYOND_FLOAT32, {"name": "none"}])
+    results = lab.run(scenario, out=run_dir, jobs=jobs)
+    failed, healthy = results["cells"]
+    assert not results["valid"]
+    assert not failed["valid"]
+    assert failed["gates"]["completed"] is False
+    assert "round 1: no client finished: 3 × " in failed["gate_details"]["completed"]
+    assert "keep the mechanism finite" in failed["gate_details"]["completed"]
+    assert failed["accuracy"] is failed["strongest"] is None
+    assert failed["attacks"] == failed["controls"] == {}
+    assert healthy["valid"], healthy["gate_details"]
+    assert healthy["missed_rounds"] == {}
+    assert healthy["gates"]["completed"]
+    assert healthy["gates"]["clients_took_part"]
+
+    (folder,) = run_dir.iterdir()
+    started: list[Event] = []
+    again = lab.run(scenario, resume=folder, subscribers=[started.append])
+    assert again == results
+    assert not [event for event in started if isinstance(event, events.CellStarted)]
+
+
+def test_the_command_ends_with_3_and_a_table_where_a_training_diverges(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["scenario", small(tmp_path, "learning_rate = 1e30"), "--out", str(tmp_path / "runs"), "--live", "none"]
+    assert cli.main(command) == cli.INVALID
+    written = capsys.readouterr()
+    assert "lower the learning rate" in " ".join(written.out.split())
+    assert "Traceback" not in written.err
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (folder / "report.html").is_file()
+    assert cli.main(["scenario", "--resume", str(folder), "--live", "none"]) == cli.INVALID
+
+
+def test_a_killed_process_leaves_its_cell_unfinished_and_the_run_goes_on_where_it_was(
+    scenario_of: ScenarioOf, run_dir: Path
+) -> None:
+    scenario = scenario_of(federation={"rounds": 3}, defense=[{"name": "laplace"}, {"name": "none"}])
+    heard: list[Event] = []
+
+    def kill(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, events.RoundFinished) and (event.cell, event.round) == ("laplace", 1):
+            (process,) = [child for child in multiprocessing.active_children() if child.name == "cell laplace"]
+            process.kill()
+
+    with pytest.raises(UnfinishedError, match=r"1 of 2 cells unfinished: laplace .*exit code -9.*--jobs.*--resume"):
+        lab.run(scenario, out=run_dir, jobs=2, subscribers=[kill])
+    assert [event.cell for event in heard if isinstance(event, events.CellUnfinished)] == ["laplace"]
+    (folder,) = run_dir.iterdir()
+    assert RunStore.open(folder).finished_cells() == ["none"]
+    results = lab.run(scenario, resume=folder)
+    assert [cell["cell"] for cell in results["cells"]] == ["laplace", "none"]
+    assert results["valid"], [cell["gate_details"] for cell in results["cells"]]
+
+
+def test_a_deadline_leaves_a_cell_unfinished_and_the_command_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["scenario", small(tmp_path, "round_deadline_s = 1e-6"), "--out", str(tmp_path / "runs")]
+    assert cli.main([*command, "--live", "none"]) == cli.BUG
+    (folder,) = (tmp_path / "runs").iterdir()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("splitfed: 1 of 1 cells unfinished: none (round 1: no client finished: 3 × no answer within")
+    assert line.endswith(f"go on with: splitfed scenario --resume {folder}")
+
+
+def test_a_bug_in_one_cell_is_raised_with_its_traceback_after_the_others_have_run(
+    scenario_of: ScenarioOf, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = CellRun.run
+
+    def stumble(cell_run: CellRun) -> dict[str, Any]:
+        if cell_run.cell.name == "laplace":
+            raise KeyError("weights")
+        return honest(cell_run)
+
+    monkeypatch.setattr(CellRun, "run", stumble)
+    scenario = scenario_of(federation={"rounds": 1}, defense=[{"name": "laplace"}, {"name": "none"}])
+    with pytest.raises(RuntimeError, match=r"in cell laplace:\nTraceback(?s:.*)in stumble(?s:.*)KeyError: 'weights'"):
+        lab.run(scenario, out=run_dir)
+    (folder,) = run_dir.iterdir()
+    assert RunStore.open(folder).finished_cells() == ["none"]
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_a_client_that_misses_a_round_is_on_record_and_makes_the_cell_invalid_unless_allowed(
+    allowed: int, scenario_of: ScenarioOf, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Client.train
+
+    def die_in_round_2(client: Client, round_number: int, addresses: Any) -> StreamReport:
+        if (client.number, round_number) == (1, 2):
+            raise ConnectionResetError("its cable was pulled")
+        return honest(client, round_number, addresses)
+
+    monkeypatch.setattr(Client, "train", die_in_round_2)
+    scenario = scenario_of(federation={"missed_rounds_allowed": allowed})
+    (cell,) = lab.run(scenario, out=run_dir)["cells"]
+    assert cell["missed_rounds"] == {"1": [2]}
+    assert cell["gates"]["clients_took_part"] is cell["valid"] is bool(allowed)
+    said = cell["gate_details"]["clients_took_part"]
+    assert said.startswith(f"client 1 missed round 2: 1 missed, {allowed} allowed; first reason: ConnectionResetError")
+
+
+def test_shares_too_small_to_train_on_leave_no_run_behind(scenario_of: ScenarioOf, run_dir: Path) -> None:
+    scenario = scenario_of(
+        data={"partition": "dirichlet", "alpha": 1e-3}, federation={"clients": 12, "batch": 32}, seeds=2
+    )
+    with pytest.raises(DataError, match="none gave each of 12 clients at least 2 images"):
+        lab.run(scenario, out=run_dir)
+    assert not run_dir.exists()
