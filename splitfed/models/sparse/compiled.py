@@ -17,6 +17,9 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from splitfed.data.locations import cache_dir
+from splitfed.errors import DataError
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 Array = np.ndarray[Any, Any]
@@ -37,10 +40,46 @@ def available() -> bool:
 
 
 def compiled(function: _Function) -> _Function:
-    """The function as machine code, compiled when first called and kept on disk."""
+    """The function as machine code, compiled when first called, and kept on disk where there is a place for it."""
     import numba
 
-    return cast("_Function", numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)(function))
+    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    return cast("_Function", numba.njit(**options, cache=_kept_on_disk())(function))
+
+
+@cache
+def _kept_on_disk() -> bool:
+    """Whether machine code can be kept, in a folder that numba chooses or, where it finds none, in our own cache.
+
+    numba asks when a function is decorated: it takes NUMBA_CACHE_DIR, the package's folder or one under the user's
+    home, whichever can be written first. Of a user without a home it would make a folder named "~" where it stands,
+    so there ours comes first. Each process finds the same answer by itself.
+    """
+    import numba
+
+    has_home = not os.path.expanduser("~").startswith("~")  # noqa: PTH111  Path.home() raises where there is none
+    if (has_home or numba.config.CACHE_DIR) and _numba_finds_a_folder():
+        return True
+    named = numba.config.CACHE_DIR
+    try:
+        numba.config.CACHE_DIR = str(cache_dir() / "numba")
+        if _numba_finds_a_folder():
+            return True
+    except DataError:  # no cache of our own either: each process compiles for itself
+        pass
+    numba.config.CACHE_DIR = named
+    return False
+
+
+def _numba_finds_a_folder() -> bool:
+    """Whether numba would keep what is compiled from the functions of this folder."""
+    import numba
+
+    try:
+        numba.njit(cache=True)(_numba_finds_a_folder)  # nothing is compiled before the first call
+    except (RuntimeError, OSError):  # "no locator available for file ..."
+        return False
+    return True
 
 
 def over_samples(count: int, work: Callable[[int, int, int], None]) -> None:

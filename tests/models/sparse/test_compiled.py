@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+import splitfed
 from splitfed.models.sparse import compiled
 
 
@@ -40,3 +46,73 @@ def test_an_error_in_any_thread_is_raised() -> None:
     first, last = compiled.task_ranges(64)[3]
     with pytest.raises(ArithmeticError, match=f"samples {first} to {last}"):
         compiled.over_samples(64, fail)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Path:
+    """A copy of the package whose folder of compiled files cannot be written to, by root neither: it is a file."""
+    package = tmp_path / "site" / "splitfed"
+    shutil.copytree(Path(splitfed.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "models" / "sparse" / "__pycache__").touch()
+    return package.parent
+
+
+SOLVE = """
+import numpy as np
+from splitfed.models.sparse.descent_kernels import _relative_gap
+assert 0 <= _relative_gap(np.ones(3), 0.5, 4.0, 1.0)
+print(_relative_gap.stats.cache_path, sum(_relative_gap.stats.cache_hits.values()), sep="|")
+"""
+
+
+def compile_in(site: Path, tmp_path: Path, **environment: str) -> tuple[str, int]:
+    """Where a process of its own, of that package, keeps what it compiled, and how often it found it there."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "SPLITFED_CACHE")}
+    kept.pop("XDG_CACHE_HOME", None)
+    done = subprocess.run(
+        [sys.executable, "-c", SOLVE],
+        env={**kept, "PYTHONPATH": str(site), **environment},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    folder, hits = done.stdout.strip().split("|")
+    return folder, int(hits)
+
+
+def test_machine_code_is_kept_beside_the_package_where_that_can_be_written(read_only: Path, tmp_path: Path) -> None:
+    (read_only / "splitfed" / "models" / "sparse" / "__pycache__").unlink()
+    folder, _ = compile_in(read_only, tmp_path, HOME="/dev/null/nobody", SPLITFED_CACHE=str(tmp_path / "own"))
+    assert folder == str(read_only / "splitfed" / "models" / "sparse" / "__pycache__")
+    assert not (tmp_path / "own").exists()
+
+
+def test_machine_code_of_a_read_only_package_is_kept_under_the_home_as_numba_does(
+    read_only: Path, tmp_path: Path
+) -> None:
+    folder, _ = compile_in(read_only, tmp_path, HOME=str(tmp_path / "home"), SPLITFED_CACHE=str(tmp_path / "own"))
+    assert folder.startswith(str(tmp_path / "home"))
+
+
+def test_machine_code_is_kept_in_our_cache_where_neither_package_nor_home_can_be_written(
+    read_only: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    for hits in (0, 1):  # the second process finds what the first one compiled
+        found = compile_in(read_only, tmp_path, HOME="/dev/null/nobody", SPLITFED_CACHE=str(own))
+        assert found[0].startswith(str(own / "numba"))
+        assert found[1] == hits
+    assert list(own.rglob("*.nbi"))
+
+
+def test_without_any_folder_machine_code_lives_in_memory(read_only: Path, tmp_path: Path) -> None:
+    found = compile_in(read_only, tmp_path, HOME="/dev/null/nobody", SPLITFED_CACHE="/dev/null/nothing")
+    assert found == ("None", 0)
+
+
+def test_a_folder_that_the_user_names_to_numba_comes_first(read_only: Path, tmp_path: Path) -> None:
+    folder, _ = compile_in(read_only, tmp_path, HOME="/dev/null/nobody", NUMBA_CACHE_DIR=str(tmp_path / "named"))
+    assert folder.startswith(str(tmp_path / "named"))
