@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from splitfed.cell import CellRun
 from splitfed.errors import DataError, LinkLost, UnfinishedError, UserError
 from splitfed.events import Event
 from splitfed.federation.client import Client, StreamReport
-from splitfed.scenario import Scenario
+from splitfed.scenario import Cell, Component, Scenario
 from splitfed.store import RunStore
-from splitfed.unfinished import Cause, CellFailure, attempt, check_all_finished
+from splitfed.unfinished import Cause, CellFailure, Outcome, attempt, check_all_finished
 
 ScenarioOf = Callable[..., Scenario]
 
@@ -72,12 +73,16 @@ def test_a_bug_weighs_more_than_what_the_user_can_mend_and_that_more_than_what_m
         check_all_finished({"a": hindered, "b": user, "c": bug}, 3, tmp_path)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+# Ray leaves handles of its own processes open
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("runner", "jobs"), [("local", 1), ("local", 2), ("ray", 1)])
 def test_a_cell_that_cannot_be_trained_is_invalid_and_the_next_cells_run(
-    jobs: int, scenario_of: ScenarioOf, run_dir: Path
+    runner: str, jobs: int, scenario_of: ScenarioOf, run_dir: Path
 ) -> None:
+    if runner == "ray":
+        pytest.importorskip("ray", reason="the extra ray is not installed")
     scenario = scenario_of(defense=[BEYOND_FLOAT32, {"name": "none"}])
-    results = lab.run(scenario, out=run_dir, jobs=jobs)
+    results = lab.run(scenario, out=run_dir, jobs=jobs, runner=runner)
     failed, healthy = results["cells"]
     assert not results["valid"]
     assert not failed["valid"]
@@ -96,6 +101,35 @@ def test_a_cell_that_cannot_be_trained_is_invalid_and_the_next_cells_run(
     again = lab.run(scenario, resume=folder, subscribers=[started.append])
     assert again == results
     assert not [event for event in started if isinstance(event, events.CellStarted)]
+
+
+def fail_on_ray(cell: Cell, say: Callable[[Event], None]) -> dict[str, Any]:  # noqa: ARG001
+    if cell.name == "killed":
+        os._exit(9)
+    if cell.name == "bug":
+        raise KeyError("weights")
+    return {"cell": cell.name}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_on_a_ray_cluster_too_a_cell_that_fails_says_why_and_the_others_run() -> None:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    from splitfed.ray_cells import run_cells
+
+    cells = [Cell(name=name, defense=Component(name="none"), seed=0) for name in ("killed", "bug", "sound")]
+    outcomes: dict[str, Outcome] = {}
+
+    def close(cell: Cell, outcome: Outcome) -> None:
+        outcomes[cell.name] = outcome
+
+    run_cells(cells, fail_on_ray, jobs=1, on_event=lambda _: None, on_outcome=close)
+    assert outcomes["sound"] == {"cell": "sound"}
+    killed, bug = outcomes["killed"], outcomes["bug"]
+    assert isinstance(killed, CellFailure)
+    assert isinstance(bug, CellFailure)
+    assert killed.cause is Cause.HINDERED
+    assert killed.reason.startswith("Ray lost it")
+    assert bug.cause is Cause.BUG
 
 
 def test_the_command_ends_with_3_and_a_table_where_a_training_diverges(
