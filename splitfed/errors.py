@@ -73,6 +73,19 @@ class AttackError(SplitfedError):
     """The attacker's process failed; training is not affected."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error, Python's own or PyTorch's, says that no memory was left.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(ValueError("too large"))
+    (True, False)
+    """
+    # PyTorch raises a RuntimeError on CPU ("DefaultCPUAllocator: can't allocate memory"), a subclass of it on CUDA
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError")
+    )
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """What to say about an unknown name: the nearest valid one, then all of them.
 

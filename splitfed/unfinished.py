@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from splitfed.errors import SplitfedError, UnfinishedError, UserError
+from splitfed.errors import SplitfedError, UnfinishedError, UserError, out_of_memory
 
 
 class Cause(Enum):
@@ -40,8 +40,8 @@ class CellFailure:
         if isinstance(error, SplitfedError):
             return cls(str(error))
         named = "".join(traceback.format_exception_only(error)).strip()
-        if isinstance(error, MemoryError):
-            return cls(f"{named}: run fewer cells at a time, or on a machine with more memory")
+        if out_of_memory(error):
+            return cls(f"{named}: run fewer cells at a time, a smaller network, or on a machine with more memory")
         return cls(named, Cause.BUG, "".join(traceback.format_exception(error)))
 
 

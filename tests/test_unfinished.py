@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from splitfed import cli, events, lab
 from splitfed.cell import CellRun
@@ -58,6 +59,13 @@ def test_what_an_error_says_of_its_cell(error: Exception, cause: Cause, reason: 
     assert outcome.cause is cause
     assert outcome.reason.startswith(reason)
     assert ("Traceback" in outcome.trace) == (cause is Cause.BUG)
+
+
+def test_a_tensor_that_no_memory_holds_is_no_bug() -> None:
+    outcome = attempt(lambda: {"weights": torch.empty(2**62, dtype=torch.uint8)})
+    assert isinstance(outcome, CellFailure)
+    assert outcome.cause is Cause.HINDERED
+    assert "a smaller network" in outcome.reason
 
 
 def test_a_bug_weighs_more_than_what_the_user_can_mend_and_that_more_than_what_may_pass(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from splitfed.errors import LinkLost, SplitfedError
+from splitfed.errors import LinkLost, SplitfedError, out_of_memory
 from splitfed.federation.attendance import CLIENT_HINDERED, CLIENT_RAISED
 
-HINDRANCES = (LinkLost, OSError, MemoryError)
-"""What a client may meet once and not again, whatever its settings are."""
+HINDRANCES = (LinkLost, OSError)
+"""What a client may meet once and not again, whatever its settings are; as it may run out of memory."""
 
 
 class LocalGrid(Grid):
@@ -108,8 +108,8 @@ class LocalGrid(Grid):
         try:
             return self._app(message, self._contexts[node])
         except Exception as error:
-            code = CLIENT_HINDERED if isinstance(error, HINDRANCES) else CLIENT_RAISED
-            return Message(Error(code, _reason(error)), reply_to=message)
+            hindered = isinstance(error, HINDRANCES) or out_of_memory(error)
+            return Message(Error(CLIENT_HINDERED if hindered else CLIENT_RAISED, _reason(error)), reply_to=message)
         finally:
             at_work.release()
 
