@@ -8,7 +8,8 @@
     │   ├── Refused         the server said no, and why
     │   ├── FrameError      bytes that are not a frame of this protocol, or do not fit the stream
     │   └── LinkLost        no server answered within the deadline and the retries
-    └── AttackError         the attacker's process failed
+    ├── AttackError         the attacker's process failed
+    └── PluginError         a plug-in's own code failed: one message, exit code 2
 
 A message says where, what was expected and found, and the way out.
 """
@@ -61,6 +62,10 @@ class LinkLost(WireError):
 
 class AttackError(SplitfedError):
     """The attacker's process failed; training is not affected."""
+
+
+class PluginError(SplitfedError):
+    """A plug-in's own code raised, or gave what it must not; the message names it."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
