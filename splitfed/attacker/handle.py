@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import subprocess
@@ -50,7 +51,7 @@ class AttackerHandle:
         self.config.out.mkdir(parents=True, exist_ok=True)
         (self.config.knowledge / "fronts").mkdir(parents=True, exist_ok=True)
         config_path = self.config.out / "attacker.json"
-        config_path.write_text(self.config.model_dump_json(indent=2), encoding="utf-8")
+        config_path.write_text(json.dumps(self.config.model_dump(mode="json"), indent=2), encoding="utf-8")
         self._process = self._spawn(config_path)
         threading.Thread(target=self._listen, daemon=True, name="attacker").start()
         try:
@@ -68,7 +69,8 @@ class AttackerHandle:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    text=True,
+                    encoding="utf-8",  # whatever the locale: both ends are this program
+                    errors="replace",
                     env={**PATIENT, **os.environ},
                     start_new_session=True,  # Ctrl-C reaches the lab alone, which then ends the attacker
                 )

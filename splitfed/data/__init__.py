@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from splitfed.data.dataset import Dataset
 from splitfed.data.partition import partition
-from splitfed.data.registry import DATASETS, describe, fetch, load, sources
+from splitfed.data.registry import DATASETS, check_name, describe, fetch, load, sources
 from splitfed.data.source import DatasetSource, Decoded, Request, Unavailable
 from splitfed.data.splits import Splits, split
 
@@ -23,6 +23,7 @@ __all__ = [
     "Request",
     "Splits",
     "Unavailable",
+    "check_name",
     "describe",
     "fetch",
     "load",

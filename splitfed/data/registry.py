@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from splitfed.data.celeba import CelebA
@@ -14,10 +13,11 @@ from splitfed.data.digits import Digits
 from splitfed.data.idx import FASHION_MNIST, MNIST
 from splitfed.data.locations import cache_dir, downloads_dir, looked_in, search_roots
 from splitfed.data.phantoms import Phantoms
+from splitfed.data.plugins import with_plugins
 from splitfed.data.source import DatasetSource, Progress, Request, Unavailable
-from splitfed.errors import DataError, unknown
+from splitfed.errors import DataError
+from splitfed.plugins import Registry
 
-PLUGIN_GROUP = "splitfed.datasets"
 SMALLEST_SIZE = 8
 
 DATASETS: dict[str, DatasetSource] = {
@@ -88,8 +88,17 @@ def load(
 
 
 def describe() -> list[tuple[str, str]]:
-    """The name of every data set with one line on it."""
-    return [(name, source.summary) for name, source in sources().items()]
+    """The name of every data set with one line on it, then the plug-ins that are broken, each with the reason."""
+    return sources().describe(lambda source: source.summary)
+
+
+def check_name(name: str) -> None:
+    """Whether there is a data set of this name.
+
+    Raises:
+        DataError: nobody knows it, or its plug-in is broken.
+    """
+    _source(name)
 
 
 def fetch(name: str, data_root: Path | str | None = None, *, on_progress: Progress | None = None) -> Path | None:
@@ -108,18 +117,17 @@ def fetch(name: str, data_root: Path | str | None = None, *, on_progress: Progre
 
 
 def _source(name: str) -> DatasetSource:
-    if name in DATASETS:  # first, so that a broken plug-in disturbs no one who does not use it
+    if name in DATASETS:  # first, so that no plug-in is loaded for who does not use it
         return DATASETS[name]
     known = sources()
     if name not in known:
-        raise DataError(unknown("data set", name, known))
+        raise DataError(known.why_not(name))
     return known[name]
 
 
-def sources() -> dict[str, DatasetSource]:
-    """Every data set by name: plug-ins, then our own, which no plug-in can replace."""
-    plugins: list[DatasetSource] = [entry.load() for entry in entry_points(group=PLUGIN_GROUP)]
-    return {**{source.name: source for source in plugins}, **DATASETS}
+def sources() -> Registry[DatasetSource]:
+    """Every data set by name: our own, which no plug-in replaces, and plug-ins, which are checked in all they give."""
+    return with_plugins(DATASETS)
 
 
 def _resolve(source: DatasetSource, path: Path, roots: tuple[Path, ...]) -> Path:

@@ -76,9 +76,13 @@ def test_switched_off_it_is_marked_invalid(blocks: list[str], tmp_path: Path) ->
 
 
 def test_a_plug_in_that_says_nothing_of_itself_is_refused(blocks: list[str], tmp_path: Path) -> None:
-    module, project, _ = blocks[:3]
+    module, project, scenario = blocks[:3]
     _install(tmp_path, re.sub(r"    about = .*\n", "", module), project)
-    ran = _splitfed(tmp_path, "defenses")
+    (tmp_path / "compare.toml").write_text(scenario, encoding="utf-8")
+    listed = _splitfed(tmp_path, "defenses")
+    assert listed.returncode == 0
+    ran = _splitfed(tmp_path, "scenario", "compare.toml")
     assert ran.returncode == 2
-    assert "top_k" in ran.stderr
-    assert "about" in ran.stderr
+    for told in (listed.stdout, ran.stderr):
+        assert "plug-in top_k of splitfed.defenses" in told
+        assert "TopK lacks about; set each to one line of text" in told
