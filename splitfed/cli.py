@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from splitfed import __version__
-from splitfed.errors import UserError
+from splitfed import __version__, files, output
+from splitfed.errors import PluginError, UserError
 
 if TYPE_CHECKING:
     from splitfed.events import Subscriber
 
-OK, BUG, USER_MISTAKE, INVALID, INTERRUPTED = 0, 1, 2, 3, 130
+OK, BUG, USER_MISTAKE, INVALID, INTERRUPTED, READER_LEFT = 0, 1, 2, 3, 130, 141
 
 EXAMPLES = """\
 examples:
@@ -29,13 +31,15 @@ examples:
   splitfed report runs/medmnist_split-20260101-120000 --features
   splitfed data fetch medical_mnist            download once, with a checksum
 
-exit codes: 0 ok, 1 a bug, 2 your mistake, 3 finished but INVALID, 130 interrupted
+exit codes: 0 ok, 1 a bug, 2 your mistake, 3 finished but INVALID, 130 interrupted,
+            141 nobody read the output to its end (as in `splitfed datasets | head -1`)
 """
 
 REPORT_EXAMPLES = """\
 examples:
   splitfed report runs/medmnist_split-20260101-120000               writes report.html into the run
   splitfed report runs/medmnist_split-20260101-120000 --format md   prints the table
+  splitfed report runs/medmnist_split-20260101-120000 --output a.html   writes it there, of a run that is read-only, say
   splitfed report runs/medmnist_split-20260101-120000 --features    adds what two layers keep of class and individual;
                                                                     later reports show it without the option
 """
@@ -43,19 +47,46 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = arguments.command
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    output.prepare()
     try:
-        return command(arguments)
-    except UserError as error:
-        print(f"splitfed: {error}", file=sys.stderr)
+        return _run(argv)
+    except (UserError, PluginError) as error:
+        output.complain(str(error))
         return USER_MISTAKE
     except KeyboardInterrupt:
-        print("splitfed: interrupted", file=sys.stderr)
+        output.complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        return OK
+        return READER_LEFT
+    except OSError as error:
+        message = files.explain(error)
+        if message is None:
+            raise
+        output.complain(message)
+        return USER_MISTAKE
+    finally:
+        output.drop_unwritable()
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Parse and run; what was printed has left this process when it returns."""
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        arguments = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        code = command(arguments)
+    except SystemExit:  # --help and --version end so
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
+
+
+def _path(text: str) -> Path:
+    try:
+        return files.as_path(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _interrupt() -> None:
@@ -84,10 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_bench(commands)
     attacker = commands.add_parser("attacker", help="the attacker's role: relay, record, reconstruct")
-    attacker.add_argument("--config", type=Path, required=True, help="a JSON or TOML file, see attacker/README.md")
+    attacker.add_argument("--config", type=_path, required=True, help="a JSON or TOML file, see attacker/README.md")
     attacker.set_defaults(command=_attacker)
     doctor = commands.add_parser("doctor", help="what is installed, found, missing, and the cure")
-    doctor.add_argument("--data-root", type=Path, help="where to look for data sets first")
+    doctor.add_argument("--data-root", type=_path, help="where to look for data sets first")
     doctor.set_defaults(command=_doctor)
     return parser
 
@@ -105,9 +136,9 @@ def _add_scenario(commands: Any) -> None:
     )
     scenario.add_argument("--seeds", type=int, metavar="N", help="repeat with N seeds")
     scenario.add_argument("--quick", action="store_true", help="the file's [quick] settings: a look, not a result")
-    scenario.add_argument("--data-root", type=Path, help="where to look for data sets first")
-    scenario.add_argument("--out", type=Path, default=Path("runs"), help="where run directories are made (runs)")
-    scenario.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run; finished cells are kept")
+    scenario.add_argument("--data-root", type=_path, help="where to look for data sets first")
+    scenario.add_argument("--out", type=_path, default=Path("runs"), help="where run directories are made (runs)")
+    scenario.add_argument("--resume", type=_path, metavar="RUN", help="go on with this run; finished cells are kept")
     scenario.add_argument("--jobs", type=int, default=1, metavar="N", help="run N cells at a time (1)")
     scenario.add_argument(
         "--runner", choices=("local", "ray"), default="local", help="where cells run: here, or on a Ray cluster"
@@ -128,15 +159,21 @@ def _add_report(commands: Any) -> None:
         epilog=REPORT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    report.add_argument("run", type=Path, help="a run directory")
+    report.add_argument("run", type=_path, help="a run directory")
     report.add_argument("--format", choices=("html", "csv", "json", "latex", "md"), default="html")
+    report.add_argument(
+        "--output",
+        type=_path,
+        metavar="FILE",
+        help="where to write it, as UTF-8: report.html in the run by default, standard output for a table",
+    )
     report.add_argument(
         "--features",
         action="store_true",
         help="first train three small classifiers on the run's images, to show features after two linear, two "
         "convolutional and two sparse coding layers by UMAP; needs the extra umap and some minutes",
     )
-    report.add_argument("--data-root", type=Path, help="where --features looks for the data set first")
+    report.add_argument("--data-root", type=_path, help="where --features looks for the data set first")
     report.set_defaults(command=_report)
 
 
@@ -146,7 +183,7 @@ def _add_data(commands: Any) -> None:
     actions.add_parser("list", help="what there is").set_defaults(command=_list, kind="datasets")
     fetch = actions.add_parser("fetch", help="find or download a data set and decode it into the cache")
     fetch.add_argument("name")
-    fetch.add_argument("--data-root", type=Path, help="where to look first")
+    fetch.add_argument("--data-root", type=_path, help="where to look first")
     fetch.set_defaults(command=_fetch)
 
 
@@ -204,19 +241,30 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
             )
         except KeyboardInterrupt:
             return _interrupted(watched)
+        except OSError as error:
+            raise _broken_off(error, watched) from error
     store = watched.store()
     write_report(store)
-    _print_table(results)
-    print(f"\n{store.path}/: results.json, report.html, images/")
+    with output.reader_may_leave():
+        _print_table(results)
+        print(f"\n{store.path}/: results.json, report.html, images/")
     return OK if results["valid"] else INVALID
 
 
 def _interrupted(watched: _Watched) -> int:
     if watched.run_dir is None:
-        print("splitfed: interrupted before the run began", file=sys.stderr)
+        output.complain("interrupted before the run began")
     else:
-        print(f"splitfed: interrupted; go on with: splitfed scenario --resume {watched.run_dir}", file=sys.stderr)
+        output.complain(f"interrupted; go on with: {watched.go_on}")
     return INTERRUPTED
+
+
+def _broken_off(error: OSError, watched: _Watched) -> Exception:
+    """What to say where the machine ended a run, a full disk say; the error itself where it may be a bug."""
+    if watched.run_dir is None or files.explain(error) is None:
+        return error
+    where = Path(watched.run_dir) if error.filename is None else None
+    return UserError(f"the run was cut short: {files.explain(error, where)}; then go on with: {watched.go_on}")
 
 
 class _Watched:
@@ -230,6 +278,11 @@ class _Watched:
 
         if isinstance(event, RunStarted):
             self.run_dir = event.run_dir
+
+    @property
+    def go_on(self) -> str:
+        """The command that goes on with the run."""
+        return f"splitfed scenario --resume {shlex.quote(str(self.run_dir))}"
 
     def store(self) -> Any:
         from splitfed.store import RunStore
@@ -252,30 +305,39 @@ def _view(kind: str) -> AbstractContextManager[Subscriber | None]:
 
 
 def _print_table(results: Any) -> None:
-    from rich.console import Console
-
+    from splitfed.views.console import ViewConsole
     from splitfed.views.table import results_table
 
-    Console().print(results_table(results))
+    ViewConsole().print(results_table(results))
 
 
 def _report(arguments: argparse.Namespace) -> int:
     from splitfed.store import RunStore
-    from splitfed.views import table
-    from splitfed.views.report import write_report
+    from splitfed.views.report import WITH_OUTPUT, write_report
 
     store = RunStore.open(arguments.run)
     if arguments.features:
         _measure_features(store, arguments)
     if arguments.format == "html":
-        print(write_report(store))
+        print(write_report(store, arguments.output))
         return OK
-    if arguments.format == "json":
-        print((store.path / "results.json").read_text(encoding="utf-8"))
-        return OK
-    writers = {"csv": table.to_csv, "latex": table.to_latex, "md": _markdown}
-    print(writers[arguments.format](store.results))
+    text = _as_text(store, arguments.format)
+    if arguments.output is None:
+        print(text)
+    else:
+        files.write_whole(arguments.output, f"{text}\n".encode(), elsewhere=WITH_OUTPUT)
+        print(arguments.output)
     return OK
+
+
+def _as_text(store: Any, form: str) -> str:
+    from splitfed.views import table
+
+    results = store.results
+    if form == "json":
+        return str((store.path / "results.json").read_text(encoding="utf-8")).rstrip("\n")
+    writers = {"csv": table.to_csv, "latex": table.to_latex, "md": _markdown}
+    return writers[form](results).rstrip("\n")
 
 
 def _measure_features(store: Any, arguments: argparse.Namespace) -> None:
@@ -286,7 +348,8 @@ def _measure_features(store: Any, arguments: argparse.Namespace) -> None:
     from splitfed.views.plain import PlainView
     from splitfed.views.report import write_report
 
-    write_report(store)  # what stands in its way is said before the training
+    write_report(store, arguments.output)  # what stands in its way is said before the training
+    files.check_place(store.path)
     feature_record.save(store.path, measure(store, data_root=arguments.data_root, subscribers=[PlainView()]))
 
 
@@ -298,13 +361,9 @@ def _markdown(results: Any) -> str:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.table import Table
+    from splitfed.views.listing import show
 
-    rows = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, about in _described(arguments.kind):
-        rows.add_row(f"[bold]{name}[/bold]", about)
-    Console().print(rows)
+    show(_described(arguments.kind))
     return OK
 
 
@@ -318,12 +377,12 @@ def _described(kind: str) -> list[tuple[str, str]]:
 
         return describe()
     if kind == "attacks":
-        from splitfed.attacks import ATTACKS
+        from splitfed.attacks import describe as describe_attacks
 
-        return [(name, f"{attack.about}; adaptive: {attack.adaptivity}") for name, attack in sorted(ATTACKS.items())]
-    from splitfed.defenses import DEFENSES
+        return describe_attacks()
+    from splitfed.defenses import describe as describe_defenses
 
-    return [(name, f"{defense.about} ({defense.source})") for name, defense in sorted(DEFENSES.items())]
+    return describe_defenses()
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
@@ -345,7 +404,12 @@ def _attacker(arguments: argparse.Namespace) -> int:
     from splitfed.attacker.config import load_config
     from splitfed.attacker.process import run
 
-    run(load_config(arguments.config))
+    output.speak_utf8()  # the lab reads it, not a person
+    try:
+        run(load_config(arguments.config))
+    except PluginError:
+        traceback.print_exc()  # a log is the place for where in the plug-in it happened
+        raise
     return OK
 
 
