@@ -61,6 +61,7 @@ def run(
     Raises:
         UserError: data that cannot be found, a run that cannot be resumed, a place that cannot be written, or no Ray.
     """
+    parallel.leave_if_unguarded()
     if jobs < 1:
         raise UserError(f"jobs is {jobs}; at least 1 cell runs at a time")
     out, data_root = as_path(out), None if data_root is None else as_path(data_root)
