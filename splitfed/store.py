@@ -54,7 +54,11 @@ class RunStore:
         """
         store = cls(_new_directory(as_path(root), scenario_name))
         created = datetime.now(UTC).isoformat(timespec="milliseconds")
-        write_json(store.path / MANIFEST, {"created": created, **manifest})
+        try:
+            write_json(store.path / MANIFEST, {"created": created, **manifest})
+        except UserError:
+            store.path.rmdir()  # else it would look like a run
+            raise
         return store
 
     @classmethod

@@ -170,6 +170,19 @@ def test_a_place_where_no_run_can_be_made_is_named(tmp_path: Path) -> None:
             RunStore.create(tmp_path / root, "a", {})
 
 
+def test_a_run_that_could_not_begin_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom splitfed.store import RunStore\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "RunStore.create(Path(sys.argv[1]), 'a', {'text': 'x' * 2000})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "cannot write" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_names_that_are_no_text_survive(store: RunStore) -> None:
     odd = os.fsdecode(b"/data/\xe9t\xe9")
     store.append_event(events.Notice(message=odd))

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from splitfed.attacker import messages
 from splitfed.attacker.config import AttackerConfig, Final, front_path
 from splitfed.errors import AttackError
+from splitfed.files import write_whole
 from splitfed.models.front import Front
 
 START_DEADLINE_S = 60.0
@@ -90,10 +92,9 @@ class AttackerHandle:
 
     def publish_front(self, round_number: int, front: Front) -> None:
         """Let the attacker have the front that every participant gets at the start of this round."""
-        path = front_path(self.config.knowledge, round_number)
-        partial = path.with_suffix(".partial")
-        torch.save(front.state_dict(), partial)
-        partial.replace(path)
+        content = BytesIO()
+        torch.save(front.state_dict(), content)
+        write_whole(front_path(self.config.knowledge, round_number), content.getvalue())
 
     def finish(self, final: Final, deadline_s: float) -> None:
         """Say that training is over, and wait for the attacks to end.
