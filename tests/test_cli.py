@@ -211,8 +211,8 @@ def test_the_same_holds_from_python(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["scenario", "medmnist_split", "--out", "~nobody-of-this-name/x"], "no home directory to put in place of"),
-        (["scenario", "medmnist_split", "--out", ""], "argument --out: a path is empty"),
+        (["report", "~nobody-of-this-name/x"], "argument run: ~nobody-of-this-name/x: there is no home directory to"),
+        (["report", "runs", "--output", ""], "argument --output: a path is empty"),
     ],
 )
 def test_a_path_that_means_nothing_is_refused_with_its_option(
@@ -324,8 +324,8 @@ def test_a_disk_that_is_full_ends_a_run_with_one_message_and_it_can_go_on(tmp_pa
     assert resumed.returncode in (cli.OK, cli.INVALID), resumed.stderr
 
 
-def test_a_file_that_is_not_there_is_no_bug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "a.toml"
-    folder.mkdir()
-    assert cli.main(["attacker", "--config", str(folder)]) == cli.USER_MISTAKE
-    assert f"{folder}: Is a directory" in capsys.readouterr().err
+def test_a_fault_of_the_machine_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", "a" * 300]) == cli.USER_MISTAKE
+    written = capsys.readouterr().err
+    assert written.startswith("splitfed: aaa")
+    assert written.endswith(": File name too long; use a shorter name\n")
