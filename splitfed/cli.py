@@ -6,19 +6,19 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from splitfed import __version__
-from splitfed.errors import UnfinishedError, UserError
+from splitfed import __version__, files, output
+from splitfed.errors import PluginError, UnfinishedError, UserError
 
 if TYPE_CHECKING:
-    from splitfed.data.source import Progress
     from splitfed.events import Subscriber
 
-OK, BUG, USER_MISTAKE, INVALID, INTERRUPTED = 0, 1, 2, 3, 130
+OK, BUG, USER_MISTAKE, INVALID, INTERRUPTED, READER_LEFT = 0, 1, 2, 3, 130, 141
 
 EXAMPLES = """\
 examples:
@@ -31,7 +31,8 @@ examples:
   splitfed report runs/medmnist_split-20260101-120000 --features
   splitfed data fetch medical_mnist            download once, with a checksum
 
-exit codes: 0 ok, 1 a bug or unfinished cells, 2 your mistake, 3 finished but INVALID, 130 interrupted
+exit codes: 0 ok, 1 a bug or unfinished cells, 2 your mistake, 3 finished but INVALID, 130 interrupted,
+            141 nobody read the output to its end (as in `splitfed datasets | head -1`)
 """
 
 CHECK_EXAMPLES = """\
@@ -48,6 +49,7 @@ REPORT_EXAMPLES = """\
 examples:
   splitfed report runs/medmnist_split-20260101-120000               writes report.html into the run
   splitfed report runs/medmnist_split-20260101-120000 --format md   prints the table
+  splitfed report runs/medmnist_split-20260101-120000 --output a.html   writes it there, of a run that is read-only, say
   splitfed report runs/medmnist_split-20260101-120000 --features    adds what two layers keep of class and individual;
                                                                     later reports show it without the option
 """
@@ -55,22 +57,49 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = arguments.command
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    output.prepare()
     try:
-        return command(arguments)
-    except UserError as error:
-        print(f"splitfed: {error}", file=sys.stderr)
+        return _run(argv)
+    except (UserError, PluginError) as error:
+        output.complain(str(error))
         return USER_MISTAKE
     except UnfinishedError as error:
-        print(f"splitfed: {error}", file=sys.stderr)
+        output.complain(str(error))
         return BUG
     except KeyboardInterrupt:
-        print("splitfed: interrupted", file=sys.stderr)
+        output.complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        return OK
+        return READER_LEFT
+    except OSError as error:
+        message = files.explain(error)
+        if message is None:
+            raise
+        output.complain(message)
+        return USER_MISTAKE
+    finally:
+        output.drop_unwritable()
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Parse and run; what was printed has left this process when it returns."""
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        arguments = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        code = command(arguments)
+    except SystemExit:  # --help and --version end so
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
+
+
+def _path(text: str) -> Path:
+    try:
+        return files.as_path(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _interrupt() -> None:
@@ -99,10 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_bench(commands)
     attacker = commands.add_parser("attacker", help="the attacker's role: relay, record, reconstruct")
-    attacker.add_argument("--config", type=Path, required=True, help="a JSON or TOML file, see attacker/README.md")
+    attacker.add_argument("--config", type=_path, required=True, help="a JSON or TOML file, see attacker/README.md")
     attacker.set_defaults(command=_attacker)
     doctor = commands.add_parser("doctor", help="what is installed, found, missing, and the cure")
-    doctor.add_argument("--data-root", type=Path, help="where to look for data sets first")
+    doctor.add_argument("--data-root", type=_path, help="where to look for data sets first")
     doctor.set_defaults(command=_doctor)
     return parser
 
@@ -120,9 +149,9 @@ def _add_scenario(commands: Any) -> None:
     )
     scenario.add_argument("--seeds", type=int, metavar="N", help="repeat with N seeds")
     scenario.add_argument("--quick", action="store_true", help="the file's [quick] settings: a look, not a result")
-    scenario.add_argument("--data-root", type=Path, help="where to look for data sets first")
-    scenario.add_argument("--out", type=Path, default=Path("runs"), help="where run directories are made (runs)")
-    scenario.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run; finished cells are kept")
+    scenario.add_argument("--data-root", type=_path, help="where to look for data sets first")
+    scenario.add_argument("--out", type=_path, default=Path("runs"), help="where run directories are made (runs)")
+    scenario.add_argument("--resume", type=_path, metavar="RUN", help="go on with this run; finished cells are kept")
     scenario.add_argument("--jobs", type=int, default=1, metavar="N", help="run N cells at a time (1)")
     scenario.add_argument(
         "--runner", choices=("local", "ray"), default="local", help="where cells run: here, or on a Ray cluster"
@@ -143,15 +172,21 @@ def _add_report(commands: Any) -> None:
         epilog=REPORT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    report.add_argument("run", type=Path, help="a run directory")
+    report.add_argument("run", type=_path, help="a run directory")
     report.add_argument("--format", choices=("html", "csv", "json", "latex", "md"), default="html")
+    report.add_argument(
+        "--output",
+        type=_path,
+        metavar="FILE",
+        help="where to write it, as UTF-8: report.html in the run by default, standard output for a table",
+    )
     report.add_argument(
         "--features",
         action="store_true",
         help="first train three small classifiers on the run's images, to show features after two linear, two "
         "convolutional and two sparse coding layers by UMAP; needs the extra umap and some minutes",
     )
-    report.add_argument("--data-root", type=Path, help="where --features looks for the data set first")
+    report.add_argument("--data-root", type=_path, help="where --features looks for the data set first")
     report.set_defaults(command=_report)
 
 
@@ -161,7 +196,7 @@ def _add_data(commands: Any) -> None:
     actions.add_parser("list", help="what there is").set_defaults(command=_list, kind="datasets")
     fetch = actions.add_parser("fetch", help="find or download a data set and decode it into the cache")
     fetch.add_argument("name")
-    fetch.add_argument("--data-root", type=Path, help="where to look first")
+    fetch.add_argument("--data-root", type=_path, help="where to look first")
     fetch.set_defaults(command=_fetch)
     check = actions.add_parser(
         "check",
@@ -173,7 +208,7 @@ def _add_data(commands: Any) -> None:
     check.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="a key of a scenario's data"
     )
-    check.add_argument("--data-root", type=Path, help="where to look first")
+    check.add_argument("--data-root", type=_path, help="where to look first")
     check.set_defaults(command=_check)
 
 
@@ -214,7 +249,7 @@ def _check_resumed(arguments: argparse.Namespace, name: str) -> None:
 def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
     from splitfed.views.report import write_report
 
-    watched = _Watched()
+    watched = _Watched(arguments.data_root)
     with _view(arguments.live) as view:
         from splitfed.lab import run
 
@@ -230,35 +265,51 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
                 subscribers=subscribers,
             )
         except KeyboardInterrupt:
-            return _interrupted(watched, arguments.data_root)
+            return _interrupted(watched)
+        except OSError as error:
+            raise _broken_off(error, watched) from error
     store = watched.store()
     write_report(store)
-    _print_table(results)
-    print(f"\n{store.path}/: results.json, report.html, images/")
+    with output.reader_may_leave():
+        _print_table(results)
+        print(f"\n{store.path}/: results.json, report.html, images/")
     return OK if results["valid"] else INVALID
 
 
-def _interrupted(watched: _Watched, data_root: Path | None) -> int:
+def _interrupted(watched: _Watched) -> int:
     if watched.run_dir is None:
-        print("splitfed: interrupted before the run began", file=sys.stderr)
+        output.complain("interrupted before the run began")
     else:
-        command = ["splitfed", "scenario", "--resume", watched.run_dir]
-        command += [] if data_root is None else ["--data-root", str(data_root)]
-        print(f"splitfed: interrupted; go on with: {shlex.join(command)}", file=sys.stderr)
+        output.complain(f"interrupted; go on with: {watched.go_on}")
     return INTERRUPTED
+
+
+def _broken_off(error: OSError, watched: _Watched) -> Exception:
+    """What to say where the machine ended a run, a full disk say; the error itself where it may be a bug."""
+    if watched.run_dir is None or files.explain(error) is None:
+        return error
+    where = Path(watched.run_dir) if error.filename is None else None
+    return UserError(f"the run was cut short: {files.explain(error, where)}; then go on with: {watched.go_on}")
 
 
 class _Watched:
     """Remembers where the run lies."""
 
-    def __init__(self) -> None:
+    def __init__(self, data_root: Path | None) -> None:
         self.run_dir: str | None = None
+        self._data_root = data_root
 
     def __call__(self, event: object) -> None:
         from splitfed.events import RunStarted
 
         if isinstance(event, RunStarted):
             self.run_dir = event.run_dir
+
+    @property
+    def go_on(self) -> str:
+        """The command that goes on with the run."""
+        root = [] if self._data_root is None else ["--data-root", str(self._data_root)]
+        return shlex.join(["splitfed", "scenario", "--resume", str(self.run_dir), *root])
 
     def store(self) -> Any:
         from splitfed.store import RunStore
@@ -281,30 +332,39 @@ def _view(kind: str) -> AbstractContextManager[Subscriber | None]:
 
 
 def _print_table(results: Any) -> None:
-    from rich.console import Console
-
+    from splitfed.views.console import ViewConsole
     from splitfed.views.table import results_table
 
-    Console().print(results_table(results))
+    ViewConsole().print(results_table(results))
 
 
 def _report(arguments: argparse.Namespace) -> int:
     from splitfed.store import RunStore
-    from splitfed.views import table
-    from splitfed.views.report import write_report
+    from splitfed.views.report import WITH_OUTPUT, write_report
 
     store = RunStore.open(arguments.run)
     if arguments.features:
         _measure_features(store, arguments)
     if arguments.format == "html":
-        print(write_report(store))
+        print(write_report(store, arguments.output))
         return OK
-    if arguments.format == "json":
-        print((store.path / "results.json").read_text(encoding="utf-8"))
-        return OK
-    writers = {"csv": table.to_csv, "latex": table.to_latex, "md": _markdown}
-    print(writers[arguments.format](store.results))
+    text = _as_text(store, arguments.format)
+    if arguments.output is None:
+        print(text)
+    else:
+        files.write_whole(arguments.output, f"{text}\n".encode(), elsewhere=WITH_OUTPUT)
+        print(arguments.output)
     return OK
+
+
+def _as_text(store: Any, form: str) -> str:
+    from splitfed.views import table
+
+    results = store.results
+    if form == "json":
+        return str((store.path / "results.json").read_text(encoding="utf-8")).rstrip("\n")
+    writers = {"csv": table.to_csv, "latex": table.to_latex, "md": _markdown}
+    return writers[form](results).rstrip("\n")
 
 
 def _measure_features(store: Any, arguments: argparse.Namespace) -> None:
@@ -315,7 +375,8 @@ def _measure_features(store: Any, arguments: argparse.Namespace) -> None:
     from splitfed.views.plain import PlainView
     from splitfed.views.report import write_report
 
-    write_report(store)  # what stands in its way is said before the training
+    write_report(store, arguments.output)  # what stands in its way is said before the training
+    files.check_place(store.path)
     feature_record.save(store.path, measure(store, data_root=arguments.data_root, subscribers=[PlainView()]))
 
 
@@ -327,13 +388,9 @@ def _markdown(results: Any) -> str:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.table import Table
+    from splitfed.views.listing import show
 
-    rows = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, about in _described(arguments.kind):
-        rows.add_row(f"[bold]{name}[/bold]", about)
-    Console().print(rows)
+    show(_described(arguments.kind))
     return OK
 
 
@@ -347,33 +404,32 @@ def _described(kind: str) -> list[tuple[str, str]]:
 
         return describe()
     if kind == "attacks":
-        from splitfed.attacks import ATTACKS
+        from splitfed.attacks import describe as describe_attacks
 
-        return [(name, f"{attack.about}; adaptive: {attack.adaptivity}") for name, attack in sorted(ATTACKS.items())]
-    from splitfed.defenses import DEFENSES
+        return describe_attacks()
+    from splitfed.defenses import describe as describe_defenses
 
-    return [(name, f"{defense.about} ({defense.source})") for name, defense in sorted(DEFENSES.items())]
+    return describe_defenses()
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
     from splitfed.data import fetch
+    from splitfed.views.console import progress_bars
 
-    with _progress() as on_progress:
+    with progress_bars() as on_progress:
         place = fetch(arguments.name, data_root=arguments.data_root, on_progress=on_progress)
     print(place if place is not None else f"{arguments.name} ships with splitfed: nothing to fetch")
     return OK
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from splitfed.data.inspection import inspect
     from splitfed.scenario import data_options
+    from splitfed.views.console import progress_bars
+    from splitfed.views.listing import show
 
     options = data_options("folder", arguments.overrides)
-    with _progress() as on_progress:
+    with progress_bars() as on_progress:
         found = inspect(
             arguments.target,
             size=options.size,
@@ -382,29 +438,8 @@ def _check(arguments: argparse.Namespace) -> int:
             data_root=arguments.data_root,
             on_progress=on_progress,
         )
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, text in found.rows():
-        table.add_row(f"[bold]{name}[/bold]", escape(text))
-    Console().print(table)
+    show(found.rows())
     return OK
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on standard error for each long step; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield show
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -418,7 +453,12 @@ def _attacker(arguments: argparse.Namespace) -> int:
     from splitfed.attacker.config import load_config
     from splitfed.attacker.process import run
 
-    run(load_config(arguments.config))
+    output.speak_utf8()  # the lab reads it, not a person
+    try:
+        run(load_config(arguments.config))
+    except PluginError:
+        traceback.print_exc()  # a log is the place for where in the plug-in it happened
+        raise
     return OK
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from splitfed.errors import UserError
+from splitfed.plugins import Registry
 
 PACKAGES = ("torch", "flwr", "grpcio", "protobuf", "numpy", "pillow", "pydantic", "rich", "scikit-learn")
+PLUGIN_GROUPS = ("datasets", "defenses", "attacks")
 FREE_GIB_WANTED = 2.0
 
 
@@ -23,14 +27,17 @@ class Check(NamedTuple):
 
 def examine(data_root: Path | None) -> bool:
     """Print every check; returns whether all is well for the main job."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from splitfed.views.console import ViewConsole
 
     checks = list(checks_of(data_root))
     table = Table("", "what", "found", "cure", box=None)
     for check in checks:
-        table.add_row("[red]✗[/red]" if check.cure else "[green]✓[/green]", check.name, check.found, check.cure)
-    Console().print(table)
+        mark = Text("✗", style="red") if check.cure else Text("✓", style="green")
+        table.add_row(mark, *map(Text, check))
+    ViewConsole().print(table)
     return not any(check.cure for check in checks)
 
 
@@ -42,6 +49,8 @@ def checks_of(data_root: Path | None) -> Iterator[Check]:
     yield _disk()
     yield _loopback()
     yield from _data(data_root)
+    for group in PLUGIN_GROUPS:
+        yield from _plugins(group)
 
 
 def _package(name: str) -> Check:
@@ -68,10 +77,48 @@ def _loopback() -> Check:
         return Check("loopback", str(error.strerror), "allow this user to listen on 127.0.0.1")
 
 
-def _data(data_root: Path | None) -> Iterator[Check]:
-    from splitfed.data.locations import search_roots
+def _plugins(group: str) -> Iterator[Check]:
+    """The plug-ins of a kind: what they are checked by is imported where there are any."""
+    points = entry_points(group=f"splitfed.{group}")
+    if not points:
+        return
+    try:
+        found = _registry(group)
+    except ImportError as error:
+        yield Check(f"plug-ins: {group}", f"cannot be checked: {error}", "install what is missing above")
+        return
+    whys = {broken.name: broken.why for broken in found.broken}
+    for name in sorted({point.name for point in points}):
+        why = whys.get(name, "")
+        yield Check(f"plug-in {name}", "broken" if why else f"one of the {group}", why)
 
-    for root in search_roots(data_root):
-        found = ", ".join(sorted(child.name for child in root.iterdir())) if root.is_dir() else ""
+
+def _registry(group: str) -> Registry[Any]:
+    if group == "datasets":
+        from splitfed.data import sources
+
+        return sources()
+    if group == "attacks":
+        from splitfed.attacks import ATTACKS
+
+        return ATTACKS
+    from splitfed.defenses import DEFENSES
+
+    return DEFENSES
+
+
+def _data(data_root: Path | None) -> Iterator[Check]:
+    try:
+        from splitfed.data.locations import contents, search_roots
+    except ImportError as error:
+        yield Check("data", f"cannot be looked for: {error}", "install what is missing above")
+        return
+    try:
+        roots = search_roots(data_root)
+    except (UserError, RuntimeError) as error:  # no home directory, and nothing else named
+        yield Check("data", str(error), "name a folder with --data-root, and set SPLITFED_CACHE to one for downloads")
+        return
+    for root in roots:
+        found = ", ".join(child.name for child in contents(root))
         yield Check(f"data in {root}", found or "nothing", "")
     yield Check("data elsewhere", "downloaded when asked for; without a network the main job draws phantoms", "")

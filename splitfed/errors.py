@@ -10,7 +10,8 @@
     │   └── LinkLost        no server answered within the deadline and the retries
     ├── TrainingFailed      a cell that cannot be trained with its settings: it is INVALID, the run goes on
     ├── UnfinishedError     cells without a result, for a reason that may not come again: --resume runs them
-    └── AttackError         the attacker's process failed
+    ├── AttackError         the attacker's process failed
+    └── PluginError         a plug-in's own code failed: one message, exit code 2
 
 A message says where, what was expected and found, and the way out.
 """
@@ -71,6 +72,10 @@ class UnfinishedError(SplitfedError):
 
 class AttackError(SplitfedError):
     """The attacker's process failed; training is not affected."""
+
+
+class PluginError(SplitfedError):
+    """A plug-in's own code raised, or gave what it must not; the message names it."""
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -25,6 +25,7 @@ from splitfed.defenses.base import trainable
 from splitfed.errors import UserError
 from splitfed.events import Bus, PrepareProgress, Subscriber
 from splitfed.feature_record import SCHEMA, FeatureRecord, NetworkFeatures
+from splitfed.files import as_path
 from splitfed.lab import load_images, one_thread
 from splitfed.machine import package_version
 from splitfed.metrics import class_mean, psnr_db, reid_top1
@@ -104,7 +105,7 @@ def umap_embedding() -> Embed:
 def measure(
     store: RunStore,
     *,
-    data_root: Path | None = None,
+    data_root: str | Path | None = None,
     embed: Embed | None = None,
     subscribers: Sequence[Subscriber] = (),
 ) -> FeatureRecord:
@@ -122,7 +123,8 @@ def measure(
     embed = embed or umap_embedding()
     bus = Bus(*subscribers)
     scenario = Scenario.model_validate(store.manifest["scenario"])
-    plan = _plan(scenario, load_images(scenario, data_root, bus, of_run=store)[1])
+    root = None if data_root is None else as_path(data_root)
+    plan = _plan(scenario, load_images(scenario, root, bus, of_run=store)[1])
     guess = class_mean(plan.known, plan.shown)
     with one_thread():
         networks = [_measure_network(layers, build, plan, embed, bus) for layers, build in TWO_LAYERS.items()]

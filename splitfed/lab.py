@@ -23,13 +23,14 @@ from splitfed.data import Dataset, Splits
 from splitfed.data.provenance import WAY_OUT, Provenance, check_same, provenance
 from splitfed.errors import DataError, TrainingFailed, UserError
 from splitfed.events import Bus, Subscriber
+from splitfed.files import as_path, check_place
 from splitfed.machine import machine_manifest
 from splitfed.metrics.fid import load_frechet_metrics
 from splitfed.pictures import save_cells_compared
 from splitfed.repeats import summarise
 from splitfed.results import all_valid
 from splitfed.scenario import Cell, Scenario
-from splitfed.store import RunStore
+from splitfed.store import WITH_OUT, RunStore
 from splitfed.unfinished import CellFailure, Outcome, attempt, check_all_finished
 from splitfed.verdict import (
     REFERENCE_GATE,
@@ -43,9 +44,9 @@ from splitfed.verdict import (
 def run(
     scenario: Scenario,
     *,
-    out: Path = Path("runs"),
-    data_root: Path | None = None,
-    resume: Path | None = None,
+    out: str | Path = "runs",
+    data_root: str | Path | None = None,
+    resume: str | Path | None = None,
     jobs: int = 1,
     runner: str = "local",
     subscribers: Sequence[Subscriber] = (),
@@ -65,21 +66,26 @@ def run(
     all the same.
 
     Raises:
-        UserError: data that cannot be found or shared, a run that cannot be resumed, or no Ray; or a cell that waits
-            for the user.
+        UserError: data that cannot be found or shared, a run that cannot be resumed, a place that cannot be written, or
+            no Ray; or a cell that waits for the user.
         UnfinishedError: a cell that failed for a reason that may not come again.
         RuntimeError: a cell that met a bug.
     """
+    parallel.leave_if_unguarded()
     if jobs < 1:
         raise UserError(f"jobs is {jobs}; at least 1 cell runs at a time")
-    resumed = None if resume is None else _reopen(scenario, resume)
+    out, data_root = as_path(out), None if data_root is None else as_path(data_root)
+    resumed = None if resume is None else _reopen(scenario, as_path(resume))
     # what is missing is said before there is a directory that would be left behind
+    check_place(out if resumed is None else resumed.path, elsewhere=WITH_OUT)
     load_frechet_metrics(scenario.metrics)
-    dataset, splits = load_images(scenario, data_root, Bus(*subscribers), of_run=resumed)
+    bus = Bus(*subscribers)
+    dataset, splits = load_images(scenario, data_root, bus, of_run=resumed)
     for seed in sorted({cell.seed for cell in scenario.cells()}):
         own_positions(scenario, splits.train.labels, seed)
     with resumed or _create(scenario, out, provenance(dataset, data_root)) as store, one_thread():
-        lab = Lab(scenario, store, Bus(store.append_event, *subscribers), dataset, splits)
+        bus.keep_record(store.append_event)
+        lab = Lab(scenario, store, bus, dataset, splits)
         return lab.run(partial(_spread, lab, jobs, runner, data_root))
 
 
@@ -107,7 +113,7 @@ def _measure_elsewhere(run_dir: Path, data_root: Path | None, jobs: int, cell: C
     scenario = Scenario.model_validate(store.manifest["scenario"])
     dataset, splits = load_images(scenario, data_root, Bus(), of_run=store)
     with one_thread():
-        return Lab(scenario, store, Bus(say), dataset, splits, jobs=jobs).measure(cell)
+        return Lab(scenario, store, Bus(record=say), dataset, splits, jobs=jobs).measure(cell)
 
 
 class Lab:

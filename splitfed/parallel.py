@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from splitfed.errors import UserError
 from splitfed.events import Event
 from splitfed.scenario import Cell
 from splitfed.unfinished import CellFailure, Outcome, attempt
@@ -24,6 +25,14 @@ Say = Callable[[Event], None]
 RunCell = Callable[[Cell, Say], dict[str, Any]]
 """Runs a cell and returns its entry of `results.json`; must be picklable, since it runs in a new process."""
 
+UNGUARDED = 86
+"""The exit code of a new process whose main script started a run of its own instead of waiting for its cell."""
+UNGUARDED_MESSAGE = """\
+several cells at a time run in new processes, each of which first runs your script anew. Put what it does under a guard:
+
+    if __name__ == "__main__":
+        scenario = splitfed.load("medmnist_split")
+        results = splitfed.run(scenario, jobs=2)"""
 STOP_S = 10.0
 """How long a process that was told to stop may take before it is killed."""
 
@@ -35,6 +44,15 @@ class _Worker:
     cell: Cell
     process: SpawnProcess
     pipe: Connection
+
+
+def leave_if_unguarded() -> None:
+    """Called where a run starts: a process that is only just being started, for a cell, must not start runs.
+
+    Python itself refuses to start processes from there, but later, with a message about freezing executables.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # what `multiprocessing` asks of itself
+        raise SystemExit(UNGUARDED)
 
 
 def run_cells(
@@ -53,6 +71,9 @@ def run_cells(
         jobs: processes at a time, from 1.
         on_event: gets the events of all cells, in this thread.
         on_outcome: gets each cell's entry, or why there is none, in this thread.
+
+    Raises:
+        UserError: the main script has no guard, see `leave_if_unguarded`.
     """
     waiting = deque(cells)
     workers: dict[Connection, _Worker] = {}
@@ -93,6 +114,8 @@ def _hear(worker: _Worker) -> Event | Outcome:
         said: Event | Outcome = worker.pipe.recv()
     except EOFError:
         worker.process.join(STOP_S)
+        if worker.process.exitcode == UNGUARDED:
+            raise UserError(UNGUARDED_MESSAGE) from None
         return CellFailure(
             f"its process ended with exit code {worker.process.exitcode}; where it was killed for want of memory, run "
             "fewer cells at a time with --jobs"

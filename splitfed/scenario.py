@@ -16,8 +16,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from splitfed.data.source import Selection
-from splitfed.errors import ScenarioError, unknown
+from splitfed.errors import DataError, ScenarioError, unknown
+from splitfed.files import as_path
 from splitfed.options import Options, explain
+from splitfed.plugins import Registry
 
 
 class DataOptions(Options):
@@ -315,7 +317,7 @@ def validate(table: Mapping[str, Any], *, source: str) -> Scenario:
 
 
 def _find(name: str | Path) -> Path:
-    path = Path(name)
+    path = as_path(name)
     if path.suffix == ".toml":
         if path.is_file():
             return path
@@ -368,24 +370,26 @@ def _assign_component(table: dict[str, Any], kind: str, rest: str, value: Any, s
 
 def _check_components(scenario: Scenario, source: str) -> None:
     from splitfed.attacks import ATTACKS
-    from splitfed.data import sources
+    from splitfed.data import check_name
     from splitfed.defenses import DEFENSES
     from splitfed.wire.codec import CODECS
 
-    datasets = sources()
     for key, name in (("data.name", scenario.data.name), ("data.fallback", scenario.data.fallback)):
-        if name is not None and name not in datasets:
-            raise ScenarioError(f"{source}: {key}: {unknown('data set', name, datasets)}")
+        try:
+            if name is not None:
+                check_name(name)
+        except DataError as error:
+            raise ScenarioError(f"{source}: {key}: {error}") from error
     if scenario.federation.codec not in CODECS:
         raise ScenarioError(f"{source}: federation.codec: {unknown('codec', scenario.federation.codec, CODECS)}")
-    registries: Iterable[tuple[str, Sequence[Component], Mapping[str, Any]]] = (
+    registries: Iterable[tuple[str, Sequence[Component], Registry[Any]]] = (
         ("defense", scenario.defense, DEFENSES),
         ("attack", scenario.attack, ATTACKS),
     )
     for kind, components, registry in registries:
         for component in components:
             if component.name not in registry:
-                raise ScenarioError(f"{source}: {unknown(kind, component.name, registry)}")
+                raise ScenarioError(f"{source}: {registry.why_not(component.name)}")
             options = registry[component.name].Options
             try:
                 options.model_validate(component.options)

@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from urllib.parse import quote
 
 from splitfed import events
 from splitfed.errors import UserError
+from splitfed.files import as_path, cannot, write_whole
 from splitfed.results import Results, validate_results, without_nonfinite
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Results", "RunStore"]
 
+WITH_OUT = "name another place with --out"
 MANIFEST, EVENTS, RESULTS, REPORT = "manifest.json", "events.jsonl", "results.json", "report.html"
 
 
@@ -41,23 +43,32 @@ class RunStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._event_log: IO[str] | None = None
+        self._event_log: IO[bytes] | None = None
 
     @classmethod
-    def create(cls, root: Path, scenario_name: str, manifest: Mapping[str, Any]) -> RunStore:
-        """A new run directory under ``root`` with its manifest, to which ``created`` (ISO 8601) is added."""
-        store = cls(_new_directory(root, scenario_name))
+    def create(cls, root: str | Path, scenario_name: str, manifest: Mapping[str, Any]) -> RunStore:
+        """A new run directory under ``root`` with its manifest, to which ``created`` (ISO 8601) is added.
+
+        Raises:
+            UserError: it cannot be made there.
+        """
+        store = cls(_new_directory(as_path(root), scenario_name))
         created = datetime.now(UTC).isoformat(timespec="milliseconds")
-        write_json(store.path / MANIFEST, {"created": created, **manifest})
+        try:
+            write_json(store.path / MANIFEST, {"created": created, **manifest})
+        except UserError:
+            store.path.rmdir()  # else it would look like a run
+            raise
         return store
 
     @classmethod
-    def open(cls, path: Path) -> RunStore:
+    def open(cls, path: str | Path) -> RunStore:
         """An existing run directory.
 
         Raises:
             UserError: there is none at ``path``.
         """
+        path = as_path(path)
         if not (path / MANIFEST).is_file():
             raise UserError(
                 f"{path} is no run: it has no {MANIFEST}. Name a directory that `splitfed scenario` made, "
@@ -66,12 +77,13 @@ class RunStore:
         return cls(path)
 
     @classmethod
-    def latest(cls, root: Path) -> RunStore:
+    def latest(cls, root: str | Path) -> RunStore:
         """The run under ``root`` that was created last.
 
         Raises:
             UserError: there is none.
         """
+        root = as_path(root)
         runs = [cls(manifest.parent) for manifest in root.glob(f"*/{MANIFEST}")]
         if not runs:
             raise UserError(f"no run under {root}: start one with `splitfed scenario NAME`, or name its path")
@@ -119,6 +131,11 @@ class RunStore:
         return self.path / REPORT
 
     @property
+    def pictures(self) -> list[Path]:
+        """The grids and strips that there are, by name; a run that can only be read may have none."""
+        return sorted((self.path / "images").glob("*.png"))
+
+    @property
     def images_dir(self) -> Path:
         """The folder of grids and strips, made on first use."""
         return self._folder("images")
@@ -133,28 +150,45 @@ class RunStore:
         return self._folder(f"cells/{file_name(cell)}")
 
     def append_event(self, event: events.Event) -> None:
-        """Add one line to `events.jsonl`, visible to readers at once; a subscriber of `events.Bus`."""
-        if self._event_log is None:
-            log_path = self.path / EVENTS
-            _drop_unfinished_line(log_path)
-            self._event_log = log_path.open("a", encoding="utf-8")
-        self._event_log.write(json.dumps(events.to_json(event), ensure_ascii=False) + "\n")
-        self._event_log.flush()
+        """Add one line to `events.jsonl`, whole or not at all, visible to readers at once; the record of `events.Bus`.
+
+        Raises:
+            UserError: the disk is full, or the file cannot be written.
+        """
+        log_path = self.path / EVENTS
+        try:
+            if self._event_log is None:
+                _drop_unfinished_line(log_path)
+                self._event_log = log_path.open("ab", buffering=0)
+            _append(self._event_log, _utf8(json.dumps(events.to_json(event), ensure_ascii=False) + "\n"))
+        except OSError as error:
+            resume = f"then go on with: splitfed scenario --resume {self.path}"
+            raise UserError(f"{cannot('write', log_path, error)}; {resume}") from error
 
     def read_events(self) -> Iterator[events.Event]:
         """All events so far; a last line that is still being written (or was cut off) is left out.
 
-        Raises:
-            UserError: a complete line is no event of this version.
+        So is a line that is no event of this version: a warning at the end says how many there were.
         """
         log_path = self.path / EVENTS
         if not log_path.is_file():
             return
-        with log_path.open(encoding="utf-8", newline="\n") as log:
+        faults: list[str] = []
+        latest_s = 0.0
+        with log_path.open(encoding="utf-8", errors="replace", newline="\n") as log:
             for number, line in enumerate(log, start=1):
                 if not line.endswith("\n"):
-                    return
-                yield _parse_event(line, f"{log_path} line {number}")
+                    break
+                try:
+                    event = events.from_json(json.loads(line))
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                    faults.append(f"line {number} is no event of this version of splitfed ({error!r})")
+                else:
+                    latest_s = event.time_s
+                    yield event
+        if faults:
+            others = f", and {len(faults) - 1:,} more" if len(faults) > 1 else ""
+            yield events.Notice(message=f"{log_path}: {faults[0]}{others}: left out", time_s=latest_s)
 
     def save_results(self, results: Results) -> None:
         """Replace `results.json` in one step: readers see the old one or the new one, never a part.
@@ -170,7 +204,10 @@ class RunStore:
 
     def _folder(self, name: str) -> Path:
         folder = self.path / name
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot("make the folder", folder, error) from error
         return folder
 
 
@@ -185,17 +222,12 @@ def file_name(name: str) -> str:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write ``value`` as strict JSON, whole or not at all, also if the machine stops in between."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
-    ) as draft:
-        draft.write(text)
-        draft.flush()
-        os.fsync(draft.fileno())
-    draft_path = Path(draft.name)
-    draft_path.chmod(0o644)  # temporary files are private; a run may be read by others
-    draft_path.replace(path)
+    """Write ``value`` as strict JSON, whole or not at all, also if the machine stops in between.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write_whole(path, _utf8(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"))
 
 
 def read_json(path: Path) -> Any:
@@ -210,10 +242,22 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is damaged: {error}") from None
 
 
+def _utf8(text: str) -> bytes:
+    """JSON as UTF-8. A byte of a file name that is no text is a lone surrogate in Python, which JSON can escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def _new_directory(root: Path, scenario_name: str) -> Path:
     stem = re.sub(r"[^\w.-]+", "-", scenario_name).strip(".-") or "run"
     base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return _first_free(root, base)
+    except OSError as error:
+        raise cannot("make a run directory in", root, error, elsewhere=WITH_OUT) from error
+
+
+def _first_free(root: Path, base: str) -> Path:
     attempt = 1
     while True:
         path = root / (base if attempt == 1 else f"{base}-{attempt}")
@@ -225,6 +269,18 @@ def _new_directory(root: Path, scenario_name: str) -> Path:
             return path
 
 
+def _append(log: IO[bytes], line: bytes) -> None:
+    """Add a line to an unbuffered file; where there is room for a part of it only, take that back."""
+    written = 0
+    try:
+        while written < len(line):
+            written += log.write(line[written:])
+    except OSError:
+        with suppress(OSError):
+            log.truncate(log.seek(0, os.SEEK_END) - written)
+        raise
+
+
 def _drop_unfinished_line(path: Path) -> None:
     """Cut what a killed run left after the last complete line, so that new events start on their own line."""
     if not path.is_file():
@@ -233,10 +289,3 @@ def _drop_unfinished_line(path: Path) -> None:
     end = text.rfind(b"\n") + 1
     if end < len(text):
         os.truncate(path, end)
-
-
-def _parse_event(line: str, where: str) -> events.Event:
-    try:
-        return events.from_json(json.loads(line))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{where} is no event of this version of splitfed: {error!r}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import splitfed
 from splitfed import cli
 from splitfed.defenses import DEFENSES
 
@@ -92,7 +94,7 @@ def test_a_mistake_gets_one_line_and_exit_code_2(
 def test_listings_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     for kind, names in (
         ("defenses", sorted(DEFENSES)),
-        ("attacks", ["ridge", "decoder", "adaptive:"]),
+        ("attacks", ["ridge", "decoder", "Against noise:"]),
         ("scenarios", ["medmnist_split"]),
         ("datasets", ["medical_mnist", "phantoms", "digits"]),
     ):
@@ -176,3 +178,154 @@ def test_seeds_repeat_every_cell_and_are_summed_up(tmp_path: Path) -> None:
     assert entry["over_seeds"]["accuracy"]["mean"] == pytest.approx(sum(values) / 2)
     assert entry["over_seeds"]["accuracy"]["n"] == 2
     assert "standard deviation over 2 seeds" in " ".join(done.stdout.split())
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home directory of this test's own, in which commands run too."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_tilde_is_the_home_directory_for_every_path(home: Path, jobs: str) -> None:
+    (home / "images").mkdir()
+    scenario = small(home, rounds=1, margin_db=0.0)
+    done = run_cli("scenario", scenario, "--out=~/here", "--data-root=~/images", "--jobs", jobs, "--live", "none")
+    assert done.returncode in (cli.OK, cli.INVALID), done.stderr
+    (run,) = (home / "here").iterdir()
+    shown = run_cli("report", f"~/here/{run.name}", "--output=~/page.html")
+    assert (shown.returncode, shown.stdout) == (cli.OK, f"{home}/page.html\n")
+    assert {path.name for path in home.iterdir()} == {"images", "here", "small.toml", "page.html"}
+
+
+def test_the_same_holds_from_python(home: Path) -> None:
+    small(home, rounds=1, margin_db=0.0)
+    results = splitfed.run(splitfed.load("~/small.toml"), out="~/here", data_root="~")
+    assert len(results["cells"]) == 1
+    (run,) = (home / "here").iterdir()
+    assert splitfed.run(splitfed.load("~/small.toml"), resume=f"~/here/{run.name}") == results
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["report", "~nobody-of-this-name/x"], "argument run: ~nobody-of-this-name/x: there is no home directory to"),
+        (["report", "runs", "--output", ""], "argument --output: a path is empty"),
+    ],
+)
+def test_a_path_that_means_nothing_is_refused_with_its_option(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == cli.USER_MISTAKE
+    assert says in capsys.readouterr().err
+
+
+def test_doctor_says_what_to_do_without_a_home_directory() -> None:
+    code = (
+        "import pwd, sys\ndef nobody(number): raise KeyError(number)\npwd.getpwuid = nobody\n"
+        "from splitfed.cli import main\nsys.exit(main(['doctor']))"
+    )
+    hidden = ("HOME", "SPLITFED_CACHE", "SPLITFED_DATA")
+    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == cli.INVALID
+    assert done.stderr == ""
+    assert "SPLITFED_CACHE" in done.stdout
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_place_that_is_a_file_is_refused_before_anything_is_loaded(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    done = run_cli("scenario", small(tmp_path), "--out", str(tmp_path / place), "--set", "data.path=/nowhere")
+    assert done.returncode == cli.USER_MISTAKE
+    assert done.stderr.startswith(f"splitfed: cannot write into {tmp_path / place}: ")
+    assert done.stderr.endswith("name another place with --out\n")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = run_cli("scenario", small(folder, rounds=1, margin_db=0.0), "--out", str(folder), "--live", "none")
+    assert done.returncode in (cli.OK, cli.INVALID), done.stderr
+    (run,) = folder.glob("small-*")
+    return run
+
+
+def test_a_report_that_cannot_be_written_says_where_it_could_be(finished: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(finished, tmp_path / "run")
+    (copied / "report.html").unlink()
+    (copied / "report.html").mkdir()
+    done = run_cli("report", str(copied))
+    assert done.returncode == cli.USER_MISTAKE
+    where = f"splitfed: cannot write {copied}/report.html: Is a directory; "
+    assert done.stderr.startswith(where)
+    assert done.stderr.endswith("name another place with --output FILE\n")
+    for form, mark in (("html", "<!doctype html>"), ("md", "| defense"), ("json", '"schema"')):
+        target = tmp_path / f"report.{form}"
+        shown = run_cli("report", str(copied), "--format", form, "--output", str(target))
+        assert (shown.returncode, shown.stdout) == (cli.OK, f"{target}\n"), shown.stderr
+        assert mark in target.read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_run_that_can_only_be_read_is_reported_on_elsewhere(finished: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(finished, tmp_path / "run")
+    copied.chmod(0o500)
+    try:
+        refused = run_cli("report", str(copied))
+        assert refused.returncode == cli.USER_MISTAKE
+        assert "Permission denied; give this user access to it, or name another place with --output" in refused.stderr
+        assert run_cli("report", str(copied), "--output", str(tmp_path / "page.html")).returncode == cli.OK
+    finally:
+        copied.chmod(0o700)
+
+
+def test_a_run_without_pictures_is_left_as_it_is(finished: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("images", "report.html"))
+    before = {path.name for path in copied.iterdir()}
+    assert run_cli("report", str(copied), "--output", str(tmp_path / "page.html")).returncode == cli.OK
+    assert {path.name for path in copied.iterdir()} == before
+
+
+def test_a_run_without_results_says_so_in_every_format(finished: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("results.json"))
+    for form in ("html", "json", "md"):
+        done = run_cli("report", str(copied), "--format", form)
+        assert done.returncode == cli.USER_MISTAKE
+        assert "has no results.json yet" in done.stderr
+
+
+def test_a_disk_that_is_full_ends_a_run_with_one_message_and_it_can_go_on(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    code = (
+        "import resource, sys\nfrom splitfed.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ["scenario", small(tmp_path, rounds=3), "--out", str(runs), "--live", "none"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == cli.USER_MISTAKE, done.stderr
+    (run,) = runs.iterdir()
+    assert "File too large; raise the limit" in done.stderr
+    assert str(run) in done.stderr
+    assert f"go on with: splitfed scenario --resume {run}" in done.stderr
+    assert "Traceback" not in done.stderr
+    resumed = run_cli("scenario", "--resume", str(run), "--live", "none")
+    assert resumed.returncode in (cli.OK, cli.INVALID), resumed.stderr
+
+
+def test_a_fault_of_the_machine_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", "a" * 300]) == cli.USER_MISTAKE
+    written = capsys.readouterr().err
+    assert written.startswith("splitfed: aaa")
+    assert written.endswith(": File name too long; use a shorter name\n")

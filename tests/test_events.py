@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import threading
 import typing
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splitfed import events
+from splitfed.errors import UserError
 
 NUMBERS = st.floats(allow_nan=False)
 TEXTS = st.text(max_size=20)
@@ -70,3 +72,106 @@ def test_the_bus_hands_each_event_to_everyone_in_one_order() -> None:
 
     assert len(early) == 200
     assert early == late
+
+
+def test_a_subscriber_that_raises_is_dropped_and_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    class Torn:
+        calls = 0
+
+        def __call__(self, _: events.Event) -> None:
+            self.calls += 1
+            raise BrokenPipeError(32, "Broken pipe")
+
+    torn, heard = Torn(), list[events.Event]()
+    bus = events.Bus(torn, heard.append)
+    for number in range(3):
+        bus.emit(events.Notice(message=str(number)))
+    assert len(heard) == 3
+    assert torn.calls == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert "Torn failed at Notice and hears no more of this run, which goes on (BrokenPipeError" in errors
+
+
+def test_only_the_subscriber_that_raised_is_dropped() -> None:
+    class Equal(list[events.Event]):
+        """Equal to the other, as lists of the same events are."""
+
+        def __call__(self, event: events.Event) -> None:
+            self.append(event)
+            if len(self) == 2 and self is fragile:
+                raise OSError
+
+    steady, fragile = Equal(), Equal()
+    bus = events.Bus(steady, fragile)
+    for number in range(4):
+        bus.emit(events.Notice(message=str(number)))
+    assert (len(steady), len(fragile)) == (4, 2)
+
+
+def test_a_bug_in_a_subscriber_is_shown_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def view(event: events.Event) -> None:
+        raise KeyError(type(event).__name__)
+
+    events.Bus(view).emit(events.Notice(message="a"))
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_subscriber_may_fail_where_standard_error_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def view(_: events.Event) -> None:
+        raise OSError
+
+    for stream in (None, open_and_closed()):
+        monkeypatch.setattr("sys.stderr", stream)
+        events.Bus(view).emit(events.Notice(message="a"))
+
+
+def open_and_closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+def test_ctrl_c_in_a_subscriber_reaches_who_emits() -> None:
+    def interrupt(_: events.Event) -> None:
+        raise KeyboardInterrupt
+
+    heard: list[events.Event] = []
+    bus = events.Bus(interrupt, heard.append)
+    with pytest.raises(KeyboardInterrupt):
+        bus.emit(events.Notice(message="a"))
+    with pytest.raises(KeyboardInterrupt):  # not dropped, and nothing is held for ever
+        bus.emit(events.Notice(message="b"))
+
+
+def test_what_the_record_raises_reaches_who_emits_before_anyone_is_told() -> None:
+    def full(_: events.Event) -> None:
+        raise UserError("no space")
+
+    heard: list[events.Event] = []
+    bus = events.Bus(heard.append, record=full)
+    for _ in range(2):
+        with pytest.raises(UserError, match="no space"):
+            bus.emit(events.Notice(message="a"))
+    assert heard == []
+    recorded: list[events.Event] = []
+    bus.keep_record(recorded.append)
+    bus.emit(events.Notice(message="b"))
+    assert recorded == heard
+    assert len(heard) == 1
+
+
+def test_a_subscriber_may_emit_and_everyone_keeps_the_order() -> None:
+    heard: list[str] = []
+
+    def echo(event: events.Event) -> None:
+        assert isinstance(event, events.Notice)
+        if len(event.message) < 3:
+            bus.emit(events.Notice(message=event.message + "!"))
+
+    bus = events.Bus(echo, lambda event: heard.append(event.message))  # type: ignore[attr-defined]
+    emitter = threading.Thread(target=bus.emit, args=(events.Notice(message="a"),), daemon=True)
+    emitter.start()
+    emitter.join(10)
+    assert not emitter.is_alive()
+    assert heard == ["a", "a!", "a!!"]

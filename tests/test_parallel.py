@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from splitfed.events import Event, Notice
 from splitfed.parallel import Say, run_cells
 from splitfed.scenario import Cell, Component
 from splitfed.unfinished import Cause, CellFailure, Outcome
+from tests.test_cli import small
 
 CELLS = [Cell(name=name, defense=Component(name="none"), seed=seed) for seed, name in enumerate("abcd")]
 
@@ -100,3 +104,27 @@ def test_the_others_are_stopped_when_an_outcome_cannot_be_taken() -> None:
     with pytest.raises(OSError, match="no space left"):
         run_cells(CELLS, outlast, jobs=2, on_event=lambda _: None, on_outcome=refuse)
     assert time.monotonic() - began < 50
+
+
+SCRIPT = """
+import splitfed
+scenario = splitfed.load({scenario!r})
+{guard}results = splitfed.run(scenario, jobs=2, out="runs")
+"""
+
+
+@pytest.mark.parametrize("guard", ["", 'if __name__ == "__main__": '], ids=["unguarded", "guarded"])
+def test_a_script_is_told_that_it_needs_a_main_guard(tmp_path: Path, guard: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(scenario=small(tmp_path, rounds=1), guard=guard), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert len(list((tmp_path / "runs").iterdir())) == 1  # the new processes made none of their own
+    if guard:
+        assert (done.returncode, done.stderr) == (0, "")
+        return
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1
+    assert 'guard:\n\n    if __name__ == "__main__":\n        scenario = splitfed.load(' in done.stderr
+    assert "memory" not in done.stderr

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +19,11 @@ from splitfed import events
 from splitfed.errors import UserError
 from splitfed.machine import machine_manifest
 from splitfed.results import Results, validate_results
-from splitfed.store import RunStore, file_name, read_json
+from splitfed.store import RunStore, file_name, read_json, write_json
 from tests.views.fabricated import broken, cell_result, run_results
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 
 
 @pytest.fixture
@@ -109,10 +115,82 @@ def test_a_line_cut_off_by_a_crash_is_left_out_and_overwritten_on_resume(store: 
     assert list(store.read_events()) == [before, after]
 
 
-def test_a_garbled_line_in_the_middle_is_named(store: RunStore) -> None:
-    (store.path / "events.jsonl").write_text('{"event": "Nonsense", "time_s": 0}\n')
-    with pytest.raises(UserError, match=r"events\.jsonl line 1 is no event"):
-        list(store.read_events())
+def test_lines_that_are_no_events_are_left_out_and_counted(store: RunStore) -> None:
+    before, after = events.Notice(message="before", time_s=1.0), events.Notice(message="after", time_s=2.0)
+    with store:
+        store.append_event(before)
+    with (store.path / "events.jsonl").open("ab") as log:
+        log.write(b'{"event": "Nonsense", "time_s": 0}\n\x00\x00\xff\n[]\n{"event": "Notice", "sound": 1}\n\n')
+        log.write(b"[" * 100_000 + b"\n")
+    store.append_event(after)
+    *told, fault = store.read_events()
+    assert told == [before, after]
+    assert isinstance(fault, events.Notice)
+    assert "events.jsonl: line 2 is no event of this version of splitfed" in fault.message
+    assert fault.message.endswith("and 5 more: left out")
+    assert fault.time_s == 2.0
+
+
+@needs_full
+def test_a_full_disk_is_said_with_the_way_to_go_on(store: RunStore) -> None:
+    (store.path / "events.jsonl").symlink_to(FULL)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"cannot write .*events\.jsonl: No space left on device; free.*--resume"):
+            store.append_event(events.Notice(message="a"))
+    store.close()
+
+
+def test_a_line_for_which_there_is_no_room_leaves_no_part_of_it(tmp_path: Path) -> None:
+    """A process of its own: a limit on files would hold for the whole test run."""
+    code = (
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from splitfed.errors import UserError\nfrom splitfed.events import Notice\n"
+        "from splitfed.store import RunStore\n"
+        "store = RunStore.create(Path(sys.argv[1]), 'a', {})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+        "try:\n    for _ in range(100): store.append_event(Notice(message='x' * 100))\n"
+        "except UserError as error:\n    print(error)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))\n"
+        "store.append_event(Notice(message='y'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "File too large" in done.stdout
+    (log,) = tmp_path.glob("*/events.jsonl")
+    *earlier, last = [json.loads(line)["message"] for line in log.read_text(encoding="utf-8").splitlines()]
+    assert set(earlier) == {"x" * 100}
+    assert last == "y"
+
+
+def test_a_place_where_no_run_can_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in ("file", "file/below"):
+        with pytest.raises(UserError, match=r"cannot make a run directory in .*file.* with --out"):
+            RunStore.create(tmp_path / root, "a", {})
+
+
+def test_a_run_that_could_not_begin_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom splitfed.store import RunStore\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "RunStore.create(Path(sys.argv[1]), 'a', {'text': 'x' * 2000})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "cannot write" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_are_no_text_survive(store: RunStore) -> None:
+    odd = os.fsdecode(b"/data/\xe9t\xe9")
+    store.append_event(events.Notice(message=odd))
+    write_json(store.path / "a.json", {"path": odd})
+    assert read_json(store.path / "a.json") == {"path": odd}
+    (event,) = store.read_events()
+    assert isinstance(event, events.Notice)
+    assert event.message == odd
 
 
 def test_finished_cells_are_those_with_an_entry(store: RunStore) -> None:

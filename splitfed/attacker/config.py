@@ -14,14 +14,18 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from splitfed.errors import ScenarioError
+from splitfed.files import as_path
 from splitfed.options import Options, explain
 from splitfed.types import Images, ImageShape
+
+UserPath = Annotated[Path, AfterValidator(as_path)]
+"""A path in which ``~`` is the home directory."""
 
 
 class ComponentConfig(Options):
@@ -38,11 +42,11 @@ class AttackerConfig(Options):
     """host:port of the split service to which the relay forwards."""
     listen: str = "127.0.0.1:0"
     """host:port for the clients; port 0 takes a free one."""
-    knowledge: Path
+    knowledge: UserPath
     """The folder described above."""
-    observations: Path
+    observations: UserPath
     """Where the tap records activations."""
-    out: Path
+    out: UserPath
     """Where reconstructions are written."""
     shape: tuple[int, int, int]
     """Channels, height and width of an image."""

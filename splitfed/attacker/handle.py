@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +20,7 @@ from pydantic import ValidationError
 from splitfed.attacker import messages
 from splitfed.attacker.config import AttackerConfig, Final, front_path
 from splitfed.errors import AttackError
+from splitfed.files import write_whole
 from splitfed.models.front import Front
 
 START_DEADLINE_S = 60.0
@@ -50,7 +53,7 @@ class AttackerHandle:
         self.config.out.mkdir(parents=True, exist_ok=True)
         (self.config.knowledge / "fronts").mkdir(parents=True, exist_ok=True)
         config_path = self.config.out / "attacker.json"
-        config_path.write_text(self.config.model_dump_json(indent=2), encoding="utf-8")
+        config_path.write_text(json.dumps(self.config.model_dump(mode="json"), indent=2), encoding="utf-8")
         self._process = self._spawn(config_path)
         threading.Thread(target=self._listen, daemon=True, name="attacker").start()
         try:
@@ -68,7 +71,8 @@ class AttackerHandle:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    text=True,
+                    encoding="utf-8",  # whatever the locale: both ends are this program
+                    errors="replace",
                     env={**PATIENT, **os.environ},
                     start_new_session=True,  # Ctrl-C reaches the lab alone, which then ends the attacker
                 )
@@ -88,10 +92,9 @@ class AttackerHandle:
 
     def publish_front(self, round_number: int, front: Front) -> None:
         """Let the attacker have the front that every participant gets at the start of this round."""
-        path = front_path(self.config.knowledge, round_number)
-        partial = path.with_suffix(".partial")
-        torch.save(front.state_dict(), partial)
-        partial.replace(path)
+        content = BytesIO()
+        torch.save(front.state_dict(), content)
+        write_whole(front_path(self.config.knowledge, round_number), content.getvalue())
 
     def finish(self, final: Final, deadline_s: float) -> None:
         """Say that training is over, and wait for the attacks to end.

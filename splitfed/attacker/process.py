@@ -350,7 +350,8 @@ def _end_with_parent() -> None:
     """Leave when the standard input closes: a lab that died leaves no attacker behind."""
 
     def wait() -> None:
-        while sys.stdin.buffer.read(1):
+        # not by way of sys.stdin: the interpreter cannot end while a thread waits in there
+        while os.read(0, 1):
             pass
         os._exit(0)
 

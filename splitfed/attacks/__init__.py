@@ -15,17 +15,38 @@ from splitfed.attacks.ridge import Ridge
 from splitfed.attacks.untrained import Untrained
 from splitfed.attacks.whitebox import Whitebox
 from splitfed.errors import AttackError
-from splitfed.plugins import registry
+from splitfed.plugins import Fault, Registry, numbers, of, registry
 from splitfed.types import ImageShape
 
-ATTACKS: dict[str, type[Attack]] = registry(
+
+def _record(kind: type[Progress] | type[FitEvidence]) -> Fault:
+    """A method must give one of these, filled with numbers."""
+    return lambda given: of(kind)(given) or numbers(vars(given))
+
+
+FAULTS: dict[str, Fault] = {
+    "most_observations": of(int, type(None)),
+    "advance": _record(Progress),
+    "reconstruct": of(Tensor),
+    "evidence": _record(FitEvidence),
+}
+"""By method of a plug-in, what may be wrong with what it gives."""
+
+ATTACKS: Registry[type[Attack]] = registry(
+    "attack",
     "splitfed.attacks",
     Attack,  # type: ignore[type-abstract]
     (Ridge, Decoder, ConvDecoder, Whitebox, Dictionary, Untrained),
     declares=("name", "about", "adaptivity"),
+    faults=FAULTS,
 )
 
-__all__ = ["ATTACKS", "Attack", "FitEvidence", "Progress", "build", "reconstruct"]
+__all__ = ["ATTACKS", "Attack", "FitEvidence", "Progress", "build", "describe", "reconstruct"]
+
+
+def describe() -> list[tuple[str, str]]:
+    """The name of every attack with one line on it, then the plug-ins that are broken, each with the reason."""
+    return ATTACKS.describe(lambda attack: f"{attack.about}. Against noise: {attack.adaptivity}")
 
 
 def build(name: str, options: dict[str, object]) -> Attack:
@@ -47,6 +68,8 @@ def reconstruct(attack: Attack, activation: Tensor, shape: ImageShape) -> Tensor
             f"attack {attack.name}: reconstruct() gave {tuple(made.shape)} for {len(activation)} activations; "
             f"expected {wanted}: one image each, in their order"
         )
+    if not made.is_floating_point():
+        raise AttackError(f"attack {attack.name}: reconstruct() gave {made.dtype}; images are float32 in [0, 1]")
     if not bool(made.isfinite().all()):
         raise AttackError(f"attack {attack.name}: reconstruct() gave NaN or infinity; keep its weights finite")
     if len(made) and not (float(made.min()) >= 0 and float(made.max()) <= 1):
@@ -54,4 +77,4 @@ def reconstruct(attack: Attack, activation: Tensor, shape: ImageShape) -> Tensor
             f"attack {attack.name}: reconstruct() gave pixels in [{float(made.min()):.3g}, {float(made.max()):.3g}]; "
             "images are in [0, 1]: clamp them"
         )
-    return made
+    return made.float()

@@ -19,7 +19,7 @@ class Untrained(Inverter):
 
     name = "untrained"
     about = "control: the decoder's network, never trained"
-    adaptivity = "none: a control"
+    adaptivity = "nothing, it is a control"
     is_control = True
     Options = DecoderOptions
     options: DecoderOptions

@@ -70,7 +70,7 @@ def _resident_kib(pid: int) -> int:
 def _fields(status: Path) -> dict[str, str]:
     """The fields of a status file; none if the process is gone."""
     try:
-        lines = status.read_text().splitlines()
+        lines = status.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -69,12 +69,12 @@ def _child(
     x = torch.from_numpy(pixels)
     work(layer, x[:WARM_UP_SAMPLES].clone(), *options)
     layer.zero_grad(set_to_none=True)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
     before = _status_kib("VmRSS")
     work(layer, x, *options)
     pipe.send(_status_kib("VmHWM") - before)
 
 
 def _status_kib(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from splitfed.data.dataset import Dataset
 from splitfed.data.partition import partition
-from splitfed.data.registry import DATASETS, describe, fetch, load, sources
+from splitfed.data.registry import DATASETS, check_name, describe, fetch, load, sources
 from splitfed.data.source import DatasetSource, Decoded, Found, Request, Selection, Unavailable
 from splitfed.data.splits import Splits, split
 
@@ -25,6 +25,7 @@ __all__ = [
     "Selection",
     "Splits",
     "Unavailable",
+    "check_name",
     "describe",
     "fetch",
     "load",

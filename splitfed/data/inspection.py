@@ -14,6 +14,7 @@ from splitfed.data.registry import load, sources
 from splitfed.data.source import PARTS, Progress, Selection
 from splitfed.data.splits import distinct_images
 from splitfed.errors import DataError
+from splitfed.files import as_path
 
 FALLBACK_SIZE = 64
 """Edge in pixels at which files of several sizes are looked at, where the user has chosen none."""
@@ -109,7 +110,7 @@ def inspect(
         DataError: it cannot be read; the message says why and what decides.
     """
     progress = on_progress or (lambda *_: None)
-    own = Path(target).expanduser().exists() or target not in sources()
+    own = as_path(target).exists() or target not in sources()
     name, path = ("folder", Path(target)) if own else (target, None)
 
     def read(at: int | None) -> Dataset:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from splitfed.errors import DataError
+from splitfed.files import as_path
 
 DATA_VARIABLE = "SPLITFED_DATA"
 CACHE_VARIABLE = "SPLITFED_CACHE"
@@ -48,18 +49,6 @@ def downloads_dir() -> Path:
     return cache_dir() / "downloads"
 
 
-def expanded(path: Path) -> Path:
-    """``path`` with ``~`` replaced by the home that it means.
-
-    Raises:
-        DataError: there is no such home.
-    """
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise DataError(f"{path}: {str(error).rstrip('.')}; write the whole path instead of ~") from None
-
-
 def search_roots(data_root: Path | str | None) -> tuple[Path, ...]:
     """The folders to look in, first to last; some may not exist.
 
@@ -68,12 +57,12 @@ def search_roots(data_root: Path | str | None) -> tuple[Path, ...]:
     """
     roots = []
     if data_root is not None:
-        root = expanded(Path(data_root))
+        root = as_path(data_root)
         if not root.is_dir():
             raise DataError(f"data root {root}: expected a folder, found {_kind(root)}; name one that holds the data")
         roots.append(root)
     if os.environ.get(DATA_VARIABLE):
-        roots.append(expanded(Path(os.environ[DATA_VARIABLE])))
+        roots.append(as_path(os.environ[DATA_VARIABLE]))
     return (*roots, downloads_dir())
 
 

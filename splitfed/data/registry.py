@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from splitfed.data.celeba import CelebA
+from splitfed.data.checks import SMALLEST_SIZE
 from splitfed.data.cifar10 import Cifar10
 from splitfed.data.class_folders import MedicalMnist
 from splitfed.data.dataset import Dataset
 from splitfed.data.digits import Digits
 from splitfed.data.folder import ImageFolder
 from splitfed.data.idx import FASHION_MNIST, MNIST
-from splitfed.data.locations import cache_dir, downloads_dir, expanded, looked_in, search_roots
+from splitfed.data.locations import cache_dir, downloads_dir, looked_in, search_roots
 from splitfed.data.phantoms import Phantoms
+from splitfed.data.plugins import with_plugins
 from splitfed.data.source import DatasetSource, Decoded, Progress, Request, Selection, Unavailable
-from splitfed.errors import DataError, unknown
-
-PLUGIN_GROUP = "splitfed.datasets"
-SMALLEST_SIZE = 8
+from splitfed.errors import DataError
+from splitfed.files import as_path
+from splitfed.plugins import Registry
 
 DATASETS: dict[str, DatasetSource] = {
     source.name: source
@@ -105,8 +105,17 @@ def _dataset(source: DatasetSource, decoded: Decoded) -> Dataset:
 
 
 def describe() -> list[tuple[str, str]]:
-    """The name of every data set with one line on it."""
-    return [(name, source.summary) for name, source in sources().items()]
+    """The name of every data set with one line on it, then the plug-ins that are broken, each with the reason."""
+    return sources().describe(lambda source: source.summary)
+
+
+def check_name(name: str) -> None:
+    """Whether there is a data set of this name.
+
+    Raises:
+        DataError: nobody knows it, or its plug-in is broken.
+    """
+    _source(name)
 
 
 def fetch(name: str, data_root: Path | str | None = None, *, on_progress: Progress | None = None) -> Path | None:
@@ -119,31 +128,30 @@ def fetch(name: str, data_root: Path | str | None = None, *, on_progress: Progre
         DataError: an unknown name; as `Unavailable`, a download that failed.
     """
     source = _source(name)
-    target = downloads_dir() if data_root is None else expanded(Path(data_root))
+    target = downloads_dir() if data_root is None else as_path(data_root)
     request = Request(None, search_roots(None), cache_dir(), None, on_progress or _silent)
     return source.fetch(request, target)
 
 
 def _source(name: str) -> DatasetSource:
-    if name in DATASETS:  # first, so that a broken plug-in disturbs no one who does not use it
+    if name in DATASETS:  # first, so that no plug-in is loaded for who does not use it
         return DATASETS[name]
     known = sources()
     if name not in known:
-        raise DataError(unknown("data set", name, known))
+        raise DataError(known.why_not(name))
     return known[name]
 
 
-def sources() -> dict[str, DatasetSource]:
-    """Every data set by name: plug-ins, then our own, which no plug-in can replace."""
-    plugins: list[DatasetSource] = [entry.load() for entry in entry_points(group=PLUGIN_GROUP)]
-    return {**{source.name: source for source in plugins}, **DATASETS}
+def sources() -> Registry[DatasetSource]:
+    """Every data set by name: our own, which no plug-in replaces, and plug-ins, which are checked in all they give."""
+    return with_plugins(DATASETS)
 
 
 def _resolve(source: DatasetSource, path: Path, roots: tuple[Path, ...]) -> Path:
     """The path that the user named, looked for from here and from the roots."""
     if not source.takes_path:
         raise DataError(f"{source.name}: takes no path, found {path}; leave it out")
-    wanted = expanded(path)
+    wanted = as_path(path)
     for start in (Path(), *roots):
         if (start / wanted).exists():
             return start / wanted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from splitfed.defenses.base import Defense
@@ -20,10 +22,45 @@ from splitfed.defenses.sca_noise import SparseCodingNoise
 from splitfed.defenses.sparse_standard import SparseStandard
 from splitfed.defenses.stack import Stack
 from splitfed.errors import SplitfedError
-from splitfed.plugins import registry
+from splitfed.metrics.findings import Finding
+from splitfed.models.front import Front
+from splitfed.plugins import Fault, Registry, numbers, of, registry
 from splitfed.types import Images
 
-DEFENSES: dict[str, type[Defense]] = registry(
+
+def _findings(given: Any) -> str | None:
+    """What `Defense.findings` must give."""
+    if not isinstance(given, list | tuple):
+        return f"gave {type(given).__name__}; expected a list of Finding"
+    odd = [finding for finding in given if not isinstance(finding, Finding)]
+    return f"gave {odd[0]!r} in its list; expected a Finding(acts, detail)" if odd else None
+
+
+def _penalty(given: Any) -> str | None:
+    """What `Defense.penalty` must give."""
+    wrong = of(Tensor, type(None))(given)
+    if wrong is None and given is not None and given.numel() != 1:
+        return f"gave {tuple(given.shape)}; expected one number, a scalar with gradient"
+    return wrong
+
+
+FAULTS: dict[str, Fault] = {
+    "build_front": of(Front),
+    "released": of(int),
+    "prepare_rounds": of(int),
+    "generated": of(int),
+    "generate": of(Images),
+    "protect": of(Tensor),
+    "penalty": _penalty,
+    "measures": numbers,
+    "expected": of(Tensor),
+    "findings": _findings,
+    "figures": numbers,
+}
+"""By method of a plug-in, what may be wrong with what it gives."""
+
+DEFENSES: Registry[type[Defense]] = registry(
+    "defense",
     "splitfed.defenses",
     Defense,  # type: ignore[type-abstract]
     (
@@ -43,9 +80,15 @@ DEFENSES: dict[str, type[Defense]] = registry(
         Stack,
     ),
     declares=("name", "about", "source"),
+    faults=FAULTS,
 )
 
-__all__ = ["DEFENSES", "Defense", "build", "check_generated", "check_protected"]
+__all__ = ["DEFENSES", "Defense", "build", "check_generated", "check_protected", "describe"]
+
+
+def describe() -> list[tuple[str, str]]:
+    """The name of every defense with one line on it, then the plug-ins that are broken, each with the reason."""
+    return DEFENSES.describe(lambda defense: f"{defense.about} — {defense.source}")
 
 
 def check_protected(defense: Defense, output: Tensor, protected: Tensor, width: int, *, client: int) -> None:

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import Tensor, nn
 
 from splitfed.defenses.base import Defense, Figures, TapEvidence, TrainingBatch, trainable
-from splitfed.errors import unknown
 from splitfed.metrics.findings import Finding
 from splitfed.models.front import Front, FrontSpec
 from splitfed.options import Options, explain
@@ -75,7 +74,7 @@ def _checked(layer: Layer) -> type[Defense]:
     from splitfed.defenses import DEFENSES  # it lists this module's own class
 
     if layer.name not in DEFENSES:
-        raise ValueError(unknown("defense", layer.name, DEFENSES.keys() - {Stack.name}))
+        raise ValueError(DEFENSES.why_not(layer.name, apart_from={Stack.name}))
     kind = DEFENSES[layer.name]
     if issubclass(kind, Stack):
         raise ValueError("a stack in a stack: write all layers into one list")

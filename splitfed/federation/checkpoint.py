@@ -7,10 +7,13 @@ there is to keep.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from splitfed.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,15 @@ class Checkpoint:
     missed_because: str = ""
 
     def save(self, path: Path) -> None:
-        """Write to `path` in one piece: a crash leaves the old file or the new one."""
+        """Write to `path` in one piece: a crash leaves the old file or the new one.
+
+        Raises:
+            UserError: it cannot be written; PyTorch itself does not say why.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        torch.save(vars(self), partial)
-        partial.replace(path)
+        content = BytesIO()
+        torch.save(vars(self), content)
+        write_whole(path, content.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint | None:

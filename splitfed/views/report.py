@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from splitfed.errors import UserError
+from splitfed.files import write_whole
 from splitfed.repeats import by_defense, measured
 from splitfed.store import RunStore, file_name
 from splitfed.views import attacks, features, ledger, page, summary, table
@@ -25,11 +26,15 @@ COMPARISONS = ("comparison.png", "extremes.png")
 """The grids over all defenses; they come before those of the cells."""
 
 
-def write_report(store: RunStore) -> Path:
-    """Write `report.html` into the run directory and return its path.
+WITH_OUTPUT = "name another place with --output FILE"
+
+
+def write_report(store: RunStore, path: Path | None = None) -> Path:
+    """Write the page to ``path``, by default `report.html` in the run directory, and return where it is.
 
     Raises:
-        UserError: no cell of the run has finished yet, or its results or features are damaged.
+        UserError: no cell of the run has finished yet, its results or features are damaged, or the file cannot be
+            written.
     """
     results = store.results
     if not results["cells"]:
@@ -38,10 +43,9 @@ def write_report(store: RunStore) -> Path:
     for event in store.read_events():
         run.apply(event)
     text = page.page(f"splitfed: {results['scenario']}", _body(store, results, run))
-    draft = store.report_path.with_suffix(".html.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(store.report_path)
-    return store.report_path
+    place = path or store.report_path
+    write_whole(place, text.encode("utf-8", "backslashreplace"), elsewhere=WITH_OUTPUT)
+    return place
 
 
 def _body(store: RunStore, results: Results, run: RunProgress) -> Iterator[str]:
@@ -185,8 +189,8 @@ def _with_interval(value: float | None, interval: tuple[float | None, float | No
 def _grids(store: RunStore) -> list[Path]:
     """The comparison, then one grid per cell in the order of the results, then any others."""
     order = [*COMPARISONS, *(f"{file_name(cell)}.png" for cell in store.finished_cells())]
-    others = sorted(path.name for path in store.images_dir.glob("*.png") if path.name not in order)
-    return [store.images_dir / name for name in (*order, *others)]
+    there = {path.name: path for path in store.pictures}
+    return [there[name] for name in (*order, *(name for name in there if name not in order)) if name in there]
 
 
 def _gates(cell: CellResult) -> str:

@@ -6,12 +6,12 @@ import csv
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich import box
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from splitfed.views import summary
+from splitfed.views.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _tabular(rows: list[list[str]]) -> str:
 
 
 def _rich_table(results: Results, *, wide: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, header_style="bold")
+    table = Table(box=RULED_HEAD, padding=(0, int(wide), 0, 0), pad_edge=False, header_style="bold")
     listed = columns(results)
     table.add_column("defense")
     for column in listed:
@@ -276,7 +276,7 @@ def _estimate(value: Estimate, digits: int, wide: bool) -> str:
 
 
 def _rich_differences(header: list[str], rows: list[list[str]]) -> Table:
-    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    drawn = Table(box=RULED_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for position, title in enumerate(header):
         drawn.add_column(title, justify="right" if position else "left")
     for row in rows:

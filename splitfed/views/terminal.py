@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
 from splitfed.events import AttackProgress, CellStarted
 from splitfed.views import panels
+from splitfed.views.console import ViewConsole
 from splitfed.views.half_blocks import StripPicture
 from splitfed.views.progress import RunProgress
 from splitfed.views.strip import load_strip
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from rich.console import ConsoleOptions, RenderableType, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from splitfed.events import Event
     from splitfed.views.strip import Canvas
@@ -95,13 +97,13 @@ class LiveView:
     """
 
     def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        self._console = console or Console()
+        self._console = console or ViewConsole()
         self._clock = clock
         self._run = RunProgress()
         self._strip: tuple[Canvas, int] | None = None
         self._strip_of: AttackProgress | None = None
         self._lock = threading.Lock()  # events come from the run's threads, frames are drawn by rich's
-        self._live = Live(
+        self._live = _Screen(
             console=self._console,
             get_renderable=self._draw,
             refresh_per_second=REFRESH_PER_S,
@@ -129,10 +131,11 @@ class LiveView:
 
     def close(self) -> None:
         """Take the frame away and leave the warnings and banners."""
-        self._live.stop()
-        for notice in self._run.notices:
-            if notice.level != "info":
-                self._console.print(Text(f"{notice.level}: {notice.message}", style="bold red"))
+        with suppress(OSError):  # the terminal may be gone
+            self._live.stop()
+            for notice in self._run.notices:
+                if notice.level != "info":
+                    self._console.print(Text(f"{notice.level}: {notice.message}", style="bold red"))
 
     def frame(self) -> Frame:
         """What is shown now."""
@@ -152,6 +155,21 @@ class LiveView:
         picture = load_strip(Path(started.run_dir) / report.strip)
         if picture is not None and 0 < report.strip_tile <= picture.shape[1]:  # else the last good strip stays
             self._strip = picture, report.strip_tile
+
+
+class _Screen(Live):
+    """Where the frames go. A terminal that was closed is drawn to no more, and the run goes on without it."""
+
+    _gone = False
+
+    def refresh(self) -> None:
+        """Draw the present frame."""
+        if self._gone:
+            return
+        try:
+            super().refresh()
+        except OSError:
+            self._gone = True
 
 
 class _Drawn:

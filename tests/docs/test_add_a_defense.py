@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from splitfed import data
+from tests.installed import install
+
 PAGE = Path(__file__).parents[2] / "docs" / "add_a_defense.md"
 
 
@@ -76,9 +79,22 @@ def test_switched_off_it_is_marked_invalid(blocks: list[str], tmp_path: Path) ->
 
 
 def test_a_plug_in_that_says_nothing_of_itself_is_refused(blocks: list[str], tmp_path: Path) -> None:
-    module, project, _ = blocks[:3]
+    module, project, scenario = blocks[:3]
     _install(tmp_path, re.sub(r"    about = .*\n", "", module), project)
-    ran = _splitfed(tmp_path, "defenses")
+    (tmp_path / "compare.toml").write_text(scenario, encoding="utf-8")
+    listed = _splitfed(tmp_path, "defenses")
+    assert listed.returncode == 0
+    ran = _splitfed(tmp_path, "scenario", "compare.toml")
     assert ran.returncode == 2
-    assert "top_k" in ran.stderr
-    assert "about" in ran.stderr
+    for told in (listed.stdout, ran.stderr):
+        assert "plug-in top_k of splitfed.defenses" in told
+        assert "TopK lacks about; set each to one line of text" in told
+
+
+def test_the_data_set_of_the_page_is_loaded(blocks: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "stripes", blocks[3], {"datasets": {"stripes": "STRIPES"}})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    stripes = data.load("stripes", size=12)
+    assert stripes.shape == (1, 12, 12)
+    assert (stripes.pixels[stripes.labels == 0].std(axis=2) == 0).all()
+    assert (stripes.pixels[stripes.labels == 1].std(axis=3) == 0).all()

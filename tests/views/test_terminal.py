@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from splitfed import events
+from splitfed.views.console import ViewConsole
 from splitfed.views.half_blocks import StripPicture, fit
 from splitfed.views.strip import as_tiles, load_strip, save_strip
 from splitfed.views.terminal import LiveView
@@ -225,3 +227,39 @@ def test_the_next_cell_is_shown_once_one_ended_without_scores_or_without_a_resul
     assert "cannot be trained" in text
     assert "INVALID" in text
     assert "laplace-seed0 is unfinished: its process was killed" in text
+
+
+class GoneTerminal(io.StringIO):
+    """A terminal whose window was closed: the first write after ``close_window`` fails, and all after it."""
+
+    gone = False
+    refused = 0
+
+    def write(self, text: str) -> int:
+        if self.gone:
+            self.refused += 1
+            raise OSError(errno.EIO, "Input/output error")
+        return super().write(text)
+
+
+def test_a_terminal_that_is_closed_is_drawn_to_no_more(run: list[events.Event]) -> None:
+    terminal = GoneTerminal()
+    screen = ViewConsole(file=terminal, force_terminal=True, width=80, height=40, _environ={})
+    with LiveView(screen, clock=lambda: 0.0) as view:
+        view(run[0])
+        view._live.refresh()
+        terminal.gone = True
+        view._live.refresh()
+        refused = terminal.refused
+        assert refused >= 1
+        view._live.refresh()
+        assert terminal.refused == refused
+
+
+def test_a_reader_that_left_ends_no_process() -> None:
+    class Left(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, text[:0])
+
+    with pytest.raises(BrokenPipeError):
+        ViewConsole(file=Left()).print("a")
