@@ -13,6 +13,7 @@ from torch import Tensor
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
 from splitfed.federation.order import evaluation_batches, training_batches
+from splitfed.npy import one_reader
 from splitfed.types import Images, Reconstruction
 
 
@@ -79,5 +80,5 @@ def _streams(index: np.ndarray) -> list[tuple[int, int]]:
 
 def load_reconstruction(path: Path) -> Reconstruction:
     """What the attacker's process wrote."""
-    with np.load(path) as stored:
+    with one_reader, np.load(path) as stored:
         return Reconstruction(index=stored["index"], images=torch.from_numpy(stored["images"]))

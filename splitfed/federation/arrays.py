@@ -7,6 +7,8 @@ import torch
 from flwr.app import Array, ArrayRecord
 from torch import nn
 
+from splitfed.npy import one_reader
+
 
 def to_arrays(module: nn.Module) -> ArrayRecord:
     """All parameters and buffers of `module`, by name."""
@@ -20,6 +22,6 @@ def load_arrays(module: nn.Module, arrays: ArrayRecord) -> None:
     dtype that the module declares.
     """
     own = module.state_dict()
-    module.load_state_dict(
-        {name: torch.from_numpy(np.array(value.numpy())).to(own[name].dtype) for name, value in arrays.items()}
-    )
+    with one_reader:
+        read = {name: np.array(value.numpy()) for name, value in arrays.items()}
+    module.load_state_dict({name: torch.from_numpy(value).to(own[name].dtype) for name, value in read.items()})

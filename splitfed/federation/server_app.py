@@ -26,6 +26,7 @@ from splitfed.federation.checkpoint import Checkpoint
 from splitfed.federation.job import Job
 from splitfed.models.back import Back
 from splitfed.models.front import Front
+from splitfed.npy import one_reader
 from splitfed.types import Phase
 from splitfed.wire.service import SplitServer
 
@@ -165,9 +166,7 @@ class Federation:
             content = _content(to_arrays(self.front), config, number)
             messages = [Message(content, node, "train.prepare") for node in grid.get_node_ids()]
             replies = self._ask(grid, messages, 0, f"preparation round {number} of {total}")
-            arrays, _ = self._strategy.aggregate_train(number, replies.values())
-            assert arrays is not None
-            load_arrays(self.front, arrays)
+            load_arrays(self.front, self._average(number, replies.values()))
             self.front.after_average()
             self._watcher.prepared(number, total)
 
@@ -177,9 +176,7 @@ class Federation:
         config["server-round"] = number
         messages = self._strategy.configure_train(number, to_arrays(self.front), config, grid)
         replies = self._ask(grid, messages, number, f"round {number}", Phase.TRAIN)
-        arrays, _ = self._strategy.aggregate_train(number, replies.values())
-        assert arrays is not None
-        self._load(arrays)
+        self._load(self._average(number, replies.values()))
         self.host.average({client: _metric(reply, "num-examples") for client, reply in replies.items()})
         self._check_finite(number)
         for reply in replies.values():
@@ -191,6 +188,12 @@ class Federation:
         self._progress.round = number
         self._progress.history.append((train.loss, test.accuracy))
         self._watcher.round_finished(number, train, test)
+
+    def _average(self, number: int, replies: Iterable[Message]) -> ArrayRecord:
+        with one_reader:
+            arrays, _ = self._strategy.aggregate_train(number, replies)
+        assert arrays is not None
+        return arrays
 
     def _load(self, arrays: ArrayRecord) -> None:
         """Load an averaged front. Its stem is not trained: an average of equal numbers would only round them."""

@@ -43,8 +43,8 @@ def compiled(function: _Function) -> _Function:
     """The function as machine code, compiled when first called, and kept on disk where there is a place for it."""
     import numba
 
-    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
-    return cast("_Function", numba.njit(**options, cache=_kept_on_disk())(function))
+    make = numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=_kept_on_disk())
+    return cast("_Function", make(function))
 
 
 @cache
@@ -57,17 +57,18 @@ def _kept_on_disk() -> bool:
     """
     import numba
 
+    config: Any = numba.config  # its settings are made when it is imported
     has_home = not os.path.expanduser("~").startswith("~")  # noqa: PTH111  Path.home() raises where there is none
-    if (has_home or numba.config.CACHE_DIR) and _numba_finds_a_folder():
+    if (has_home or config.CACHE_DIR) and _numba_finds_a_folder():
         return True
-    named = numba.config.CACHE_DIR
+    named = config.CACHE_DIR
     try:
-        numba.config.CACHE_DIR = str(cache_dir() / "numba")
+        config.CACHE_DIR = str(cache_dir() / "numba")
         if _numba_finds_a_folder():
             return True
     except DataError:  # no cache of our own either: each process compiles for itself
         pass
-    numba.config.CACHE_DIR = named
+    config.CACHE_DIR = named
     return False
 
 
