@@ -252,7 +252,7 @@ def _create(scenario: Scenario, out: Path, images: Provenance) -> RunStore:
 
 def _reopen(scenario: Scenario, resume: Path) -> RunStore:
     store = RunStore.open(resume)
-    if store.manifest["scenario"] != scenario.model_dump(mode="json"):
+    if Scenario.model_validate(store.manifest["scenario"]) != scenario:
         raise UserError(f"{resume} was started with other settings; resume it without --set, or start a new run")
     return store
 

@@ -83,7 +83,8 @@ def _commit() -> dict[str, Any]:
 
 def _git(*arguments: str) -> str | None:
     """What git printed for this package's folder, or None if it failed or is not installed."""
-    command = ["git", "-C", str(_PACKAGE), *arguments]
+    # no optional locks: to look must not write, or a full disk here leaves a lock in somebody's repository
+    command = ["git", "--no-optional-locks", "-C", str(_PACKAGE), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_GIT_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from splitfed.errors import SplitfedError, UnfinishedError, UserError, out_of_memory
+from splitfed.files import explain
 
 
 class Cause(Enum):
     """Whose the fault is."""
 
     USER = "user"
-    """The user can mend it, and then resume."""
+    """The user can mend it, a full disk for instance, and then resume."""
     HINDERED = "hindered"
     """It may not come again: a process that was killed, a deadline, too little memory."""
     BUG = "bug"
@@ -39,6 +40,8 @@ class CellFailure:
             return cls(str(error), Cause.USER)
         if isinstance(error, SplitfedError):
             return cls(str(error))
+        if isinstance(error, OSError) and (of_machine := explain(error)) is not None:
+            return cls(of_machine, Cause.USER)
         named = "".join(traceback.format_exception_only(error)).strip()
         if out_of_memory(error):
             return cls(f"{named}: run fewer cells at a time, a smaller network, or on a machine with more memory")

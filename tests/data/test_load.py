@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.server
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -332,6 +333,7 @@ def test_a_plug_in_is_found_but_replaces_nothing(tmp_path: Path, monkeypatch: py
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stripes\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[splitfed.datasets]\nstripes = stripes:STRIPES\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "stripes", raising=False)  # another test's, of the same name
     assert load("stripes", size=10).shape == (3, 10, 10)
     assert ("stripes", "black and white") in describe()
     assert sources()["digits"] is DATASETS["digits"]
