@@ -108,11 +108,11 @@ def attacker_told_to(trouble: Trouble) -> Any:
         trouble.pid = handle.pid
         return address
 
-    AttackerHandle.start = watched  # type: ignore[method-assign]
+    setattr(AttackerHandle, "start", watched)  # noqa: B010 - mypy takes the plain form for a mistake
     try:
         yield
     finally:
-        AttackerHandle.start = start  # type: ignore[method-assign]
+        setattr(AttackerHandle, "start", start)  # noqa: B010
         trouble.end()
 
 

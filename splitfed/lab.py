@@ -21,6 +21,7 @@ from splitfed import data, events, parallel
 from splitfed.cell import CellRun, own_positions
 from splitfed.data import Dataset, Splits
 from splitfed.data.provenance import WAY_OUT, Provenance, check_same, provenance
+from splitfed.data.splits import absent_classes
 from splitfed.errors import DataError, TrainingFailed, UserError
 from splitfed.events import Bus, Subscriber
 from splitfed.files import as_path, check_place
@@ -276,6 +277,8 @@ def load_images(
     splits = data.split(
         dataset, train=options.train, aux=options.aux, test=options.test, seed=scenario.seed, by=options.split
     )
+    for absent in absent_classes(splits):
+        bus.emit(events.Notice(message=f"{absent}: scores say nothing of it", level="warning"))
     return dataset, splits
 
 

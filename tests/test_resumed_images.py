@@ -68,6 +68,32 @@ def test_the_same_images_are_taken_wherever_the_user_stands(
     assert again.identity == before.identity
 
 
+def test_moved_images_are_found_by_the_root_that_is_named(own: Scenario, tmp_path: Path) -> None:
+    """Also where the scenario named them by their whole place, and where a link led there."""
+    whole = own.model_copy(update={"data": own.data.model_copy(update={"path": str(tmp_path / "mine")})})
+    run, before = started(whole, tmp_path / "runs")
+    shutil.move(tmp_path / "mine", tmp_path / "moved" / "mine")
+    for root in (tmp_path / "moved", tmp_path / "moved" / "mine"):
+        assert lab.load_images(whole, root, Bus(), of_run=run)[0].identity == before.identity
+
+
+def test_a_link_in_the_root_is_found_again(medical: Scenario, tmp_path: Path) -> None:
+    images_of(tmp_path / "far" / "MedNIST", MEDICAL_CLASSES)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "MedNIST").symlink_to(tmp_path / "far" / "MedNIST")
+    run, before = started(medical, tmp_path / "runs", tmp_path / "root")
+    assert lab.load_images(medical, None, Bus(), of_run=run)[0].identity == before.identity
+
+
+def test_a_named_root_comes_before_the_working_folder(
+    own: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, before = started(own, tmp_path / "runs", tmp_path)
+    images_of(tmp_path / "elsewhere" / "mine", ("x", "y"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert lab.load_images(own, tmp_path, Bus(), of_run=run)[0].identity == before.identity
+
+
 def test_a_folder_that_grew_is_refused(own: Scenario, tmp_path: Path) -> None:
     run, _ = started(own, tmp_path / "runs", tmp_path)
     (tmp_path / "mine" / "a" / "new.jpeg").write_bytes(jpeg(999))

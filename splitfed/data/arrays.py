@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,8 +67,10 @@ def _load(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise DataError(f"{file}: {EXPECTED}, found a file that cannot be read ({error}); download it again") from error
+    except Exception as error:  # a damaged file can raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        cure = "store arrays of numbers and texts, no objects" if "allow_pickle" in str(error) else "download it again"
+        raise DataError(f"{file}: {EXPECTED}, found a file that cannot be read ({reason}); {cure}") from error
 
 
 def _pairs(file: Path, arrays: Mapping[str, NDArray[Any]]) -> Pairs:
@@ -80,8 +81,17 @@ def _pairs(file: Path, arrays: Mapping[str, NDArray[Any]]) -> Pairs:
         if of_part[0] in arrays and of_part[1] in arrays
     ]
     found = found or [(-1, arrays[i], arrays[j], i) for i, j in WHOLE if i in arrays and j in arrays][:1]
-    if not found:
-        raise DataError(f"{file}: {EXPECTED}, found {', '.join(sorted(arrays)) or 'none'}")
+    if not found or not sum(len(pixels) for _, pixels, _, _ in found):
+        raise DataError(
+            f"{file}: {EXPECTED}, found {', '.join(sorted(arrays)) or 'none'}{' without images' * bool(found)}"
+        )
+    read = {name for _, _, _, name in found}
+    images = {names[0] for of_part in KEYS for names in of_part.values()}
+    unread = sorted(images & {*arrays} - read)
+    if unread:
+        raise DataError(
+            f"{file}: expected labels for {', '.join(unread)}, found none; add them, or remove these images"
+        )
     return found
 
 
@@ -96,6 +106,8 @@ def _images(file: Path, name: str, pixels: NDArray[Any], size: int | None) -> ND
         pixels = pixels.transpose(0, 2, 3, 1)
     if pixels.ndim == 4 and pixels.shape[3] == 1:
         pixels = pixels[..., 0]
+    if pixels.ndim == 2:
+        raise DataError(f"{file}: {name}: expected images (N, H, W), found flat rows {pixels.shape}; reshape them")
     if pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] != 3):
         raise DataError(
             f"{file}: {name}: expected images of shape (N, H, W) or (N, H, W, 3), found {pixels.shape}; volumes have "
@@ -110,7 +122,12 @@ def _images(file: Path, name: str, pixels: NDArray[Any], size: int | None) -> ND
 
 def _labels(file: Path, name: str, labels: NDArray[Any], images: int) -> NDArray[np.int64]:
     flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if flat.ndim != 1 or not np.issubdtype(flat.dtype, np.integer):
+    if flat.ndim == 1 and not np.issubdtype(flat.dtype, np.integer):
+        raise DataError(
+            f"{file}: labels of {name}: expected one integer per image, found {labels.dtype}; number the classes from "
+            "0 and give their names in the array classes"
+        )
+    if flat.ndim != 1:
         raise DataError(
             f"{file}: labels of {name}: expected one integer per image, found {labels.dtype} of shape {labels.shape}; "
             "a data set with several labels per image (such as ChestMNIST) has to be reduced to one"
@@ -124,7 +141,7 @@ def _classes(file: Path, arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np
     """The names of the labels that occur: those that the file gives, else the numbers."""
     if "classes" not in arrays:
         return tuple(str(number) for number in numbers.tolist())
-    names = [str(name) for name in arrays["classes"].tolist()]
+    names = [name.decode() if isinstance(name, bytes) else str(name) for name in arrays["classes"].reshape(-1).tolist()]
     if numbers.min() < 0 or numbers.max() >= len(names) or len(set(names)) < len(names):
         raise DataError(
             f"{file}: classes: expected distinct names for the labels {numbers.min()} to {numbers.max()}, found {names}"
@@ -133,13 +150,18 @@ def _classes(file: Path, arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np
 
 
 def _groups(file: Path, arrays: Mapping[str, NDArray[Any]], pairs: Pairs, images: int) -> NDArray[np.int64] | None:
-    names = ["groups"] if pairs[0][0] < 0 else [f"{PARTS[part]}_groups" for part, *_ in pairs]
-    if not any(name in arrays for name in names):
+    """One array for all images, or one for each part."""
+    of_parts = [f"{PARTS[part]}_groups" for part, *_ in pairs if part >= 0]
+    given = [name for name in arrays if "group" in name or "patient" in name]
+    if not given:
         return None
-    lacking = [name for name in names if name not in arrays]
-    found: NDArray[Any] = np.empty(0)
-    if not lacking:
-        found = np.concatenate([arrays[name].reshape(-1) for name in names])
+    names = ["groups"] if "groups" in arrays else of_parts
+    if sorted(given) != sorted(names):
+        raise DataError(
+            f"{file}: expected the groups of all images in groups, or in {', '.join(of_parts) or 'it alone'}, found "
+            f"{', '.join(sorted(given))}; rename the arrays"
+        )
+    found = np.concatenate([arrays[name].reshape(-1) for name in names])
     if len(found) != images:
         raise DataError(
             f"{file}: expected a group for each of {images:,} images in {', '.join(names)}, found {len(found):,}"

@@ -1,7 +1,7 @@
 """Decoded images on disk: written whole or not at all, read back without copying.
 
-An entry is a folder with ``pixels.npy``, ``labels.npy`` and ``about.json``, and where they are known ``groups.npy``
-and ``parts.npy``. It is built under another name and
+An entry is a folder with ``pixels.npy``, ``labels.npy``, ``digests.npy`` and ``about.json``, and where they are known
+``groups.npy`` and ``parts.npy``. It is built under another name and
 renamed when complete, so an interrupted decoding leaves nothing that could be taken for an entry.
 """
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,29 +22,47 @@ from numpy.typing import NDArray
 from splitfed.data.source import Decoded, Found
 from splitfed.errors import DataError
 
-FORMAT = 2  # raise it when decoding changes, so that old entries are not read
-ROWS_PER_BLOCK = 4096
+FORMAT = 3  # raise it when decoding changes, so that old entries are not read
+ROWS_PER_BLOCK = 256
+ABANDONED_S = 86_400.0
+"""A half-built entry that is older was left by a process that was killed."""
 
 Build = Callable[[Path], None]
 """Fills a new folder by `write_entry`."""
 
 
 def cached(
-    cache: Path, name: str, identity: str, size: int | None, build: Build, *, location: Path | None = None
+    cache: Path,
+    name: str,
+    identity: str,
+    size: int | None,
+    build: Build,
+    *,
+    location: Path | None = None,
+    how: str = "",
 ) -> Decoded:
-    """The entry for these images at this size, built if it is not there.
+    """The entry for these images at this size, built if it is not there; one of an earlier version is then removed.
 
-    ``identity`` tells the source files apart (`members.identity`); ``location`` is where they lie.
+    Args:
+        cache: the folder of all entries.
+        name: of the data set.
+        identity: tells versions of the source files apart (`members.identity`).
+        size: edge in pixels; None for the files' own.
+        build: makes the entry.
+        location: where the files lie.
+        how: what else decides what is read; entries of different ``how`` stay side by side.
 
     Raises:
         DataError: the cache cannot be written.
     """
-    digest = hashlib.blake2b(f"{FORMAT}|{name}|{identity}|{size}".encode(), digest_size=8).hexdigest()
-    entry = cache / "decoded" / f"{name}-{size or 'native'}-{digest}"
+    of = _hash(f"{name}|{size}|{location and location.resolve()}|{how}")
+    folder = cache / "decoded"
+    entry = folder / f"{name}-{size or 'native'}-{of}-{_hash(f'{FORMAT}|{identity}')}"
     found = _read_entry(entry)
     if found is None:
         try:
             _build_entry(entry, build)
+            _remove(old for old in folder.glob(f"{name}-{size or 'native'}-{of}-*") if old != entry)
         except OSError as error:
             raise DataError(
                 f"cannot write decoded images to {cache}: {error.strerror or error}; "
@@ -57,16 +76,40 @@ def cached(
 def write_entry(folder: Path, decoded: Decoded, order: NDArray[np.int64] | None = None) -> None:
     """Write ``decoded`` into ``folder``, its pixels reordered by ``order`` block by block to spare memory."""
     pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=decoded.pixels.shape)
+    digests = []
     for start in range(0, len(pixels), ROWS_PER_BLOCK):
         rows = slice(start, start + ROWS_PER_BLOCK)
-        pixels[rows] = decoded.pixels[rows if order is None else order[rows]]
+        block = decoded.pixels[rows if order is None else order[rows]]
+        pixels[rows] = block
+        digests.append(image_digests(block))
     pixels.flush()
-    for name in ("labels", "groups", "parts"):
-        values = getattr(decoded, name)
-        if values is not None:
-            np.save(folder / f"{name}.npy", values)
-    about = {"classes": decoded.classes, "note": decoded.note, "caveat": decoded.caveat, "found": asdict(decoded.found)}
+    arrays = {
+        "labels": decoded.labels,
+        "groups": decoded.groups,
+        "parts": decoded.parts,
+        "digests": np.concatenate(digests),
+    }
+    stored = {name: values for name, values in arrays.items() if values is not None}
+    for name, values in stored.items():
+        np.save(folder / f"{name}.npy", values)
+    about = {
+        "images": len(pixels),
+        "arrays": sorted(stored),
+        "classes": decoded.classes,
+        "note": decoded.note,
+        "caveat": decoded.caveat,
+        "found": asdict(decoded.found),
+    }
     (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def image_digests(pixels: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    """A hash of each image, (N,): equal images have equal ones."""
+    return np.array([hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in pixels], "S32")
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def _read_entry(entry: Path) -> Decoded | None:
@@ -74,24 +117,36 @@ def _read_entry(entry: Path) -> Decoded | None:
     try:
         about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
         pixels = np.load(entry / "pixels.npy", mmap_mode="r")
-        labels = np.load(entry / "labels.npy")
-        groups, parts = (
-            np.load(file) if (file := entry / f"{name}.npy").exists() else None for name in ("groups", "parts")
-        )
+        arrays = {name: np.load(entry / f"{name}.npy") for name in about["arrays"]}
+        if {len(pixels), *map(len, arrays.values())} != {about["images"]}:
+            return None
         found = Found(**{**about["found"], "remarks": tuple(about["found"]["remarks"])})
-        return Decoded(pixels, labels, tuple(about["classes"]), about["note"], about["caveat"], groups, parts, found)
+        return Decoded(
+            pixels, classes=tuple(about["classes"]), note=about["note"], caveat=about["caveat"], found=found, **arrays
+        )
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None
 
 
 def _build_entry(entry: Path, build: Build) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
+    long_ago_s = time.time() - ABANDONED_S
+    _remove(old for old in entry.parent.glob(".partial-*") if old.stat().st_mtime < long_ago_s)
     partial = entry.parent / f".partial-{uuid.uuid4().hex}"
     partial.mkdir()
     try:
         build(partial)
-        if _read_entry(entry) is None:  # another process may have been quicker: then its entry stays
+        if _read_entry(entry) is None:
             shutil.rmtree(entry, ignore_errors=True)
             partial.rename(entry)
+    except OSError:
+        if _read_entry(entry) is None:  # else another process was quicker: its entry stays
+            raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    """Remove what nobody reads any more; who has it open keeps reading it."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from splitfed.data.archives import is_archive
 from splitfed.data.cache import cached, write_entry
 from splitfed.data.decode import Decoder
-from splitfed.data.listing import is_archive
 from splitfed.data.locations import contents, folders_below, looked_in
 from splitfed.data.members import Member, identity, members
 from splitfed.data.source import DatasetSource, Decoded, Request, Unavailable

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from splitfed.data.archives import is_archive
 from splitfed.data.cache import cached, write_entry
 from splitfed.data.class_folders import read_classes
 from splitfed.data.decode import Decoder, resize_all
 from splitfed.data.download import Download, download
-from splitfed.data.listing import is_archive
 from splitfed.data.locations import contents, folders_below, looked_in, subfolders
 from splitfed.data.members import identity
 from splitfed.data.source import DatasetSource, Decoded, Request, Unavailable

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from splitfed.data.archives import ARCHIVE_SUFFIXES, is_archive
 from splitfed.data.cache import cached, write_entry
 from splitfed.data.decode import Decoder
 from splitfed.data.download import Download, download
-from splitfed.data.listing import ARCHIVE_SUFFIXES, is_archive
 from splitfed.data.locations import folders_below, looked_in, subfolders
 from splitfed.data.members import Member, identity, members
 from splitfed.data.source import DatasetSource, Decoded, Request, Unavailable

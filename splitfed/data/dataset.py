@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from splitfed.data.cache import image_digests
 from splitfed.data.source import Found
 from splitfed.types import Images, ImageShape
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ROWS_PER_BLOCK = 4096
 MOST_CLASSES = 20
 """That are named with their counts; a folder may have thousands."""
 
@@ -38,6 +38,7 @@ class Dataset:
         parts: uint8, (N,), positions in `source.PARTS`, where the publisher has split the images.
         found: what was met while reading: skipped files, sizes, bit depths, what was decided about the folders.
         location: the folder or file that was read; None where there is none.
+        known_digests: `digests`, where they need not be worked out again.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Dataset:
     parts: NDArray[np.uint8] | None = None
     found: Found = field(default_factory=Found)
     location: Path | None = None
+    known_digests: NDArray[np.bytes_] | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -92,14 +94,17 @@ class Dataset:
         return "; ".join([*parts, *self.found.remarks])
 
     @cached_property
+    def digests(self) -> NDArray[np.bytes_]:
+        """A hash of each image, (N,): equal images have equal ones."""
+        return image_digests(self.pixels) if self.known_digests is None else self.known_digests
+
+    @cached_property
     def identity(self) -> str:
         """A fingerprint of everything that a split depends on: pixels, labels, classes, groups and parts.
 
         Two data sets with the same identity give the same images to the same clients.
         """
         digest = hashlib.blake2b(repr((self.name, self.classes, self.pixels.shape)).encode(), digest_size=16)
-        for start in range(0, len(self.pixels), ROWS_PER_BLOCK):
-            digest.update(self.pixels[start : start + ROWS_PER_BLOCK].tobytes())
-        for values in (self.labels, self.groups, self.parts):
+        for values in (self.digests, self.labels, self.groups, self.parts):
             digest.update(b"none" if values is None else values.tobytes())
         return digest.hexdigest()

@@ -59,8 +59,6 @@ class Decoder:
         Raises:
             DataError: unreadable, or of another mode or size than expected; ``where`` names the file.
         """
-        from PIL import Image
-
         try:
             picture = open_picture(data, where, self.window)
             with picture.image as image:
@@ -69,7 +67,9 @@ class Decoder:
                 cropped = centre_square(grey_or_rgb, self.crops[image.size]) if self.crops else grey_or_rgb
                 size = f"{image.height}×{image.width}"
                 return Sample(resize(cropped, self.size), size, picture.depth, picture.patient)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # a damaged file can raise anything, a header that asks for too much memory too
             raise DataError(
                 f"{where}: expected an image, found {len(data):,} bytes that do not decode ({error}); "
                 "replace or remove this file"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
 
+from splitfed.data.archives import legible
 from splitfed.data.arrays import read_arrays
 from splitfed.data.cache import cached, write_entry
 from splitfed.data.class_folders import in_order
@@ -63,8 +65,9 @@ def _folder(name: str, location: Path, request: Request) -> Decoded:
         layout = plan(str(location), listing, request.selection)
         _decode_into(entry, location, listing, layout, request)
 
-    version = f"{identity(location)}|{request.selection}"
-    return cached(request.cache, name, version, request.size, build, location=location)
+    return cached(
+        request.cache, name, identity(location), request.size, build, location=location, how=repr(request.selection)
+    )
 
 
 def _decode_into(entry: Path, location: Path, listing: Listing, layout: Layout, request: Request) -> None:
@@ -94,12 +97,14 @@ def _decode_into(entry: Path, location: Path, listing: Listing, layout: Layout, 
         labels = [layout.labels[row] for row in rows]
         order = in_order(labels, [layout.places[row] for row in rows])
         groups, remarks = _groups(layout, rows, patients)
-        pixels = spool.pixels()
+        if request.selection.window is not None and depths["8 bits"]:
+            remarks.append(f"data.window does not apply to {depths['8 bits']:,} images of 8 bits")
+        pixels, named = spool.pixels(), legible(location.resolve().name)
         decoded = Decoded(
             pixels,
             np.array(labels, np.int64)[order],
             layout.classes,
-            note=f"{len(rows):,} images from {location.name}, {'×'.join(map(str, pixels.shape[1:]))}",
+            note=f"{len(rows):,} images from {named}, {'×'.join(map(str, pixels.shape[1:]))}",
             caveat="; ".join(_caveats(layout, groups is not None, depths)),
             groups=None if groups is None else groups[order],
             parts=None if layout.parts is None else np.array(layout.parts, np.uint8)[rows][order],
@@ -109,16 +114,20 @@ def _decode_into(entry: Path, location: Path, listing: Listing, layout: Layout, 
 
 
 def _groups(layout: Layout, rows: list[int], patients: list[str]) -> tuple[NDArray[np.int64] | None, list[str]]:
-    """A number per image, equal within a group: by folders where the user named a level, else by DICOM patient."""
-    names = patients if layout.groups is None else [layout.groups[row] for row in rows]
-    known = sorted({*names} - {""})
-    if layout.groups is None and len(known) < 2:
-        anonymous = ["the DICOM files name one patient alone, which is taken for none"] if known else []
-        return None, anonymous
-    number_of = {name: number for number, name in enumerate(known)}
-    alone = iter(range(len(known), len(known) + len(names)))  # an image without a patient is a group of its own
-    groups = np.array([number_of[name] if name else next(alone) for name in names], np.int64)
-    return groups, [] if layout.groups else [f"groups are the {len(known):,} patients that the DICOM files name"]
+    """A number per image, equal within a group: by folders where the user named a level, else by DICOM patient.
+
+    Images whose file names no patient are one group, so that none of them can be on both sides with another.
+    """
+    if layout.groups is not None:
+        return np.unique([layout.groups[row] for row in rows], return_inverse=True)[1].astype(np.int64), []
+    names = [normalize("NFC", patient.strip()) for patient in patients]
+    known, unnamed = {*names} - {""}, names.count("")
+    if len(known) < 2:
+        return None, ["the DICOM files name one patient alone, which is taken for none"] if known else []
+    remarks = [f"groups are the {len(known):,} patients that the DICOM files name"]
+    if unnamed:
+        remarks.append(f"{unnamed:,} images name no patient and are kept together as one more group")
+    return np.unique(names, return_inverse=True)[1].astype(np.int64), remarks
 
 
 def _caveats(layout: Layout, grouped: bool, depths: Counter[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,10 @@ DEEP_MODES = ("I;16", "I;16L", "I;16B", "I", "F")
 """Pillow's modes of more than 8 bits, all grey."""
 EXTRA = "pip install 'splitfed[medical]'"
 LONGEST_REASON = 300
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # tags of TIFF, and of EXIF
+WHITE_IS_ZERO, UNSIGNED = 0, 1
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+"""EXIF's orientation to `PIL.Image.Transpose`, by number."""
 OWN_RANGE = "from each image's own minimum to its maximum"
 
 
@@ -48,7 +53,7 @@ def open_picture(data: bytes, where: str, window: Window | None = None) -> Pictu
 
     Raises:
         DataError: several pictures in one file, pixels that are not finite, or a reader that is not installed.
-        OSError, SyntaxError, ValueError: what Pillow and the readers raise for damaged files.
+        Exception: whatever Pillow raises for damaged files.
     """
     if suffix_of(where) in DICOM_SUFFIXES or data[128:132] == b"DICM":
         return _from_dicom(data, where, window)
@@ -59,15 +64,55 @@ def open_picture(data: bytes, where: str, window: Window | None = None) -> Pictu
     except UnidentifiedImageError:
         if suffix_of(where) in (".tif", ".tiff") and data:
             return _from_tiff(data, where, window)
-        raise
+        raise ValueError("no format that is known here") from None
     if getattr(image, "n_frames", 1) > 1:
         raise _several(where, image.n_frames)  # type: ignore[attr-defined]
-    if image.mode not in DEEP_MODES:
-        return Picture(image, "8 bits")
+    if "transparency" in image.info:
+        raise DataError(f"{where}: expected opaque pixels, found transparent ones; convert the images to grey or RGB")
+    if image.mode in DEEP_MODES:
+        return _deep(image, where, window)
+    depth = "16 bits per colour, of which the upper 8 are kept" if _bits(image, data) > 8 else "8 bits"
+    return Picture(_upright(image), depth)
+
+
+def _deep(image: Image.Image, where: str, window: Window | None) -> Picture:
+    """Grey of more than 8 bits; Pillow takes unsigned numbers of 32 bits for signed ones, and leaves white-is-zero."""
     values = np.asarray(image)
-    bits = "16 bits" if image.mode.startswith("I;16") else "32 bits"
+    tags = getattr(image, "tag_v2", {})
+    if image.mode == "I" and image.format == "TIFF" and tags.get(SAMPLE_FORMAT, (1,))[0] == UNSIGNED:
+        values = values.view(np.uint32)
+    bits = "16 bits" if image.mode.startswith("I;16") or image.format in ("PNG", "PPM") else "32 bits"
     shown, how = to_8_bits(values, where, window)
-    return Picture(shown, f"{bits}, {how}")
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        shown = _inverted(shown)
+    return Picture(_upright(shown, image), f"{bits}, {how}")
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    """Bits per colour in the file; Pillow opens 16 of them as 8."""
+    if image.format == "PNG":
+        return data[24]
+    if image.format == "TIFF":
+        return int(max(image.tag_v2.get(BITS_PER_SAMPLE, (8,))))  # type: ignore[attr-defined]
+    return 16 if image.format == "PPM" and len(data) > 5 * image.width * image.height else 8
+
+
+def _upright(image: Image.Image, of: Image.Image | None = None) -> Image.Image:
+    """Turned as the camera was held, where the file says so (EXIF); of a TIFF Pillow has done it."""
+    if (of or image).format == "TIFF":
+        return image
+    turn = TURNS.get((of or image).getexif().get(ORIENTATION, 1))
+    return image if turn is None else image.transpose(_transpose(turn))
+
+
+def _transpose(number: int) -> Image.Transpose:
+    from PIL import Image
+
+    return Image.Transpose(number)
+
+
+def _inverted(image: Image.Image) -> Image.Image:
+    return image.point(lambda value: 255 - value)
 
 
 def to_8_bits(values: NDArray[Any], where: str, window: Window | None) -> tuple[Image.Image, str]:
@@ -98,14 +143,16 @@ def _from_tiff(data: bytes, where: str, window: Window | None) -> Picture:
     """A TIFF that Pillow cannot read."""
     try:
         import tifffile
+
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it makes of a damaged file is said below
     except ImportError:
         raise DataError(f"{where}: this kind of TIFF needs tifffile: {EXTRA}; or convert the file to PNG") from None
     from PIL import Image
 
     try:
         values = tifffile.imread(io.BytesIO(data))
-    except tifffile.TiffFileError as error:
-        raise ValueError(error) from error
+    except Exception as error:  # a damaged file can raise anything
+        raise ValueError(_in_a_line(error)) from error
     if values.ndim == 2 and values.dtype != np.uint8:
         shown, how = to_8_bits(values, where, window)
         return Picture(shown, f"{8 * values.dtype.itemsize} bits, {how}")
@@ -128,7 +175,9 @@ def _from_dicom(data: bytes, where: str, window: Window | None) -> Picture:
         if int(file.get("NumberOfFrames") or 1) > 1:
             raise _several(where, int(file.NumberOfFrames))
         image, depth = _shown(file, pixel_array(file), where, window)
-    except (pydicom.errors.InvalidDicomError, AttributeError, KeyError, NotImplementedError, RuntimeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file can raise anything
         raise DataError(
             f"{where}: expected a DICOM image, but {_in_a_line(error)}; where a codec is missing, install the one "
             "that pydicom names (pylibjpeg or gdcm), otherwise replace or remove this file"
@@ -155,7 +204,7 @@ def _shown(file: Any, stored: NDArray[Any], where: str, window: Window | None) -
     if window is None and own is not None:
         how = "through each file's own window"
     if kind == "MONOCHROME1":  # its lowest value is white
-        image = image.point(lambda value: 255 - value)
+        image = _inverted(image)
     return image, f"{bits}, {how}"
 
 

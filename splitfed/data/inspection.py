@@ -12,7 +12,7 @@ from splitfed.data.clusters import NEAR_DB, near_duplicates
 from splitfed.data.dataset import Dataset
 from splitfed.data.registry import load, sources
 from splitfed.data.source import PARTS, Progress, Selection
-from splitfed.data.splits import distinct_images
+from splitfed.data.splits import contradictory_copies, distinct_images
 from splitfed.errors import DataError
 from splitfed.files import as_path
 
@@ -28,6 +28,7 @@ class Inspection:
     Attributes:
         dataset: as it would be read.
         duplicates: images that equal an earlier one pixel by pixel; a split leaves them out.
+        contradictory: of these, those with another label than the image that they equal.
         near_images: distinct images that nearly equal another one.
         near_clusters: how many clusters these make.
         near_largest: images in the largest cluster.
@@ -36,6 +37,7 @@ class Inspection:
 
     dataset: Dataset
     duplicates: int
+    contradictory: int
     near_images: int
     near_clusters: int
     near_largest: int
@@ -59,6 +61,7 @@ class Inspection:
             ("bit depths", _counts(found.depths)),
             ("skipped files", _counts(found.skipped) or "none"),
             ("duplicates", f"{self.duplicates:,} images equal another one pixel by pixel; every split leaves them out"),
+            ("contradictions", f"{self.contradictory:,} of these have another label" if self.contradictory else ""),
             ("near-duplicates", self._near()),
             ("caveat", dataset.caveat),
             *(("decided", remark) for remark in found.remarks),
@@ -132,12 +135,13 @@ def inspect(
             raise
         dataset = read(FALLBACK_SIZE)  # where this is no question of size, it fails in the same way
         unfit = f"data.size: {error}"
-    rows = distinct_images(dataset.pixels)
-    near = np.bincount(near_duplicates(dataset.pixels[rows], progress))
+    rows = distinct_images(dataset)
+    near = np.bincount(near_duplicates(dataset.pixels, progress, rows=rows))
     clusters = near[near > 1]
     return Inspection(
         dataset=dataset,
         duplicates=len(dataset) - len(rows),
+        contradictory=contradictory_copies(dataset),
         near_images=int(clusters.sum()),
         near_clusters=len(clusters),
         near_largest=int(clusters.max(initial=0)),

@@ -1,32 +1,25 @@
 """What the folders above each image mean: its class, its patient, the published part that it belongs to.
 
 One rule (docs/data.md): the classes are the names of the outermost level at which there are several folders, where
-folders named train, val and test are parts and not classes. What could be read in two ways is refused, with the option
-that decides.
+folders named after train, val and test are parts and not classes. What could be read in two ways is refused, with the
+option that decides.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import escape
 from typing import NoReturn
 from unicodedata import normalize
 
-from splitfed.data.listing import DICOM_SUFFIXES, Listing, suffix_of
+from splitfed.data.folder_names import is_container, is_mask, mask_tails, part_of
+from splitfed.data.listing import BROKEN_LINK, DICOM_SUFFIXES, Listing, suffix_of
 from splitfed.data.source import PARTS, Selection
 from splitfed.errors import DataError
 
-PART_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-MASK_WORDS = frozenset(
-    {"mask", "masks", "seg", "segmentation", "segmentations", "annotation", "annotations", "groundtruth", "gt"}
-)
 DESCRIPTIONS = frozenset(
     {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".pdf", ".xls", ".xlsx", ".html", ".yaml", ".yml", ".rst", ".log"}
     | {".db", ".ini", ".py", ".ipynb", ".sh", ".rtf", ".doc", ".docx"}
@@ -82,12 +75,15 @@ class _Planner:
         self.where = where
         self.selection = selection
         self.places = [place for place in listing.images if _selected(place, selection)]
-        self.unread = [
-            place for place in listing.others if suffix_of(place) not in DESCRIPTIONS and _selected(place, selection)
-        ]
         self.left_out = len(listing.images) - len(self.places)
-        self.empty = listing.empty
-        self.folders = [place.split("/")[:-1] for place in self.places]
+        others = [place for place in listing.others if _selected(place, selection)]
+        broken = [place for place, kind in listing.unusable if kind == BROKEN_LINK and _selected(place, selection)]
+        self.unread = [place for place in others if suffix_of(place) not in DESCRIPTIONS] + broken
+        """Files that may have been meant as images."""
+        self.told_of = [_folders(place) for place in others if suffix_of(place) in DESCRIPTIONS]
+        self.told_of += [place.split("/") for place in listing.empty]
+        """Folders that hold descriptions or nothing."""
+        self.folders = [_folders(place) for place in self.places]
         self.remarks: list[str] = []
 
     def plan(self) -> Layout:
@@ -96,10 +92,11 @@ class _Planner:
         level = self.selection.class_level or self._find_level()
         self._check_depth(level, "class_level")
         self._check_masks(level)
-        names = [normalize("NFC", folders[level - 1]) for folders in self.folders]  # macOS writes é in two parts
+        names = [folders[level - 1] for folders in self.folders]
         classes = tuple(sorted(set(names)))
         self._check_classes(level, classes)
         parts = self._parts(level)
+        self._check_below(level, classes, parts)
         if self.left_out:
             self.remarks.append(f"data.include and data.exclude leave out {self.left_out:,} images")
         return Layout(
@@ -120,12 +117,12 @@ class _Planner:
         level = 1
         while True:
             names = self._names(level)
-            named_parts = {name for name in names if _part(name)}
+            named_parts = {name for name in names if part_of(name)}
             if named_parts and named_parts != names:
                 self._refuse_mixed(level, named_parts, names - named_parts)
             deeper = all(len(folders) > level for folders in self.folders)
             if named_parts and not deeper:
-                self._refuse_flat_parts(level, named_parts)
+                self._refuse_flat_parts(level)
             if not named_parts and (len(names) > 1 or not deeper):
                 break
             level += 1
@@ -140,9 +137,10 @@ class _Planner:
             if len(folders) < level:
                 raise DataError(
                     f"{self.where}: {place}: expected in a subfolder named after its class, found in "
-                    f"{'/'.join(folders) or self.where} itself; move it, or leave it out with data.exclude"
+                    f"{'/'.join(folders) or self.where} itself; move it, or leave it out with "
+                    f'data.exclude = ["{escape(place)}"]'
                 )
-        unread = (place.split("/")[:-1] for place in self.unread)
+        unread = map(_folders, self.unread)
         return {folders[level - 1] for folders in (*self.folders, *unread) if len(folders) >= level}
 
     def _check_depth(self, level: int, option: str) -> None:
@@ -154,23 +152,20 @@ class _Planner:
                 )
 
     def _check_classes(self, level: int, classes: tuple[str, ...]) -> None:
-        lost = Counter(
-            folders[level - 1]
-            for folders in (place.split("/")[:-1] for place in self.unread)
-            if len(folders) >= level and folders[level - 1] not in classes
-        )
+        lost = [place for place in self.unread if len(_folders(place)) >= level]
+        lost = [place for place in lost if _folders(place)[level - 1] not in classes]
         if lost:
-            suffixes = sorted({suffix_of(place) or "no suffix" for place in self.unread})
+            names = sorted({_folders(place)[level - 1] for place in lost})
+            suffixes = sorted({suffix_of(place) or "no suffix" for place in lost})
+            patterns = _patterns("*/" * (level - 1) + escape(name) + "/*" for name in names)
             raise DataError(
                 f"{self.where}: expected images in each class folder, found none that can be read in "
-                f"{_listed(sorted(lost), '/')} ({sum(lost.values()):,} files: {', '.join(suffixes)}); "
-                f'{_cure(suffixes)}, or leave it out: data.exclude = ["{"*/" * (level - 1)}{min(lost)}/*"]'
+                f"{_listed(names, '/')} ({len(lost):,} files: {_listed(suffixes)}); {_cure(suffixes)}, or leave it "
+                f"out: data.exclude = [{patterns}]"
             )
-        absent = sorted(
-            {name.split("/")[level - 1] for name in self.empty if name.count("/") == level - 1} - {*classes}
-        )
-        if absent and absent != [""]:
-            self.remarks.append(f"empty folders passed over: {_listed(absent, '/')}")
+        absent = {folders[level - 1] for folders in self.told_of if len(folders) >= level} - {*classes, ""}
+        if absent:
+            self.remarks.append(f"folders without images passed over: {_listed(sorted(absent), '/')}")
         alike = [names for names in _alike(classes) if len(names) > 1]
         if alike:
             self._refuse(
@@ -180,26 +175,49 @@ class _Planner:
         if len(classes) < 2:
             raise DataError(
                 f"{self.where}: expected images in at least two class subfolders, "
-                f"found {len(self.places):,} images in {len(classes)}; {self._levels()}"
+                f"found {len(self.places):,} images in {len(classes)}{self._levels()}"
+            )
+        if all(is_container(name) for name in classes) and self.selection.class_level is None:
+            patterns = _patterns("*/" * (level - 1) + escape(name) + "/*" for name in classes[1:])
+            self._refuse(
+                f"{_listed(classes, '/')} say what is in them and not of which class it is",
+                f"leave all but one out, such as data.exclude = [{patterns}], or say that they are "
+                f"the classes: data.class_level = {level}",
             )
 
     def _levels(self) -> str:
         depth = min(map(len, self.folders))
-        counts = [f"level {n} has {len({f[n - 1] for f in self.folders})} folders" for n in range(1, depth + 1)]
-        return f"{', '.join(counts)}: data.class_level chooses one"
+        counts = [(n, len({folders[n - 1] for folders in self.folders})) for n in range(1, depth + 1)]
+        several = [f"level {n} has {count} folders" for n, count in counts if count > 1]
+        return f"; {', '.join(several)}: data.class_level chooses one" if several else ""
+
+    def _check_below(self, level: int, classes: tuple[str, ...], parts: tuple[int, ...] | None) -> None:
+        """Refuse folders whose names below are fewer than they are themselves: patients above their classes, say."""
+        if self.selection.class_level is not None or self.selection.group_level is not None or parts is not None:
+            return
+        if any(len(folders) <= level for folders in self.folders):
+            return
+        below = Counter(name for _, name in {(folders[level - 1], folders[level]) for folders in self.folders})
+        if 2 <= len(below) < len(classes) and min(below.values()) > 1:
+            self._refuse(
+                f"each of {len(classes):,} folders such as {_listed(classes[:3], '/')} holds some of the same few "
+                f"({_listed(sorted(below), '/')})",
+                f"if these few are the classes, data.class_level = {level + 1} (and data.group_level = {level} where "
+                f"the folders above are patients); if not, data.class_level = {level}",
+            )
 
     # parts, groups
 
     def _parts(self, level: int) -> tuple[int, ...] | None:
         """The published part of each image, by a folder above its class or directly below it."""
-        above = [next((part for name in folders[: level - 1] if (part := _part(name))), "") for folders in self.folders]
-        below = [_part(folders[level]) if len(folders) > level else "" for folders in self.folders]
+        above = [next((p for name in folders[: level - 1] if (p := part_of(name))), "") for folders in self.folders]
+        below = [part_of(folders[level]) if len(folders) > level else "" for folders in self.folders]
         for named in (above, below):
             if any(named):
                 if not all(named):
                     place = self.places[named.index("")]
                     self._refuse(
-                        f"some images lie in folders named train, val or test, and {place} does not",
+                        f"some images lie in folders named after train, val or test, and {place} does not",
                         "leave one kind out with data.exclude",
                     )
                 counts = Counter(named)
@@ -229,7 +247,9 @@ class _Planner:
         """Folders below the classes that may be patients: several of them in some class."""
         if self.selection.group_level is not None:
             return 0
-        below = {(f[level - 1], name) for f in self.folders for name in f[level:] if not (parts_known and _part(name))}
+        below = {
+            (f[level - 1], name) for f in self.folders for name in f[level:] if not (parts_known and part_of(name))
+        }
         per_class = Counter(class_name for class_name, _ in below)
         return len(below) if max(per_class.values(), default=0) > 1 else 0
 
@@ -238,27 +258,30 @@ class _Planner:
     def _check_masks(self, level: int) -> None:
         """Masks are no images of their class: refused unless a pattern of the user's asks for them by name."""
         asked = " ".join(self.selection.include).lower()
+        wrappers = [len(self._names(above)) == 1 for above in range(1, level)]
         folders = sorted(
             {
                 "/".join(folders[: position + 1])
                 for folders in self.folders
                 for position, name in enumerate(folders)
-                if _is_mask(name, exactly=position == level - 1) and name.lower() not in asked
+                if is_mask(name, of_class=position == level - 1)
+                and not (position < level - 1 and wrappers[position])
+                and name.lower() not in asked
             }
         )
         if folders:
-            patterns = sorted({f'"{"*/" if "/" in f else ""}{f.rpartition("/")[2]}/*"' for f in folders})
+            patterns = _patterns(f"{'*/' if '/' in f else ''}{escape(f.rpartition('/')[2])}/*" for f in folders)
             self._refuse(
                 f"{_listed(folders, '/')} {'looks' if len(folders) == 1 else 'look'} like masks and not like images of "
                 "a class",
-                f"leave them out: data.exclude = [{', '.join(patterns)}]. To read masks as images, name them in "
-                "data.include",
+                f"leave them out: data.exclude = [{patterns}]. To read masks as images, name them in data.include",
             )
-        masks = [place for place in _mask_files(self.places) if "mask" not in asked]
-        if masks:
+        tails = [] if "mask" in asked else mask_tails(self.places)
+        if tails:
+            patterns = _patterns(f"*{escape(tail)}.*" for tail in tails)
             self._refuse(
-                f"{len(masks):,} files look like masks of images beside them ({_listed(masks)})",
-                'leave them out: data.exclude = ["*_mask*"]. To read masks as images, name them in data.include',
+                f"files look like masks of images beside them (their names end in {_listed(tails)})",
+                f"leave them out: data.exclude = [{patterns}]. To read masks as images, name them in data.include",
             )
 
     def _refuse_nothing(self) -> NoReturn:
@@ -268,26 +291,44 @@ class _Planner:
                 'a pattern is held against the whole place, such as "train/COVID/*"',
             )
         suffixes = sorted({suffix_of(place) or "no suffix" for place in self.unread})
-        found = f"; its {len(self.unread):,} files are {', '.join(suffixes)}: {_cure(suffixes)}" if suffixes else ""
+        found = f"; its {len(self.unread):,} files are {_listed(suffixes)}: {_cure(suffixes)}" if suffixes else ""
         raise DataError(f"{self.where}: expected images in at least two class subfolders, found 0 images in 0{found}")
 
     def _refuse_mixed(self, level: int, parts: set[str], others: set[str]) -> NoReturn:
-        patterns = ", ".join(f'"{"*/" * (level - 1)}{name}/*"' for name in sorted(others)[:EXAMPLES])
+        patterns = _patterns("*/" * (level - 1) + escape(name) + "/*" for name in sorted(parts))
         self._refuse(
             f"folders named after parts ({_listed(sorted(parts), '/')}) lie beside {_listed(sorted(others), '/')}",
-            f"leave one kind out, such as data.exclude = [{patterns}], or say that the folders at this level are the "
-            f"classes: data.class_level = {level}",
+            f"read the parts alone with data.include = [{patterns}] or leave them out with data.exclude, or say that "
+            f"the folders at this level are the classes: data.class_level = {level}",
         )
 
-    def _refuse_flat_parts(self, level: int, parts: set[str]) -> NoReturn:
+    def _refuse_flat_parts(self, level: int) -> NoReturn:
+        flat = {folders[level - 1] for folders in self.folders if len(folders) == level}
+        sorted_in = {folders[level - 1] for folders in self.folders} - flat
+        patterns = _patterns("*/" * (level - 1) + escape(name) + "/*" for name in sorted(flat))
+        way_out = "sort them into one folder per class, as classes are read from folders and not from a table of labels"
         self._refuse(
-            f"images lie directly in {_listed(sorted(parts), '/')}, with no class folder below",
-            "sort them into one folder per class, as classes are read from folders and not from a table of labels; or, "
-            f"to tell the parts themselves apart, data.class_level = {level}",
+            f"images lie directly in {_listed(sorted(flat), '/')}, with no class folder below",
+            f"{way_out}, or leave them out: data.exclude = [{patterns}]"
+            if sorted_in
+            else f"{way_out}; or, to tell the parts themselves apart, data.class_level = {level}",
         )
 
     def _refuse(self, found: str, way_out: str) -> NoReturn:
         raise DataError(f"{self.where}: cannot tell what the folders mean: {found}; {way_out}")
+
+
+def _folders(place: str) -> list[str]:
+    """The folders above a file; macOS writes é as two characters, which are one here."""
+    return [normalize("NFC", name) for name in place.split("/")[:-1]]
+
+
+def _selected(place: str, selection: Selection) -> bool:
+    normal = normalize("NFC", place)
+    matches: Callable[[Iterable[str]], bool] = lambda patterns: any(  # noqa: E731
+        fnmatchcase(normal, normalize("NFC", pattern)) for pattern in patterns
+    )
+    return (not selection.include or matches(selection.include)) and not matches(selection.exclude)
 
 
 def _alike(names: Iterable[str]) -> list[list[str]]:
@@ -298,28 +339,9 @@ def _alike(names: Iterable[str]) -> list[list[str]]:
     return list(groups.values())
 
 
-def _selected(place: str, selection: Selection) -> bool:
-    matches: Callable[[Iterable[str]], bool] = lambda patterns: any(fnmatchcase(place, p) for p in patterns)  # noqa: E731
-    return (not selection.include or matches(selection.include)) and not matches(selection.exclude)
-
-
-def _part(name: str) -> str:
-    """Which published part a folder of this name is; empty for none."""
-    return PART_NAMES.get(name.lower(), "")
-
-
-def _is_mask(name: str, *, exactly: bool) -> bool:
-    """Whether a folder is named after masks; a class may well be called "with_mask", so there only ``exactly``."""
-    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
-    return (len(words) == 1 or not exactly) and any(word in MASK_WORDS for word in words)
-
-
-def _mask_files(places: Sequence[str]) -> list[str]:
-    """Files such as ``a_mask.png`` or ``a_mask_1.png`` beside a file ``a.png``."""
-    stems = {place.rpartition(".")[0] for place in places}
-    named = re.compile(r"(.+?)[ _-](?:mask|seg|segmentation)(?:[ _-]?\d+)?", re.IGNORECASE)
-    matches = ((place, named.fullmatch(place.rpartition(".")[0])) for place in places)
-    return [place for place, match in matches if match and match[1] in stems]
+def _patterns(patterns: Iterable[str]) -> str:
+    """Distinct patterns as a list in TOML."""
+    return ", ".join(f'"{pattern}"' for pattern in dict.fromkeys(patterns))
 
 
 def _listed(names: Sequence[str], end: str = "") -> str:
@@ -331,6 +353,6 @@ def _cure(suffixes: Sequence[str]) -> str:
     """The way out for files of these suffixes."""
     if {".nii", ".mha", ".mhd", ".nrrd", ".gz"} & {*suffixes}:
         return "save volumes as one image per slice"
-    if "no suffix" in suffixes:
+    if any(suffix == "no suffix" or suffix[1:].isdigit() for suffix in suffixes):  # named by number, as series are
         return f"if they are DICOM, give them the suffix {min(DICOM_SUFFIXES)}; otherwise convert them to PNG"
-    return "convert them to PNG"
+    return "convert them to PNG (links that lead nowhere have to be mended)"

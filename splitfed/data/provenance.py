@@ -39,8 +39,8 @@ class Provenance(Options):
 
 def provenance(dataset: Dataset, data_root: Path | None) -> Provenance:
     """The record of these images, its places absolute."""
-    location = dataset.location and dataset.location.resolve()
-    roots = [root.resolve() for root in search_roots(data_root)]
+    location = dataset.location and dataset.location.absolute()
+    roots = [root.absolute() for root in search_roots(data_root)]  # as they are called: links may lead out of them
     return Provenance(
         name=dataset.name,
         synthetic=dataset.synthetic,

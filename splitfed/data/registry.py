@@ -66,7 +66,7 @@ def load(
         raise DataError(f"{name}: size is {size}; expected at least {SMALLEST_SIZE} pixels")
     wanted = size if size is not None else source.default_size
     roots = search_roots(data_root)
-    named = None if path is None else _resolve(source, Path(path), roots)
+    named = None if path is None else _resolve(source, Path(path), roots, root_named=data_root is not None)
     if attribute is not None and not source.takes_attribute:
         raise DataError(f"{name}: its classes are fixed, found attribute {attribute!r}; leave it out")
     chosen = selection or Selection()
@@ -101,6 +101,7 @@ def _dataset(source: DatasetSource, decoded: Decoded) -> Dataset:
         parts=decoded.parts,
         found=decoded.found,
         location=decoded.location,
+        known_digests=decoded.digests,
     )
 
 
@@ -147,14 +148,17 @@ def sources() -> Registry[DatasetSource]:
     return with_plugins(DATASETS)
 
 
-def _resolve(source: DatasetSource, path: Path, roots: tuple[Path, ...]) -> Path:
-    """The path that the user named, looked for from here and from the roots."""
+def _resolve(source: DatasetSource, path: Path, roots: tuple[Path, ...], *, root_named: bool) -> Path:
+    """The path that the user named, looked for from here and from the roots; from these first if one was named."""
     if not source.takes_path:
         raise DataError(f"{source.name}: takes no path, found {path}; leave it out")
     wanted = as_path(path)
-    for start in (Path(), *roots):
-        if (start / wanted).exists():
-            return start / wanted
+    places = [start / wanted for start in ((*roots, Path()) if root_named else (Path(), *roots))]
+    if wanted.is_absolute():  # moved since, perhaps to where the user says that data lie
+        places += [place for root in roots for place in (root / wanted.name, root) if place.name == wanted.name]
+    for place in places:
+        if place.exists():
+            return place
     raise DataError(
         f"{source.name}: expected a folder or archive at {path}, found nothing there; "
         f"looked from {Path.cwd()}, {looked_in(roots)}. Known data sets: {', '.join(sorted(DATASETS))}"

@@ -97,6 +97,7 @@ class Decoded(NamedTuple):
         parts: uint8, (N,), positions in `PARTS`, where the publisher has split the images; else None.
         found: what was met while reading.
         location: the folder or file that was read; None where there is none.
+        digests: a hash of each image, bytes (N,), where it is known already.
     """
 
     pixels: NDArray[np.uint8]
@@ -108,6 +109,7 @@ class Decoded(NamedTuple):
     parts: NDArray[np.uint8] | None = None
     found: Found = Found()
     location: Path | None = None
+    digests: NDArray[np.bytes_] | None = None
 
 
 class DatasetSource(ABC):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +59,7 @@ def split(dataset: Dataset, *, train: int, aux: int, test: int, seed: int, by: s
     for part, count in wanted.items():
         if count < (1 if part == "train" else 0):
             raise DataError(f"split: {part} is {count}; expected a number of images")
-    distinct = distinct_images(dataset.pixels)
+    distinct = distinct_images(dataset)
     rng = np.random.default_rng(seed_for(seed, "split"))
     if by == "content" and dataset.groups is None:
         chosen = _whole(dataset, distinct, wanted, rng)
@@ -109,7 +108,7 @@ def _pools(
 
 def _groups(dataset: Dataset) -> NDArray[np.int64]:
     """The group of every image; equal images tie their groups together. Without groups each picture is its own."""
-    _, picture = np.unique(_digests(dataset.pixels), return_inverse=True)
+    _, picture = np.unique(dataset.digests, return_inverse=True)
     if dataset.groups is None:
         return np.asarray(picture, np.int64)
     _, group = np.unique(dataset.groups, return_inverse=True)
@@ -121,7 +120,8 @@ def _groups(dataset: Dataset) -> NDArray[np.int64]:
 def _deal(
     labels: NDArray[np.int64], groups: NDArray[np.int64], rows: NDArray[np.int64], wanted: dict[str, int]
 ) -> Pools:
-    """Give whole groups to the parts, the largest first, each to the part that lacks its class most."""
+    """Give whole groups to the parts, the largest first: to one that still needs as many images, if there is one, and
+    among these to the one that lacks its classes most. What all needs are met without makes the classes more even."""
     members: dict[int, list[int]] = {}
     for row in rows.tolist():
         members.setdefault(int(groups[row]), []).append(row)
@@ -131,30 +131,55 @@ def _deal(
     held = {part: np.zeros(classes) for part in asked}
     for group in sorted(members.values() if asked else (), key=len, reverse=True):
         content = np.bincount(labels[group], minlength=classes)
-        part = min(asked, key=lambda part: (float(held[part] @ content) / asked[part], held[part].sum() / asked[part]))
+        part = _neediest(asked, held, content)
         held[part] += content
         pools[part] += group
     return {part: np.array(pool, np.int64) for part, pool in pools.items()}
+
+
+def _neediest(asked: dict[str, int], held: dict[str, NDArray[np.float64]], content: NDArray[np.int64]) -> str:
+    """The part that a group with so many images of each class goes to."""
+    needs = {part: count - held[part].sum() for part, count in asked.items()}
+    fitting = [part for part in asked if needs[part] >= content.sum()]
+    if not fitting and max(needs.values()) > 0:
+        return max(asked, key=lambda part: needs[part])
+    return min(
+        fitting or asked, key=lambda part: (float(held[part] @ content) / asked[part], held[part].sum() / asked[part])
+    )
 
 
 def _from_pool(dataset: Dataset, part: str, pool: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     if count > len(pool):
         unit = "a patient or other group" if dataset.groups is not None else "an image"
         raise DataError(
-            f"{dataset.name}: {part} = {count:,} images, but {len(pool):,} distinct ones can be had if no part "
-            f"shares {unit} with another; ask for fewer"
+            f"{dataset.name}: {part} = {count:,} images, but only {len(pool):,} distinct ones were found for it so "
+            f"that no part shares {unit} with another; ask for fewer"
         )
     return _interleave(dataset.labels, pool, count)
 
 
-def distinct_images(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The positions of the images without their later copies, in order; pixels (N, C, H, W)."""
-    _, first = np.unique(_digests(pixels), return_index=True)
+def distinct_images(dataset: Dataset) -> NDArray[np.int64]:
+    """The positions of the images without their later copies, in order."""
+    _, first = np.unique(dataset.digests, return_index=True)
     return np.sort(first)
 
 
-def _digests(pixels: NDArray[np.uint8]) -> NDArray[np.bytes_]:
-    return np.array([hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in pixels], "S32")
+def contradictory_copies(dataset: Dataset) -> int:
+    """How many images equal an earlier one pixel by pixel and have another label."""
+    _, first, picture = np.unique(dataset.digests, return_index=True, return_inverse=True)
+    return int((dataset.labels != dataset.labels[first[picture]]).sum())
+
+
+def absent_classes(splits: Splits) -> list[str]:
+    """Sentences on classes of which a part of the split has no image at all."""
+    said = []
+    for part in ("train", "aux", "test"):
+        images: Images = getattr(splits, part)
+        absent = sorted({*range(len(images.classes))} - {*images.labels.tolist()})
+        if absent and len(images):
+            names = ", ".join(images.classes[label] for label in absent[:6])
+            said.append(f"no {part} image is of class {names}{' and others' * (len(absent) > 6)}")
+    return said
 
 
 def _interleave(labels: NDArray[np.int64], order: NDArray[np.int64], total: int) -> NDArray[np.int64]:

@@ -76,6 +76,16 @@ def test_keras_arrays_and_ones_own(tmp_path: Path) -> None:
     assert read.groups.tolist() == [0, 0, 1, 1, 2, 2]
 
 
+def test_groups_over_all_parts_or_for_each(tmp_path: Path) -> None:
+    whole = load("folder", path=saved(tmp_path, **medmnist(), groups=np.arange(27) // 3))
+    parts = {f"{part}_groups": np.arange(count) // 3 + 10 * n for n, (part, count) in
+             enumerate((("train", 12), ("val", 6), ("test", 9)))}  # fmt: skip
+    each = load("folder", path=saved(tmp_path, **medmnist(), **parts))
+    assert whole.groups is not None
+    assert each.groups is not None
+    assert whole.groups.tolist() == each.groups.tolist() == (np.arange(27) // 3).tolist()
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -83,7 +93,12 @@ def test_keras_arrays_and_ones_own(tmp_path: Path) -> None:
         ({"images": images(3) / 255, "labels": labels(3)}, "expected uint8 from 0 to 255, found float64; scale"),
         ({"images": images(3, shape=(16, 16, 16)), "labels": labels(3)}, "found .*16, 16, 16.*slices"),
         ({"images": images(3), "labels": np.zeros((3, 14), int)}, r"found int64 of shape \(3, 14\).*ChestMNIST"),
-        ({"images": images(3), "labels": np.zeros(3)}, "one integer per image, found float64"),
+        ({"images": images(3), "labels": np.zeros(3)}, "one integer per image, found float64; number the classes"),
+        ({"images": images(3), "labels": np.array(["a", "b", "c"])}, "number the classes from 0 and give their names"),
+        ({"images": images(3, shape=(256,)), "labels": labels(3)}, "found flat rows .*reshape them"),
+        ({"images": images(0), "labels": labels(0)}, "found images, labels without images"),
+        ({"images": images(3), "labels": labels(3), "patient_id": np.arange(3)}, "found patient_id; rename"),
+        ({"train_images": images(3), "train_labels": labels(3), "test_images": images(3)}, "labels for test_images"),
         ({"images": images(3), "labels": labels(2)}, "as many labels as images, found 2 and 3"),
         ({"images": images(3), "labels": np.zeros(3, int)}, "labels of at least two classes, found"),
         ({"images": images(3, shape=(16, 20)), "labels": labels(3)}, "expected square images.*data.size"),

@@ -42,7 +42,7 @@ def test_blank_images_and_very_many_pairs() -> None:
     told: list[tuple[str, int, int]] = []
     clusters = near_duplicates(pixels, lambda *report: told.append(report))
     assert np.bincount(clusters).tolist() == [1200, 300]
-    assert told == [("comparing images", 0, 1500), ("comparing images", 1024, 1500)]
+    assert told[:2] == [("comparing images", 0, 1500), ("comparing images", 256, 1500)]
 
 
 def test_one_image_and_none() -> None:

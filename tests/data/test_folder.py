@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import tarfile
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +58,10 @@ def test_links_are_followed_and_broken_ones_counted(tmp_path: Path) -> None:
     (folder / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (folder / "a" / "up").symlink_to(folder)
     (folder / "a" / "self").symlink_to(folder / "a" / "self")
+    os.mkfifo(folder / "a" / "pipe.png")
     mine = load("folder", path=folder)
     assert mine.counts == {"a": 1, "b": 2}
-    assert mine.found.skipped == {"broken link": 2, "link in a circle": 1}
+    assert mine.found.skipped == {"broken link": 2, "link to a folder that is read already": 1, "no regular file": 1}
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -70,6 +74,75 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             load("folder", path=folder)
     finally:
         (folder / "a").chmod(0o755)
+
+
+def test_a_class_of_broken_links_or_pipes_does_not_vanish(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "mine", {**two_classes(), "notes/x.txt": b""})
+    (folder / "empty").mkdir()
+    assert "folders without images passed over: empty/, notes/" in load("folder", path=folder).found.remarks
+    (folder / "c").mkdir()
+    (folder / "c" / "1.png").symlink_to("/nowhere/1.png")
+    with pytest.raises(
+        DataError, match=r"found none that can be read in c/ \(1 files: \.png\).*exclude = \[\"c/\*\"\]"
+    ):
+        load("folder", path=folder)
+
+
+def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "mine", two_classes())
+    odd = os.fsdecode(b"caf\xe9")
+    (folder / "a").rename(folder / odd)
+    (folder / "b" / "0.png").rename(folder / "b" / f"{odd}.png")
+    mine = load("folder", path=folder)
+    assert mine.counts == {"b": 3, r"caf\xe9": 3}
+    mine.described().encode()
+
+
+def test_turned_transparent_and_deep_colour_pictures(tmp_path: Path) -> None:
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    folder = write_folder(tmp_path / "mine", {"a/1.png": png(values), "b/1.png": png(values.T.copy())})
+    exif = Image.Exif()
+    exif[274] = 6  # the camera was held on its side
+    Image.fromarray(values).save(folder / "b" / "turned.png", exif=exif)
+    mine = load("folder", path=folder)
+    assert np.array_equal(mine.pixels[mine.labels == 1][1, 0], np.rot90(values, -1))
+    Image.fromarray(values).save(folder / "a" / "clear.png", transparency=3)
+    with pytest.raises(DataError, match=r"a/clear\.png: expected opaque pixels"):
+        load("folder", path=folder)
+
+
+def test_archives_as_other_systems_write_them(tmp_path: Path) -> None:
+    files = two_classes()
+    windows, mac, twice = (tmp_path / f"{name}.zip" for name in ("windows", "mac", "twice"))
+    with zipfile.ZipFile(windows, "w") as archive:
+        for place, data in files.items():
+            info = zipfile.ZipInfo("x")
+            info.filename = place.replace("/", "\\")  # ZipInfo itself would mend it
+            archive.writestr(info, data)
+    with zipfile.ZipFile(mac, "w") as archive:
+        for place, data in files.items():
+            archive.writestr("./" + place.replace("a/", "XX/"), data)
+    mac.write_bytes(mac.read_bytes().replace(b"./XX/", "./é/".encode()))  # without the flag that says UTF-8
+    assert len(load("folder", path=windows)) == 6
+    assert load("folder", path=mac).counts == {"b": 3, "é": 3}
+    with zipfile.ZipFile(twice, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            for place, data in files.items():
+                archive.writestr(place, data)
+    mine = load("folder", path=twice)
+    assert len(mine) == 6
+    assert mine.found.skipped == {"file that is stored again": 6}
+
+
+def test_links_in_a_tar_are_counted(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "mine", two_classes())
+    os.link(folder / "a" / "0.png", folder / "a" / "hard.png")
+    (folder / "b" / "soft.png").symlink_to("0.png")
+    with tarfile.open(tmp_path / "mine.tar.gz", "w:gz") as tar:
+        tar.add(folder, "mine")
+    packed = load("folder", path=tmp_path / "mine.tar.gz")
+    assert (len(packed), packed.found.skipped) == (6, {"link in an archive": 2})
 
 
 def test_several_bad_files_are_named_at_once(tmp_path: Path) -> None:
@@ -151,7 +224,7 @@ def test_no_patient_is_on_both_sides(tmp_path: Path) -> None:
         assert len(seen[0] | seen[1] | seen[2]) == sum(map(len, seen))
         assert [len(images) for images in (parts.train, parts.aux, parts.test)] == [24, 16, 16]
         assert np.bincount(parts.train.labels).tolist() == [12, 12]
-    with pytest.raises(DataError, match=r"train = 60 images, but .* patient or other group"):
+    with pytest.raises(DataError, match=r"(train|aux|test) = \d+ images, but only .* patient or other group"):
         split(mine, train=60, aux=12, test=8, seed=0)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from typing import Any
+
 import pytest
 
 from splitfed.data.layout import Layout, plan
@@ -38,6 +42,10 @@ def by_place(layout: Layout) -> dict[str, str]:
         (("a/train/1.png", "a/test/2.png", "b/train/3.png", "b/test/4.png"), 1, ("a", "b")),
         (("COVID/images/1.png", "NORMAL/images/2.png"), 1, ("COVID", "NORMAL")),
         (("with_mask/1.png", "without_mask/2.png"), 1, ("with_mask", "without_mask")),
+        (("Lungs_with_masks/a/1.png", "Lungs_with_masks/b/2.png"), 2, ("a", "b")),
+        (("training_set/training_set/a/1.png", "test_set/test_set/b/2.png"), 3, ("a", "b")),
+        (("seg_train/a/1.png", "seg_test/b/2.png"), 2, ("a", "b")),
+        (("COVID/GT001/1.png", "NORMAL/GT002/2.png"), 1, ("COVID", "NORMAL")),
         (("a/p1/1.png", "a/p2/2.png", "b/p3/3.png"), 1, ("a", "b")),
         (("é/1.png", "e\u0301/2.png", "b/3.png"), 1, ("b", "é")),  # one letter, written in two ways
         (("a b/1.png", "ü;=/2.png"), 1, ("a b", "ü;=")),
@@ -67,13 +75,20 @@ def test_published_parts_are_known_above_and_below_the_classes() -> None:
          r"COVID/masks/, N/masks/ look like masks.*data\.exclude = \[\"\*/masks/\*\"\]"),
         (("images/1.png", "masks/1.png"), r"masks/ looks like masks.*data\.exclude = \[\"masks/\*\"\]"),
         (("a/lung masks/1.png", "b/1.png"), r"a/lung masks/ looks like masks.*\"\*/lung masks/\*\""),
-        (("a/x.png", "a/x_mask.png", "a/x_mask_1.png", "b/y.png"), r"2 files look like masks.*data\.exclude"),
-        (("train/a/1.png", "COVID/1.png"), r"parts \(train/\) lie beside COVID/.*data\.exclude.*data\.class_level = 1"),
+        (("a/x.png", "a/x_mask.png", "a/x_mask_1.png", "b/y.png"),
+         r"names end in _mask, _mask_1\); .*data\.exclude = \[\"\*_mask\.\*\", \"\*_mask_1\.\*\"\]"),
+        (("train/a/1.png", "COVID/1.png"),
+         r"parts \(train/\) lie beside COVID/.*data\.include = \[\"train/\*\"\].*data\.class_level = 1"),
         (("train/1.png", "test/2.png"), r"images lie directly in test/, train/.*data\.class_level = 1"),
         (("a/train/1.png", "a/2.png", "b/train/3.png"), r"a/2\.png does not.*data\.exclude"),
         (("Cat/1.png", "cat/2.png", "dog/3.png"), "Cat and cat have names that differ in upper and lower case"),
         (("a/1.png", "2.png"), r"2\.png: expected in a subfolder named after its class.*data\.exclude"),
-        (("a/1.png", "a/2.png"), "at least two class subfolders, found 2 images in 1.*data.class_level"),
+        (("a/1.png", "a/2.png"), "at least two class subfolders, found 2 images in 1$"),
+        (("train/a/1.png", "train/b/1.png", "val/2.png"), r"directly in val/, .*data\.exclude = \[\"val/\*\"\]"),
+        (("images/a/1.png", "images/b/2.png", "labels/a/1.png"),
+         r"images/, labels/ say what.*exclude = \[\"labels/\*\"\]"),
+        (("p1/C/1.png", "p2/N/2.png", "p3/C/3.png", "p4/N/4.png"),
+         r"4 folders such as p1/.*few \(C/, N/\).*class_level = 2"),
         (("a/1.png", "b/1.heic", "b/2.heic"), r"none that can be read in b/ \(2 files: \.heic\); convert.*\"b/\*\""),
         (("a/1.png", "b/IM0001"), r"none that can be read in b/ .*no suffix.*DICOM.*\.dcm"),
         (("a/1.png", "b/scan.nii.gz"), "one image per slice"),
@@ -84,6 +99,36 @@ def test_published_parts_are_known_above_and_below_the_classes() -> None:
 def test_what_could_be_read_in_two_ways_is_refused_with_the_option(places: tuple[str, ...], message: str) -> None:
     with pytest.raises(DataError, match=f"ROOT.*{message}"):
         planned(*places)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("C/images/1.png", "C/masks/1.png", "N/images/2.png"),
+        ("C [1]/masks [2]/1.png", "C [1]/a.png", "N/b.png", "N/b_segmentation.png"),
+        ("Dataset_BUSI_with_GT/a/x.png", "Dataset_BUSI_with_GT/a/x_mask.png", "Dataset_BUSI_with_GT/b/y.png"),
+        ("with_mask/1.png", "with_mask/1_mask.png", "without_mask/2.png"),
+        ("train/a/1.png", "train/b/2.png", *(f"x{n}/1.png" for n in range(9))),
+        ("train/a/1.png", "train/b/2.png", "val/3.png"),
+        ("images/a/1.png", "images/b/2.png", "labels/a/1.png"),
+        ("a/1.png", "b/1.png", *(f"c [{n}]/x.heic" for n in range(9))),
+        ("a/1.png", "b/2.png", "3 [x].png"),
+        ("Me\u0301nisque/1.png", "Me\u0301nisque/x.mat", "b/1.png", "c/x.mat"),
+    ],
+)
+def test_the_options_that_a_message_offers_lead_to_classes(places: tuple[str, ...]) -> None:
+    """Pasted one after the other, as a user would."""
+    options: dict[str, Any] = {}
+    for _ in range(5):
+        try:
+            layout = planned(*places, **options)
+        except DataError as error:
+            name, patterns = re.findall(r'data\.(exclude|include) = (\[".*?"\])', str(error))[0]
+            options[name] = (*options.get(name, ()), *tomllib.loads(f"x = {patterns}")["x"])
+        else:
+            assert len(layout.classes) == 2
+            return
+    pytest.fail(f"no end: {options}")
 
 
 def test_the_cure_in_each_message_works() -> None:

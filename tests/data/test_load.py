@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.server
+import os
 import socket
 import sys
 import threading
@@ -352,6 +353,37 @@ class Stripes(DatasetSource):
 
 STRIPES = Stripes()
 """
+
+
+def test_an_entry_that_lacks_an_array_or_a_row_is_built_again(tmp_path: Path, medical_files: dict[str, bytes]) -> None:
+    write_folder(tmp_path / "MedNIST", medical_files)
+    before = load("medical_mnist", data_root=tmp_path)
+    for name in ("labels", "digests"):
+        (file,) = (tmp_path / "cache" / "decoded").glob(f"*/{name}.npy")
+        np.save(file, np.load(file)[:-2])
+        assert len(load("medical_mnist", data_root=tmp_path).labels) == len(before)
+        (file,) = (tmp_path / "cache" / "decoded").glob(f"*/{name}.npy")
+        file.unlink()
+        assert load("medical_mnist", data_root=tmp_path).identity == before.identity
+
+
+def test_an_earlier_version_of_the_same_images_is_removed(tmp_path: Path, medical_files: dict[str, bytes]) -> None:
+    folder = write_folder(tmp_path / "MedNIST", medical_files)
+    for number in range(3):
+        (folder / "Hand" / f"more{number}.jpeg").write_bytes(medical_files["Hand/000000.jpeg"])
+        load("medical_mnist", data_root=tmp_path)
+    load("medical_mnist", data_root=tmp_path, size=32)
+    assert len(list((tmp_path / "cache" / "decoded").iterdir())) == 2  # one for each size
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path, medical_files: dict[str, bytes]) -> None:
+    write_folder(tmp_path / "MedNIST", medical_files)
+    decoded = tmp_path / "cache" / "decoded"
+    for name in (".partial-old", ".partial-new"):
+        (decoded / name).mkdir(parents=True)
+    os.utime(decoded / ".partial-old", (0, 0))
+    load("medical_mnist", data_root=tmp_path)
+    assert sorted(path.name for path in decoded.glob(".partial-*")) == [".partial-new"]
 
 
 def test_nothing_half_written_is_read(tmp_path: Path) -> None:

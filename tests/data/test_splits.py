@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splitfed.data import Dataset, load, partition, split
+from splitfed.data.splits import absent_classes, contradictory_copies
 from splitfed.errors import DataError
 from splitfed.types import Images
 
@@ -173,3 +176,64 @@ def test_bad_partitions() -> None:
         partition(labels, clients=0, seed=0)
     with pytest.raises(DataError, match="alpha is 0"):
         partition(labels, clients=2, seed=0, scheme="dirichlet", alpha=0)
+
+
+def _grouped(groups: list[int], labels: list[int]) -> Dataset:
+    data = _dataset(labels)
+    return replace(data, groups=np.array(groups, np.int64))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=3, max_size=25),
+    shares=st.tuples(st.integers(1, 20), st.integers(0, 20), st.integers(0, 20)),
+    seed=st.integers(0, 3),
+)
+def test_no_group_is_in_two_parts_whatever_their_sizes(
+    sizes: list[int], shares: tuple[int, int, int], seed: int
+) -> None:
+    groups = [group for group, size in enumerate(sizes) for _ in range(size)]
+    data = _grouped(groups, [position % 3 for position in range(len(groups))])
+    try:
+        parts = split(data, train=shares[0], aux=shares[1], test=shares[2], seed=seed)
+    except DataError as error:
+        assert "ask for fewer" in str(error)  # noqa: PT017
+        return
+    found = [
+        set(images.groups.tolist()) for images in (parts.train, parts.aux, parts.test) if images.groups is not None
+    ]
+    assert len(set.union(*found)) == sum(map(len, found))
+    assert (len(parts.train), len(parts.aux), len(parts.test)) == shares
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shares"),
+    [([1] * 260, (100, 53, 107)), ([900] + [1] * 100, (50, 800, 50)), ([300] + [1] * 150, (200, 50, 50))],
+)
+def test_groups_of_extreme_sizes_are_placed_where_they_can_be(sizes: list[int], shares: tuple[int, int, int]) -> None:
+    groups = [group for group, size in enumerate(sizes) for _ in range(size)]
+    data = _grouped(groups, [position % 2 for position in range(len(groups))])
+    parts = split(data, train=shares[0], aux=shares[1], test=shares[2], seed=0)
+    assert (len(parts.train), len(parts.aux), len(parts.test)) == shares
+
+
+def test_equal_images_tie_their_groups_together() -> None:
+    data = _grouped(list(range(30)), [0, 1] * 15)
+    pixels = data.pixels.copy()
+    pixels[7] = pixels[3]  # one patient under two names
+    tied = replace(data, pixels=pixels)
+    for seed in range(8):
+        parts = split(tied, train=14, aux=8, test=7, seed=seed)
+        found = [
+            set(images.groups.tolist()) for images in (parts.train, parts.aux, parts.test) if images.groups is not None
+        ]
+        assert not any(
+            len({3, 7} & one) and len({3, 7} & other) for one in found for other in found if one is not other
+        )
+
+
+def test_copies_with_another_label_and_absent_classes_are_said() -> None:
+    assert contradictory_copies(_dataset([1, 2, 0, 2], copies=4)) == 3  # the copies are labelled 0
+    data = _grouped([0] * 20 + list(range(1, 41)), [1] * 20 + [0] * 40)  # all of class 1 is one patient's
+    said = absent_classes(split(data, train=20, aux=10, test=10, seed=0))
+    assert "no test image is of class b, c" in said
