@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from flwr.app import Context, RecordDict
 
 from splitfed import data, events
-from splitfed.attacker.config import AttackerConfig, ComponentConfig, Final, save_auxiliary
+from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.handle import AttackerHandle
+from splitfed.attacker.knowledge import Final, save_auxiliary
 from splitfed.data import Splits
 from splitfed.defenses.base import TapEvidence
 from splitfed.errors import AttackError
