@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import threading
@@ -247,7 +246,7 @@ class CellRun:
             live_aux=scenario.attacker.live_aux,
             live_images=scenario.attacker.live_images,
             keep_rounds=scenario.attacker.keep_rounds,
-            threads=max(1, (os.cpu_count() or 1) // self.lab.jobs),
+            threads=scenario.attacker.threads,
         )
 
 
