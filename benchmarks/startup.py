@@ -10,9 +10,9 @@ import time
 
 REPEATS = 9
 CASES = {
-    "splitfed --help": [sys.executable, "-m", "splitfed", "--help"],
-    "import splitfed": [sys.executable, "-c", "import splitfed"],
-    "python alone": [sys.executable, "-c", ""],
+    "splitfed --help": [sys.executable, "-P", "-m", "splitfed", "--help"],
+    "import splitfed": [sys.executable, "-P", "-c", "import splitfed"],
+    "python alone": [sys.executable, "-P", "-c", ""],
 }
 
 

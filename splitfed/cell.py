@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import threading
@@ -14,8 +13,9 @@ from flwr.app import Context, RecordDict
 from torch import Tensor
 
 from splitfed import data, events
-from splitfed.attacker.config import AttackerConfig, ComponentConfig, Final, save_auxiliary
+from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.handle import AttackerHandle
+from splitfed.attacker.knowledge import Final, save_auxiliary
 from splitfed.data import Splits
 from splitfed.defenses.base import TapEvidence
 from splitfed.errors import AttackError
@@ -250,7 +250,7 @@ class CellRun:
             live_aux=scenario.attacker.live_aux,
             live_images=scenario.attacker.live_images,
             keep_rounds=scenario.attacker.keep_rounds,
-            threads=max(1, (os.cpu_count() or 1) // self.lab.jobs),
+            threads=scenario.attacker.threads,
         )
 
 

@@ -129,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     attacker = commands.add_parser("attacker", help="the attacker's role: relay, record, reconstruct")
     attacker.add_argument("--config", type=_path, required=True, help="a JSON or TOML file, see attacker/README.md")
+    attacker.add_argument(
+        "--ends-with", type=int, metavar="FD", help="end when this pipe closes: the lab ties the role to itself by it"
+    )
     attacker.set_defaults(command=_attacker)
     doctor = commands.add_parser("doctor", help="what is installed, found, missing, and the cure")
     doctor.add_argument("--data-root", type=_path, help="where to look for data sets first")
@@ -450,16 +453,14 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _attacker(arguments: argparse.Namespace) -> int:
-    from splitfed.attacker.config import load_config
-    from splitfed.attacker.process import run
+    from splitfed.attacker.role import run
 
     output.speak_utf8()  # the lab reads it, not a person
     try:
-        run(load_config(arguments.config))
+        return run(arguments.config, ends_with=arguments.ends_with)
     except PluginError:
         traceback.print_exc()  # a log is the place for where in the plug-in it happened
         raise
-    return OK
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

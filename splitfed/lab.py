@@ -96,7 +96,7 @@ def _spread(lab: Lab, jobs: int, runner: str, data_root: Path | None, cells: Seq
         for cell in cells:
             lab.close(cell, attempt(partial(lab.measure, cell)))
         return
-    elsewhere = partial(_measure_elsewhere, lab.store.path.resolve(), data_root and data_root.resolve(), jobs)
+    elsewhere = partial(_measure_elsewhere, lab.store.path.resolve(), data_root and data_root.resolve())
     _run_cells(runner)(cells, elsewhere, jobs=jobs, on_event=lab.bus.emit, on_outcome=lab.close)
 
 
@@ -108,24 +108,20 @@ def _run_cells(runner: str) -> Callable[..., None]:
     return parallel.run_cells
 
 
-def _measure_elsewhere(run_dir: Path, data_root: Path | None, jobs: int, cell: Cell, say: Subscriber) -> dict[str, Any]:
+def _measure_elsewhere(run_dir: Path, data_root: Path | None, cell: Cell, say: Subscriber) -> dict[str, Any]:
     """What a process or a machine of its own does for one cell of this run."""
     store = RunStore.open(run_dir)
     scenario = Scenario.model_validate(store.manifest["scenario"])
     dataset, splits = load_images(scenario, data_root, Bus(), of_run=store)
     with one_thread():
-        return Lab(scenario, store, Bus(record=say), dataset, splits, jobs=jobs).measure(cell)
+        return Lab(scenario, store, Bus(record=say), dataset, splits).measure(cell)
 
 
 class Lab:
     """One run: its images, its store, and its cells."""
 
-    def __init__(
-        self, scenario: Scenario, store: RunStore, bus: Bus, dataset: Dataset, splits: Splits, *, jobs: int = 1
-    ) -> None:
+    def __init__(self, scenario: Scenario, store: RunStore, bus: Bus, dataset: Dataset, splits: Splits) -> None:
         self.scenario = scenario
-        self.jobs = jobs
-        """How many cells share this machine."""
         self.store = store
         self.bus = bus
         self.dataset = dataset

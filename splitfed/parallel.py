@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from splitfed.child import safe_path
 from splitfed.errors import UserError
 from splitfed.events import Event
 from splitfed.scenario import Cell
@@ -103,7 +104,8 @@ def _start(cell: Cell, run_cell: RunCell) -> _Worker:
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=_work, args=(cell, run_cell, theirs), name=f"cell {cell.name}")
-    process.start()
+    with safe_path():
+        process.start()
     theirs.close()  # so that the end of the process is the end of the pipe
     return _Worker(cell, process, ours)
 

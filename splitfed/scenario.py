@@ -113,6 +113,9 @@ class AttackerOptions(Options):
     """Observations that it reconstructs for the live view."""
     keep_rounds: int = Field(default=1, ge=0)
     """Training rounds whose observations stay on disk; 0 keeps all."""
+    threads: int = Field(default=2, ge=1)
+    """For learning after the last round; a fixed number, whatever the cores and the cells at a time: another one sums
+    in another order, so that results differ in their last digits."""
     deadline_s: float = Field(default=1800, gt=0)
     """How long the lab waits for the attack after the last round."""
 

@@ -1,28 +1,32 @@
-"""What the attacker's process is told, and the folder in which it finds what a participant knows.
-
-    knowledge/
-        auxiliary.npz          pixels float32 (N, C, H, W) in [0, 1], labels int64 (N,), class names
-        fronts/0003.pt         the front that every participant got at the start of round 3
-        final.json             written once training is over: which front is final, how many rows to expect
-
-The lab writes this folder; in a deployment a participant does.
-"""
+"""What the attacker's process is told."""
 
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from splitfed.errors import ScenarioError
+from splitfed.errors import ScenarioError, UserError
 from splitfed.files import as_path
 from splitfed.options import Options, explain
-from splitfed.types import Images, ImageShape
+from splitfed.types import ImageShape
+from splitfed.wire.address import split_address
+
+
+def _is_address(value: str) -> str:
+    try:
+        split_address(value)
+    except UserError as error:
+        raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
+    return value
+
+
+Address = Annotated[str, AfterValidator(_is_address)]
+"""host:port, an IPv6 host in brackets."""
 
 UserPath = Annotated[Path, AfterValidator(as_path)]
 """A path in which ``~`` is the home directory."""
@@ -38,17 +42,17 @@ class ComponentConfig(Options):
 class AttackerConfig(Options):
     """One attacker against one cell."""
 
-    upstream: str
+    upstream: Address
     """host:port of the split service to which the relay forwards."""
-    listen: str = "127.0.0.1:0"
+    listen: Address = "127.0.0.1:0"
     """host:port for the clients; port 0 takes a free one."""
     knowledge: UserPath
-    """The folder described above."""
+    """The folder that `knowledge` describes."""
     observations: UserPath
     """Where the tap records activations."""
     out: UserPath
     """Where reconstructions are written."""
-    shape: tuple[int, int, int]
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Channels, height and width of an image."""
     width: int = Field(ge=1)
     """Of the front's linear layers."""
@@ -66,10 +70,19 @@ class AttackerConfig(Options):
     """Least time between two of these."""
     keep_rounds: int = Field(default=1, ge=0)
     """Training rounds whose observations stay on disk; 0 keeps all."""
-    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
-    """For learning once training is over; until then it has one."""
+    threads: int = Field(default=2, ge=1)
+    """For learning once training is over; until then it has one. Another number sums in another order, so that results
+    differ in their last digits."""
     settle_s: float = Field(default=20.0, gt=0)
     """How long it waits, after training, for observations that are still under way."""
+
+    @model_validator(mode="after")
+    def _leads_to_the_server(self) -> AttackerConfig:
+        if split_address(self.upstream)[1] == 0:
+            raise ValueError(f"upstream {self.upstream} has port 0: give the port on which the split service listens")
+        if self.upstream == self.listen:
+            raise ValueError(f"upstream and listen are both {self.listen}: the relay would lead back to itself")
+        return self
 
     @property
     def image_shape(self) -> ImageShape:
@@ -93,56 +106,3 @@ def load_config(path: Path) -> AttackerConfig:
         raise ScenarioError(explain(error, AttackerConfig, path.name)) from None
     except ValueError as error:  # what both parsers raise
         raise ScenarioError(f"{path} is neither valid JSON (.json) nor valid TOML: {error}") from error
-
-
-def save_auxiliary(folder: Path, images: Images) -> None:
-    """Write the attacker's own images."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        folder / "auxiliary.npz",
-        pixels=images.pixels.numpy(),
-        labels=images.labels.numpy(),
-        classes=np.array(images.classes),
-    )
-
-
-def load_auxiliary(folder: Path) -> Images:
-    """What `save_auxiliary` wrote."""
-    import torch
-
-    with np.load(folder / "auxiliary.npz") as stored:
-        return Images(
-            pixels=torch.from_numpy(stored["pixels"]),
-            labels=torch.from_numpy(stored["labels"]),
-            classes=tuple(str(name) for name in stored["classes"]),
-        )
-
-
-def front_path(folder: Path, round_number: int) -> Path:
-    """Where the front of a round lies."""
-    return folder / "fronts" / f"{round_number:04d}.pt"
-
-
-def newest_front(folder: Path) -> int | None:
-    """The latest round whose front is known."""
-    rounds = [int(path.stem) for path in (folder / "fronts").glob("*.pt")]
-    return max(rounds, default=None)
-
-
-class Final(Options):
-    """Training is over: the front of `round` is final, and its AUDIT streams hold `rows` images."""
-
-    round: int
-    rows: int
-
-    def save(self, folder: Path) -> None:
-        """Write it in one piece."""
-        partial = folder / "final.partial"
-        partial.write_text(self.model_dump_json(), encoding="utf-8")
-        partial.replace(folder / "final.json")
-
-    @classmethod
-    def load(cls, folder: Path) -> Final | None:
-        """What `save` wrote, or None while training goes on."""
-        path = folder / "final.json"
-        return cls.model_validate(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None

@@ -3,81 +3,93 @@
 from __future__ import annotations
 
 import json
-import os
-import queue
+import logging
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 from types import TracebackType
 
 import torch
 from pydantic import ValidationError
 
+from splitfed import child
 from splitfed.attacker import messages
-from splitfed.attacker.config import AttackerConfig, Final, front_path
-from splitfed.errors import AttackError
+from splitfed.attacker.config import AttackerConfig
+from splitfed.attacker.knowledge import Final, front_path
+from splitfed.attacker.last_words import exit_in_words, last_words
+from splitfed.errors import AttackError, UserError
 from splitfed.files import write_whole
 from splitfed.models.front import Front
 
+logger = logging.getLogger(__name__)
+
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 5.0
-PATIENT = {"GOMP_SPINCOUNT": "1000"}
-"""Threads that wait for each other spin for microseconds, then sleep: long spinning is ruinous beside other work on the
-same cores, and going to sleep at once takes more time than sharing small operations saves."""
+HEAR_OUT_S = 60.0
+"""How long what a process said before it ended may take to be worked off."""
+POLL_S = 0.1
 
 
 class AttackerHandle:
     """A running attacker; a context manager that leaves no process behind.
 
-    ``on_message`` is called, from a thread of its own, with everything that the attacker says.
+    ``on_message`` is called, from a thread of its own, with everything that the attacker says. Where it raises, that is
+    reported once, and the next message is heard.
     """
 
     def __init__(self, config: AttackerConfig, on_message: Callable[[messages.Message], None]) -> None:
         self.config = config
         self._on_message = on_message
-        self._listening: queue.Queue[str] = queue.Queue()
+        self._address = ""
+        self._listening = threading.Event()
         self._done = threading.Event()
+        self._heard_out = threading.Event()
+        self._awaited = False
+        """Whether somebody waits for its end."""
+        self._reported: set[str] = set()
         self._process: subprocess.Popen[str] | None = None
+        self._listener: threading.Thread | None = None
         self._log = config.out / "attacker.log"
 
     def start(self) -> str:
         """Start the process; returns the relay's address.
 
         Raises:
-            AttackError: it did not listen within the deadline; the message quotes its log.
+            AttackError: it ended, or did not listen within the deadline; the message quotes its log.
         """
+        try:
+            self._process = self._spawn()
+        except OSError as error:
+            raise AttackError(f"the attacker's process cannot be started: {error}") from error
+        self._listener = threading.Thread(target=self._listen, daemon=True, name="attacker")
+        self._listener.start()
+        if self._wait(self._listening, START_DEADLINE_S):
+            return self._address
+        reason = self._how_it_ended() if self._over else f"did not listen within {START_DEADLINE_S:g} s"
+        self.stop()
+        raise AttackError(f"the attacker's process {reason}: {self.last_words()}")
+
+    def _spawn(self) -> subprocess.Popen[str]:
         self.config.out.mkdir(parents=True, exist_ok=True)
         (self.config.knowledge / "fronts").mkdir(parents=True, exist_ok=True)
         config_path = self.config.out / "attacker.json"
         config_path.write_text(json.dumps(self.config.model_dump(mode="json"), indent=2), encoding="utf-8")
-        self._process = self._spawn(config_path)
-        threading.Thread(target=self._listen, daemon=True, name="attacker").start()
-        try:
-            return self._listening.get(timeout=START_DEADLINE_S)
-        except queue.Empty:
-            self.stop()
-            raise AttackError(f"the attacker did not start: {self.last_words()}") from None
-
-    def _spawn(self, config_path: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "splitfed", "attacker", "--config", str(config_path)]
-        try:
-            with self._log.open("w", encoding="utf-8") as log:
-                return subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    encoding="utf-8",  # whatever the locale: both ends are this program
-                    errors="replace",
-                    env={**PATIENT, **os.environ},
-                    start_new_session=True,  # Ctrl-C reaches the lab alone, which then ends the attacker
-                )
-        except OSError as error:
-            raise AttackError(f"the attacker's process cannot be started: {error}") from error
+        # its standard input ties it to this process: it closes with it, however that ends
+        command = child.arguments("attacker", "--config", str(config_path), "--ends-with", "0")
+        with self._log.open("w", encoding="utf-8") as log:
+            return subprocess.Popen(
+                [sys.executable, *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                encoding="utf-8",  # whatever the locale: both ends are this program
+                errors="replace",
+                env={**child.environment(), "PYTHONIOENCODING": "utf-8"},
+                start_new_session=True,  # Ctrl-C reaches the lab alone, which then ends the attacker
+            )
 
     @property
     def pid(self) -> int:
@@ -91,29 +103,39 @@ class AttackerHandle:
         return self._process is not None and self._process.poll() is None
 
     def publish_front(self, round_number: int, front: Front) -> None:
-        """Let the attacker have the front that every participant gets at the start of this round."""
+        """Let the attacker have the front that every participant gets at the start of this round.
+
+        Where that cannot be written, it is the attacker's loss: training goes on.
+        """
         content = BytesIO()
         torch.save(front.state_dict(), content)
-        write_whole(front_path(self.config.knowledge, round_number), content.getvalue())
+        try:
+            write_whole(front_path(self.config.knowledge, round_number), content.getvalue())
+        except UserError as error:
+            self._report(f"the attacker does not get the front of round {round_number}: {error}")
 
     def finish(self, final: Final, deadline_s: float) -> None:
         """Say that training is over, and wait for the attacks to end.
 
         Raises:
-            AttackError: the process died, or was not done within the deadline.
+            AttackError: the process ended, or was not done within the deadline.
         """
-        final.save(self.config.knowledge)
-        deadline = time.monotonic() + deadline_s
-        while not self._done.wait(timeout=0.1):
-            if not self.alive and not self._done.wait(timeout=1.0):
-                raise AttackError(f"the attacker's process ended before it was done: {self.last_words()}")
-            if time.monotonic() > deadline:
-                raise AttackError(f"the attacker was not done within {deadline_s:g} s (attacker.deadline_s)")
+        self._awaited = True
+        try:
+            final.save(self.config.knowledge)
+        except OSError as error:
+            raise AttackError(f"the attacker cannot be told that training is over: {error}") from error
+        if self._wait(self._done, deadline_s):
+            return
+        if self._over:
+            raise AttackError(f"the attacker's process {self._how_it_ended()} before it was done: {self.last_words()}")
+        raise AttackError(f"the attacker was not done within {deadline_s:g} s (attacker.deadline_s)")
 
     def stop(self) -> None:
         """End the process, gently at first."""
         if self._process is None:
             return
+        self._awaited = True
         if self._process.stdin:
             self._process.stdin.close()
         try:
@@ -123,9 +145,9 @@ class AttackerHandle:
             self._process.wait()
 
     def last_words(self) -> str:
-        """The end of what it wrote to its standard error."""
-        text = self._log.read_text(encoding="utf-8", errors="replace").strip() if self._log.exists() else ""
-        return text.splitlines()[-1] if text else f"it left no message (see {self._log})"
+        """What of its standard error says most about its end."""
+        text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+        return last_words(text) or f"it left no message (see {self._log})"
 
     def __enter__(self) -> AttackerHandle:
         return self
@@ -135,12 +157,38 @@ class AttackerHandle:
     ) -> None:
         self.stop()
 
+    def _wait(self, event: threading.Event, deadline_s: float) -> bool:
+        """Whether this came: for no longer than the process lives, and what it said before it ended takes to hear."""
+        deadline = time.monotonic() + deadline_s
+        ended = False
+        while not event.wait(timeout=POLL_S):
+            if not ended and not self.alive:
+                ended, deadline = True, time.monotonic() + HEAR_OUT_S
+            if self._heard_out.is_set() or time.monotonic() > deadline:
+                return event.is_set()
+        return True
+
+    @property
+    def _over(self) -> bool:
+        return self._heard_out.is_set() or not self.alive
+
+    def _how_it_ended(self) -> str:
+        assert self._process is not None
+        try:
+            return f"ended with {exit_in_words(self._process.wait(timeout=STOP_DEADLINE_S))}"
+        except subprocess.TimeoutExpired:
+            return "closed its output"
+
     def _listen(self) -> None:
+        """Hear all that the process says. Its end is news unless somebody waits for it, who will say so."""
         assert self._process is not None
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
                 self._hear(line)
+        if self._listening.is_set() and not (self._done.is_set() or self._awaited):
+            self._report(f"the attacker's process {self._how_it_ended()}: {self.last_words()}")
+        self._heard_out.set()
 
     def _hear(self, line: str) -> None:
         try:
@@ -148,7 +196,24 @@ class AttackerHandle:
         except ValidationError:
             message = messages.Warned(message=f"the attacker said something unexpected: {line.strip()[:200]}")
         if isinstance(message, messages.Listening):
-            self._listening.put(message.address)
-        self._on_message(message)
+            self._address = message.address
+            self._listening.set()
+        self._tell(message)
         if isinstance(message, messages.Done):
             self._done.set()
+
+    def _tell(self, message: messages.Message) -> None:
+        try:
+            self._on_message(message)
+        except Exception as error:  # one that is not heard must not cost those that follow, Done among them
+            self._report(f"a message of the attacker ({message.kind}) was lost: {type(error).__name__}: {error}")
+
+    def _report(self, text: str) -> None:
+        """Tell the user, once; by the log where the listener cannot take it."""
+        if text in self._reported:
+            return
+        self._reported.add(text)
+        try:
+            self._on_message(messages.Warned(message=text))
+        except Exception:
+            logger.warning("%s", text)

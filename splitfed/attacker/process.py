@@ -1,8 +1,5 @@
-"""The attacker: a process of its own that relays the clients' traffic, records what it sees, and inverts it.
-
-The relay's threads forward bytes; while training runs, a thread of lower priority learns, so that training hardly
-notices.
-It starts to listen before PyTorch is imported: clients need not wait for that.
+"""The attacker's work: while training runs, a thread of lower priority learns, so that training hardly notices; then
+every attack faces the final front.
 """
 
 from __future__ import annotations
@@ -11,32 +8,31 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TypeVar
 
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from splitfed import attacks, defenses
 from splitfed.attacker import messages
-from splitfed.attacker.config import (
-    AttackerConfig,
-    Final,
-    front_path,
-    load_auxiliary,
-    newest_front,
-)
-from splitfed.types import Phase
-from splitfed.wire.relay import Relay
+from splitfed.attacker.config import AttackerConfig, ComponentConfig
+from splitfed.attacker.held_front import FrontWatch, HeldFront
+from splitfed.attacker.knowledge import Final, load_auxiliary, load_front, newest_front
+from splitfed.attacker.observed import Observed, affordable
+from splitfed.attacks import ATTACKS, Attack
+from splitfed.defenses import DEFENSES, Defense
+from splitfed.errors import ScenarioError, unknown
+from splitfed.models.front import FrontSpec
+from splitfed.options import explain
+from splitfed.seeding import generator
+from splitfed.types import Images, Knowledge, Observation
+from splitfed.wire.tap import Tap
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from splitfed.attacker.held_front import FrontWatch, HeldFront
-    from splitfed.attacks.base import Attack
-    from splitfed.defenses import Defense
-    from splitfed.types import Images, Knowledge, Observation
-    from splitfed.wire.relay import Direction
-    from splitfed.wire.tap import Tap
+Component = TypeVar("Component")
 
 NICENESS = 10
 """Of the learning thread; the relay's threads keep the process's own."""
@@ -46,93 +42,59 @@ IDLE_S = 0.1
 """Pause when there is nothing to learn from."""
 
 
-def run(config: AttackerConfig, output: TextIO = sys.stdout) -> None:
-    """Relay, observe and attack until all attacks on the final front are done, or the standard input closes."""
-    say = Speaker(output)
-    _end_with_parent()
-    observer = LateObserver()
-    with Relay(config.upstream, listen=config.listen, observer=observer) as relay:
-        say(messages.Listening(address=relay.address))
-        Attacker(config, observer.wake(_tap(config, say)), say).run()
-
-
-class Speaker:
-    """Writes messages, one a line, whole, from any thread."""
-
-    def __init__(self, output: TextIO) -> None:
-        self._output = output
-        self._lock = threading.Lock()
-
-    def __call__(self, message: messages.Message) -> None:
-        with self._lock:
-            self._output.write(message.model_dump_json() + "\n")
-            self._output.flush()
-
-
-class LateObserver:
-    """Stands in for the tap while its libraries are imported; what arrives meanwhile waits in the relay's backlog."""
-
-    def __init__(self) -> None:
-        self._ready = threading.Event()
-        self._tap: Tap | None = None
-
-    def wake(self, tap: Tap) -> Tap:
-        """Hand everything to `tap` from now on."""
-        self._tap = tap
-        self._ready.set()
-        return tap
-
-    def received(self, connection: int, direction: Direction, data: bytes) -> None:
-        """A copy of bytes that were forwarded."""
-        self._when_ready().received(connection, direction, data)
-
-    def dropped(self, connection: int) -> None:
-        """The copy of this connection is no longer whole."""
-        self._when_ready().dropped(connection)
-
-    def closed(self, connection: int) -> None:
-        """The connection ended."""
-        self._when_ready().closed(connection)
-
-    def _when_ready(self) -> Tap:
-        self._ready.wait()
-        assert self._tap is not None
-        return self._tap
-
-
-def _tap(config: AttackerConfig, say: Speaker) -> Tap:
-    from splitfed.wire.observations import ObservationWriter
-    from splitfed.wire.tap import Tap
-
-    writer = ObservationWriter(config.observations, keep_rounds=config.keep_rounds or None)
-    return Tap(writer, notice=lambda text: say(messages.Warned(message=text)))
+class StoppedEarly(Exception):
+    """The work was asked to stop, and did."""
 
 
 class Attacker:
-    """Follows the fronts of training with warm-started attacks, then attacks the final front to the plateau."""
+    """Follows the fronts of training with warm-started attacks, then attacks the final front to the plateau.
 
-    def __init__(self, config: AttackerConfig, tap: Tap, say: Speaker) -> None:
-        import torch
+    Args:
+        config: what it is told.
+        tap: where the observations come from.
+        say: gets what it has to say.
+        asked_to_stop: once it is set, `run` raises `StoppedEarly` at the end of the unit of work under way.
 
-        from splitfed.attacks import build
+    Raises:
+        UserError: an attack or a defense that does not exist, or images that do not fit.
+    """
 
+    def __init__(
+        self,
+        config: AttackerConfig,
+        tap: Tap,
+        say: Callable[[messages.Message], None],
+        asked_to_stop: threading.Event | None = None,
+    ) -> None:
         torch.set_num_threads(1)
         # Adam's momentum of a pixel that is always black falls below 1e-38, where arithmetic is many times slower
         torch.set_flush_denormal(True)
         self.config = config
         self._tap = tap
         self._say = say
-        self._auxiliary = load_auxiliary(config.knowledge)
-        self._attacks: list[Attack] = [build(c.name, c.options) for c in config.attacks]
+        self._asked_to_stop = asked_to_stop or threading.Event()
+        self._attacks = [_build("attack", attack, ATTACKS, attacks.build) for attack in config.attacks]
+        released = self._defense().released(config.width)
+        self._observed = Observed(config.observations, released, lambda text: say(messages.Warned(message=text)))
+        self._auxiliary = load_auxiliary(config.knowledge, config.image_shape)
         self._shown_at = dict.fromkeys(range(len(self._attacks)), 0.0)
         config.out.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> None:
-        """Learn from round to round until training is over; then finish every attack."""
+        """Learn from round to round until training is over; then finish every attack.
+
+        Raises:
+            StoppedEarly: it was asked to stop.
+            UserError: knowledge that does not fit.
+        """
         # a thread of its own: who is not root may lower a thread's priority but not raise it again
         with ThreadPoolExecutor(1, "learner", initializer=_lower_priority) as learner:
             learner.submit(self._follow).result()
         self._finish()
+
+    def _check(self) -> None:
+        if self._asked_to_stop.is_set():
+            raise StoppedEarly
 
     def _follow(self) -> None:
         """Learn from the fronts of training as they come."""
@@ -144,33 +106,30 @@ class Attacker:
         """The fronts worth learning from, newest first seen, until training is over."""
         last = None
         while Final.load(self.config.knowledge) is None:
+            self._check()
             newest = newest_front(self.config.knowledge)
             if newest is None or newest == last:
-                time.sleep(IDLE_S)
+                self._asked_to_stop.wait(IDLE_S)
                 continue
             last = newest
             yield newest
 
     def _begin(self, round_number: int, auxiliary: Images) -> FrontWatch:
         """Face the front of this round with every attack; a sparse front is dear to run on many images."""
-        from splitfed.attacker.held_front import FrontWatch
-        from splitfed.seeding import generator
-        from splitfed.types import Knowledge
-
         held = self._load_front(round_number)
-        randomised = self._defense().randomised
         knowledge = Knowledge(
             auxiliary,
             held,
             expected=held.expected,
             front=held.front,
-            randomised=randomised,
+            randomised=self._defense().randomised,
             nonnegative=held.nonnegative,
             dear=held.front.dear,
         )
         self._leave_out_unfit(knowledge)
         watch = FrontWatch(held)
         for position, attack in enumerate(self._attacks):
+            self._check()
             attack.build_on([other for other in self._attacks[:position] if not other.is_control])
             # one seed for all: they split the auxiliary images alike, and are judged on the same part
             attack.begin(knowledge, generator(self.config.seed, "attack", round_number))
@@ -200,6 +159,7 @@ class Attacker:
 
     def _advance(self, position: int, round_number: int) -> bool:
         """One unit of work; says how it went, with something to look at now and then. True when it was the last."""
+        self._check()
         attack = self._attacks[position]
         progress = attack.advance()
         due = time.monotonic() - self._shown_at[position] >= self.config.live_interval_s
@@ -219,54 +179,19 @@ class Attacker:
 
     def _reconstruct_live(self, attack: Attack, round_number: int) -> Path | None:
         """Reconstruct the first observations of this round, if there are any yet."""
-        phase = Phase.AUDIT if self._has_audit(round_number) else Phase.TRAIN
-        observed = []
-        rows = 0
-        for observation in self._observed(round_number, phase):
-            observed.append(observation)
-            rows += len(observation.activation)
-            if rows >= self.config.live_images:
-                break
-        if not observed:
-            return None
-        path = self.config.out / f"live-{attack.name}.npz"
-        self._save(path, attack, observed)
-        return path
-
-    def _has_audit(self, round_number: int) -> bool:
-        return next(self._observed(round_number, Phase.AUDIT), None) is not None
-
-    def _observed(self, round_number: int, phase: Phase) -> Iterator[Observation]:
-        from splitfed.wire.observations import read_observations
-
-        return read_observations(self.config.observations, round=round_number, phase=phase)
+        observed = self._observed.first(round_number, self.config.live_images)
+        return self._save(f"live-{attack.name}", attack, observed) if observed else None
 
     def _finish(self) -> None:
         """All attacks on the final front, each to its plateau, on every observation of it."""
-        import torch
-
         final = Final.load(self.config.knowledge)
         assert final is not None
         torch.set_num_threads(self.config.threads)  # training is over: nothing is disturbed any more
-        observed = self._settled(final)
+        observed = self._observed.settled(final, self.config.settle_s, self._asked_to_stop)
         watch = self._begin(final.round, self._auxiliary)
         for position, attack in enumerate(self._attacks):
-            started = time.monotonic()
-            while not self._advance(position, final.round):
-                pass
-            path = self.config.out / f"{attack.name}.npz"
-            self._save(path, attack, observed)
-            fit = messages.Fit(**vars(attack.evidence()))
+            self._complete(position, attack, final.round, observed)
             watch.blame(attack.name)
-            self._say(
-                messages.Attacked(
-                    attack=attack.name,
-                    is_control=attack.is_control,
-                    fit=fit,
-                    reconstructions=path.name,
-                    seconds=time.monotonic() - started,
-                )
-            )
         self._say(
             messages.Done(
                 front_before=watch.before,
@@ -277,82 +202,67 @@ class Attacker:
             )
         )
 
-    def _settled(self, final: Final) -> list[Observation]:
-        """The observations of the final front, once all expected ones are on disk or the wait is over."""
-        deadline = time.monotonic() + self.config.settle_s
-        while True:
-            observed = list(self._observed(final.round, Phase.AUDIT))
-            rows = sum(len(observation.activation) for observation in observed)
-            if rows >= final.rows:
-                return observed
-            if time.monotonic() > deadline:
-                self._say(messages.Warned(message=f"the tap saw {rows} of {final.rows} activations of the final front"))
-                return observed
-            time.sleep(IDLE_S)
+    def _complete(self, position: int, attack: Attack, round_number: int, observed: list[Observation]) -> None:
+        """One attack to its plateau, and what it makes of all observations."""
+        started = time.monotonic()
+        while not self._advance(position, round_number):
+            pass
+        path = self._save(attack.name, attack, observed)
+        self._say(
+            messages.Attacked(
+                attack=attack.name,
+                is_control=attack.is_control,
+                fit=messages.Fit(**vars(attack.evidence())),
+                reconstructions=path.name,
+                seconds=time.monotonic() - started,
+            )
+        )
 
-    def _save(self, path: Path, attack: Attack, observed: list[Observation]) -> None:
+    def _save(self, name: str, attack: Attack, observed: list[Observation]) -> Path:
         """Write index and images in one piece, so that a reader never sees half a file."""
-        import numpy as np
-        import torch
-
-        from splitfed.attacks import reconstruct
-
         shape = self.config.image_shape
         chosen = affordable(observed, attack.most_observations())
         with torch.no_grad():
-            images = [reconstruct(attack, observation.activation[rows], shape) for observation, rows in chosen]
+            images = [attacks.reconstruct(attack, seen.activation[rows], shape) for seen, rows in chosen]
         pixels = torch.cat(images).numpy() if images else np.zeros((0, *shape), np.float32)
         index = np.concatenate([o.index()[rows] for o, rows in chosen]) if chosen else np.zeros((0, 4), np.int64)
+        path = self.config.out / f"{name}.npz"
         partial = path.with_suffix(".partial.npz")
         np.savez(partial, index=index, images=pixels)
         partial.replace(path)
+        return path
 
     def _load_front(self, round_number: int) -> HeldFront:
-        import torch
-
-        from splitfed.attacker.held_front import HeldFront
-        from splitfed.models.front import FrontSpec
-
         defense = self._defense()
         spec = FrontSpec(self.config.image_shape, self.config.width, self.config.hidden_layers)
         front = defense.build_front(spec, torch.Generator())
-        front.load_state_dict(torch.load(front_path(self.config.knowledge, round_number), weights_only=True))
+        load_front(self.config.knowledge, round_number, front)
         return HeldFront(front, defense)
 
     def _defense(self) -> Defense:
-        from splitfed import defenses
-
-        return defenses.build(self.config.defense.name, self.config.defense.options)
+        return _build("defense", self.config.defense, DEFENSES, defenses.build)
 
 
-def affordable(observed: Sequence[Observation], most: int | None) -> list[tuple[Observation, np.ndarray]]:
-    """Which rows of each observation to reconstruct: all, or `most` of them, evenly spaced over clients and steps.
+def _build(
+    kind: str,
+    wanted: ComponentConfig,
+    known: Mapping[str, type[Attack] | type[Defense]],
+    build: Callable[[str, dict[str, object]], Component],
+) -> Component:
+    """The attack or defense that the settings name.
 
-    Which streams came first is up to the network, so that they are put in order before anything is left out.
+    Raises:
+        ScenarioError: there is none of that name, or its options do not fit.
     """
-    import numpy as np
-
-    ordered = sorted(observed, key=lambda o: (o.client, o.step))
-    ends = np.cumsum([0, *(len(o.activation) for o in ordered)])
-    total = int(ends[-1])
-    kept = np.arange(total) if most is None or most >= total else np.linspace(0, total - 1, most).astype(np.int64)
-    rows = [kept[(kept >= start) & (kept < end)] - start for start, end in pairwise(ends)]
-    return [(observation, own) for observation, own in zip(ordered, rows, strict=True) if len(own)]
+    if wanted.name not in known:
+        raise ScenarioError(unknown(kind, wanted.name, known))
+    try:
+        return build(wanted.name, wanted.options)
+    except ValidationError as error:
+        raise ScenarioError(explain(error, known[wanted.name].Options, f"{kind} {wanted.name!r}")) from None
 
 
 def _lower_priority() -> None:
     """Let training go first. Where the platform cannot do that for one thread, nothing changes."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def _end_with_parent() -> None:
-    """Leave when the standard input closes: a lab that died leaves no attacker behind."""
-
-    def wait() -> None:
-        # not by way of sys.stdin: the interpreter cannot end while a thread waits in there
-        while os.read(0, 1):
-            pass
-        os._exit(0)
-
-    threading.Thread(target=wait, daemon=True, name="parent").start()

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from splitfed import child
 from splitfed.errors import UserError
 
 SAMPLE_S = 0.2
@@ -24,9 +25,11 @@ def main(argv: list[str] | None = None) -> int:
     if not Path("/proc/self/status").exists():
         raise UserError("`splitfed bench scenario` reads memory from /proc, which this platform does not have")
     with tempfile.TemporaryDirectory() as runs:
-        command = [sys.executable, "-m", "splitfed", "scenario", arguments.name, "--live", "none", "--out", runs]
+        command = child.arguments("scenario", arguments.name, "--live", "none", "--out", runs, *arguments.rest)
         started = time.monotonic()
-        with subprocess.Popen([*command, *arguments.rest], stdout=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            [sys.executable, *command], env=child.environment(), stdout=subprocess.DEVNULL
+        ) as process:
             peak_kib = _peak_of_tree(process)
         wall_s = time.monotonic() - started
     line = {

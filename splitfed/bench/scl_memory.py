@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from splitfed.child import safe_path
 from splitfed.errors import UserError
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.models.sparse.lca import TIME_CONSTANT
@@ -55,7 +56,8 @@ def _measured(work: Any, layer: SparseCodingLayer, x: Tensor, *options: int) -> 
     ours, theirs = context.Pipe()
     arguments = (theirs, work, layer, x.numpy(), options, torch.get_num_threads())
     process = context.Process(target=_child, args=arguments)
-    process.start()
+    with safe_path():
+        process.start()
     theirs.close()
     grown_kib: int = ours.recv()
     process.join()

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from splitfed.child import safe_path
 from splitfed.types import Phase
 from splitfed.wire.codec import CODECS, Codec
 from splitfed.wire.link import GrpcLink
@@ -207,7 +208,8 @@ def _process(role: Callable[..., None], *arguments: str) -> Iterator[str]:
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=role, args=(theirs, *arguments), daemon=True)
-    process.start()
+    with safe_path():
+        process.start()
     try:
         yield ours.recv()
     finally:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from splitfed.errors import UserError
-
 MAX_MESSAGE_BYTES = 64 * 2**20
 """The largest frame, and the largest tensor in one: a batch of 64 with 250,000 float32 each."""
 
@@ -60,27 +58,3 @@ def client_options(max_message_bytes: int) -> list[tuple[str, int]]:
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_http_proxy", 0),
     ]
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of ``host:port``.
-
-    >>> split_address("127.0.0.1:9000")
-    ('127.0.0.1', 9000)
-
-    Raises:
-        UserError: it is not of that form.
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise UserError(f"address {address!r}: want host:port with a port up to 65535, as in 127.0.0.1:9000")
-    return host, int(port)
-
-
-def busy(address: str, reason: str) -> UserError:
-    """What to say when ``address`` cannot be listened on."""
-    host, port = split_address(address)
-    return UserError(
-        f"cannot listen on port {port} of {host} ({reason}): stop the program that uses it, "
-        f"or give another port; port 0 takes any free one"
-    )

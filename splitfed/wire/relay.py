@@ -6,13 +6,14 @@ as one lost byte makes the rest of a connection unreadable, it is told, and gets
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
-from splitfed.wire import limits
+from splitfed.wire.address import cannot_listen, join_address, split_address
 from splitfed.wire.backlog import Backlog, Direction, Observer
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 _CHUNK_BYTES = 256 * 1024
 _BACKLOG_BYTES = 256 * 2**20
 _DIAL_S = 10.0
+_PAUSE_S = 0.1
+"""Between two tries to take a connection for which the system has no room."""
 _PENDING_CONNECTIONS = 128
 
 __all__ = ["Direction", "Observer", "Relay"]
@@ -33,13 +36,14 @@ class Relay:
     """Listens on ``listen`` and passes each connection on to ``upstream``; a context manager.
 
     Args:
-        upstream: ``host:port`` of the server.
-        listen: ``host:port``; port 0 takes a free one, see `address`.
+        upstream: ``host:port`` of the server, ``[host]:port`` for IPv6.
+        listen: the same for clients; port 0 takes a free one, see `address`.
         observer: who gets the copy; without one, bytes only pass.
         backlog_bytes: how much of the copy may wait for the observer.
+        notice: gets a sentence for the user, once, when the system has no room for further connections.
 
     Raises:
-        UserError: the port is busy.
+        UserError: `listen` cannot be listened on, or one of the two is no address.
     """
 
     def __init__(
@@ -49,14 +53,17 @@ class Relay:
         listen: str = "127.0.0.1:0",
         observer: Observer | None = None,
         backlog_bytes: int = _BACKLOG_BYTES,
+        notice: Callable[[str], None] = logger.warning,
     ) -> None:
-        self._upstream = limits.split_address(upstream)
+        self._upstream = split_address(upstream)
         self._backlog = None if observer is None else Backlog(observer, backlog_bytes)
         self._listener = _listen(listen)
-        self.address = f"{limits.split_address(listen)[0]}:{self._listener.getsockname()[1]}"
+        self.address = join_address(split_address(listen)[0], self._listener.getsockname()[1])
+        self._notice = notice
+        self._noticed: set[str] = set()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self.connections = 0
 
@@ -83,7 +90,7 @@ class Relay:
     def stop(self) -> None:
         """Cut all connections, and wait until the observer has seen all that passed."""
         with self._lock:
-            self._stopping = True
+            self._stopping.set()
             _shut((self._listener, *self._open), socket.SHUT_RDWR)
         for thread in self._running():
             thread.join()
@@ -92,8 +99,16 @@ class Relay:
             self._backlog.stop()
 
     def _spawn(self, target: Callable[..., None], *args: object) -> threading.Thread:
+        """Start a thread.
+
+        Raises:
+            OSError: the system has no room for another one.
+        """
         thread = threading.Thread(target=target, args=args, name="splitfed-relay", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from error
         with self._lock:
             self._threads = [old for old in self._threads if old.is_alive()] + [thread]
         return thread
@@ -108,13 +123,30 @@ class Relay:
             yield alive[0]
 
     def _accept(self) -> None:
-        while not self._stopping:
+        """Take connections until `stop`. One for which there is no room waits, or is cut where it was taken already."""
+        while not self._stopping.is_set():
             try:
                 client, _ = self._listener.accept()
-            except OSError:
-                return  # shut by `stop`
+            except OSError as error:  # among others: shut by `stop`
+                self._no_room(error)
+                continue
             self.connections += 1
-            self._spawn(self._relay, self.connections, client)
+            try:
+                self._spawn(self._relay, self.connections, client)
+            except OSError as error:
+                client.close()
+                self._no_room(error)
+
+    def _no_room(self, error: OSError) -> None:
+        """Pause; say why, the first time."""
+        reason = error.strerror or str(error)
+        if reason not in self._noticed and not self._stopping.is_set():
+            self._noticed.add(reason)
+            self._notice(
+                f"relay: no room for another connection ({reason}); it waits until others end. "
+                "Raise the limits of open files and processes (ulimit -n, ulimit -u)"
+            )
+        self._stopping.wait(_PAUSE_S)
 
     def _relay(self, connection: int, client: socket.socket) -> None:
         """Both directions of one connection, until both have ended."""
@@ -122,12 +154,16 @@ class Relay:
         if server is None:
             client.close()
             return
-        with self._kept_open(client, server):
-            back = self._spawn(self._copy, connection, Direction.TO_CLIENT, server, client)
-            self._copy(connection, Direction.TO_SERVER, client, server)
-            back.join()
-        if self._backlog is not None:
-            self._backlog.close(connection)
+        try:
+            with self._kept_open(client, server):
+                back = self._spawn(self._copy, connection, Direction.TO_CLIENT, server, client)
+                self._copy(connection, Direction.TO_SERVER, client, server)
+                back.join()
+        except OSError as error:
+            self._no_room(error)
+        finally:
+            if self._backlog is not None:
+                self._backlog.close(connection)
 
     def _dial(self) -> socket.socket | None:
         try:
@@ -143,11 +179,12 @@ class Relay:
         """Ready both ends, known to `stop` while they are in use."""
         with self._lock:
             self._open.update(ends)
-            if self._stopping:
+            if self._stopping.is_set():
                 _shut(ends, socket.SHUT_RDWR)
-        for end in ends:
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            for end in ends:
+                with suppress(OSError):  # a peer that has left already
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             yield
         finally:
             with self._lock:
@@ -168,11 +205,20 @@ class Relay:
 
 
 def _listen(address: str) -> socket.socket:
-    host, port = limits.split_address(address)
+    host, port = split_address(address)
     try:
-        return socket.create_server((host, port), backlog=_PENDING_CONNECTIONS)
+        family = _family(host)
+        # "::" means all addresses of the machine, as it does to gRPC
+        both = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=_PENDING_CONNECTIONS, dualstack_ipv6=both)
     except OSError as error:
-        raise limits.busy(address, error.strerror or str(error)) from None
+        raise cannot_listen(address, error) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    """IPv4 where the host has such an address, else IPv6."""
+    families = {family for family, *_ in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
 
 
 def _shut(ends: Iterable[socket.socket], how: int) -> None:

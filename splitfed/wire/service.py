@@ -15,6 +15,7 @@ import grpc
 from splitfed.errors import FrameError, Refused
 from splitfed.wire import limits
 from splitfed.wire._pb import split_pb2 as pb
+from splitfed.wire.address import busy, join_address, split_address
 from splitfed.wire.checks import StreamRules
 from splitfed.wire.frames import accept_frame, finished_frame, refusal_frame, unpack
 from splitfed.wire.ledger import Ledger
@@ -118,7 +119,7 @@ class SplitServer:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
 
     def _listen(self, address: str, credentials: grpc.ServerCredentials | None) -> str:
-        host, _ = limits.split_address(address)
+        host, _ = split_address(address)
         try:
             if credentials is None:
                 port = self._server.add_insecure_port(address)
@@ -126,8 +127,8 @@ class SplitServer:
                 port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             self._workers.shutdown()
-            raise limits.busy(address, str(error).split(";")[0]) from None
-        return f"{host}:{port}"
+            raise busy(address, str(error).split(";")[0]) from None
+        return join_address(host, port)
 
     def _stream(self, frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         """One stream: from Hello to Finished, a Refusal or its loss."""

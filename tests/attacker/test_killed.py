@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from splitfed.attacker import messages
-from splitfed.attacker.config import AttackerConfig, ComponentConfig, save_auxiliary
+from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.handle import AttackerHandle
+from splitfed.attacker.knowledge import save_auxiliary
 from splitfed.data import Splits
 from splitfed.federation.client import ClientImages, StepReport
 from splitfed.federation.job import Job

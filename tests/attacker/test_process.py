@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -11,10 +10,12 @@ import torch
 
 from splitfed import defenses
 from splitfed.attacker import messages
-from splitfed.attacker.config import AttackerConfig, ComponentConfig, front_path, load_auxiliary, save_auxiliary
+from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
+from splitfed.attacker.knowledge import front_path, load_auxiliary, save_auxiliary
 from splitfed.attacker.messages import Done
-from splitfed.attacker.process import Attacker, Speaker, affordable
+from splitfed.attacker.observed import affordable
+from splitfed.attacker.process import Attacker
 from splitfed.federation.server_app import FederationResult
 from splitfed.metrics.gates import victim_unchanged
 from splitfed.models.back import Back
@@ -76,13 +77,13 @@ def attacker(folder: Path, *names: str) -> tuple[Attacker, list[messages.Message
     )
     said: list[messages.Message] = []
     tap = Tap(ObservationWriter(config.observations, keep_rounds=None))
-    return Attacker(config, tap, cast("Speaker", said.append)), said
+    return Attacker(config, tap, said.append), said
 
 
 def test_an_attack_that_does_not_apply_is_left_out_once_and_the_others_go_on(tmp_path: Path) -> None:
     here, said = attacker(tmp_path, "ridge", "dictionary", "untrained")
     for _ in range(2):
-        assert here._begin(1, load_auxiliary(tmp_path / "knowledge")).moved_by == []
+        assert here._begin(1, load_auxiliary(tmp_path / "knowledge", ImageShape(1, 8, 8))).moved_by == []
     assert [attack.name for attack in here._attacks] == ["ridge", "untrained"]
     (notice,) = said
     assert isinstance(notice, messages.Warned)

@@ -22,7 +22,7 @@ class RelayProcess:
 
     def __init__(self, upstream: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, upstream],
+            [sys.executable, "-P", "-c", _PROGRAM, upstream],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

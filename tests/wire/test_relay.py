@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import random
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from splitfed.errors import UserError
+from splitfed.wire.address import join_address, split_address
 from splitfed.wire.backlog import Direction
+from splitfed.wire.link import GrpcLink
 from splitfed.wire.relay import Relay
+from splitfed.wire.service import SplitServer
+from splitfed.wire.tap import Tap
+from tests.wire.hosts import TOKEN, ToyHost, hello
+from tests.wire.training import train_front
 
 SIZE = 3_000_000
 
@@ -68,8 +79,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 def exchange(address: str, question: bytes) -> bytes:
     """Send ``question`` and end; what comes back until the other end ends too."""
-    host, port = address.split(":")
-    with socket.create_connection((host, int(port))) as connection:
+    with socket.create_connection(split_address(address)) as connection:
         sender = threading.Thread(target=send_all, args=(connection, question))
         sender.start()
         answer = read_all(connection)
@@ -173,3 +183,112 @@ def test_a_busy_port_is_the_users_mistake() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 .*in use.* port 0 takes any"):
             Relay("127.0.0.1:1", listen=f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    ("listen", "says"),
+    [
+        ("no-such-host.invalid:0", "want an address of this machine"),
+        ("192.0.2.1:0", "want an address of this machine"),
+        ("::1:0", "want an IPv6 host in brackets"),
+    ],
+)
+def test_where_it_cannot_listen_the_way_out_is_said(listen: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        Relay("127.0.0.1:1", listen=listen)
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+def test_streams_pass_over_ipv6_and_are_tapped() -> None:
+    seen: list[object] = []
+    with (
+        SplitServer(ToyHost(), token=TOKEN, address="[::1]:0") as server,
+        Relay(server.address, listen="[::1]:0", observer=Tap(seen.append)) as relay,
+    ):
+        assert relay.address.startswith("[::1]:")
+        train_front(GrpcLink([relay.address], hello()), 3)
+    assert len(seen) == 3
+
+
+CROWDED = """
+import os, resource, sys
+from splitfed.wire.relay import Relay
+with Relay(sys.argv[1]) as relay:
+    used = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 4, used + 4))
+    print(relay.address, flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def echo() -> Iterator[str]:
+    """A server that sends back what it gets, on any number of connections."""
+
+    def answer(connection: socket.socket) -> None:
+        with connection:
+            while data := connection.recv(65536):
+                connection.sendall(data)
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # shut below
+            threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield join_address(*listener.getsockname())
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")
+def test_too_many_open_files_are_said_once_and_connections_are_taken_again_when_others_end() -> None:
+    with (
+        echo() as upstream,
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", CROWDED, upstream],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = split_address(process.stdout.readline().strip())
+        crowd = [socket.create_connection(address) for _ in range(30)]
+        said = [process.stderr.readline()]
+        while "no room for another connection" not in said[-1] and said[-1]:
+            said.append(process.stderr.readline())
+        for connection in crowd:
+            connection.close()
+        assert comes_back(address)
+        _, rest = process.communicate("", timeout=30)
+    assert "".join([*said, rest]).count("no room for another connection (Too many open files)") == 1
+    assert process.returncode == 0
+
+
+def comes_back(address: tuple[str, int]) -> bool:
+    """Whether a connection is relayed by now; some of the crowd may still be in the way."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with suppress(ConnectionError), socket.create_connection(address, timeout=20) as connection:
+            connection.sendall(b"x")
+            if connection.recv(1) == b"x":
+                return True
+    return False
