@@ -114,6 +114,12 @@ def load_auxiliary(folder: Path) -> Images:
         )
 
 
+def auxiliary_classes(folder: Path) -> tuple[str, ...]:
+    """The class names of the attacker's own images, which are those of the task."""
+    with np.load(folder / "auxiliary.npz") as stored:
+        return tuple(str(name) for name in stored["classes"])
+
+
 def front_path(folder: Path, round_number: int) -> Path:
     """Where the front of a round lies."""
     return folder / "fronts" / f"{round_number:04d}.pt"

@@ -21,6 +21,7 @@ from splitfed.attacker import messages
 from splitfed.attacker.config import (
     AttackerConfig,
     Final,
+    auxiliary_classes,
     front_path,
     load_auxiliary,
     newest_front,
@@ -101,11 +102,13 @@ class LateObserver:
 
 
 def _tap(config: AttackerConfig, say: Speaker) -> Tap:
+    from splitfed.wire.checks import StreamRules
     from splitfed.wire.observations import ObservationWriter
     from splitfed.wire.tap import Tap
 
+    rules = StreamRules(classes=len(auxiliary_classes(config.knowledge)))
     writer = ObservationWriter(config.observations, keep_rounds=config.keep_rounds or None)
-    return Tap(writer, notice=lambda text: say(messages.Warned(message=text)))
+    return Tap(writer, notice=lambda text: say(messages.Warned(message=text)), rules=rules)
 
 
 class Attacker:

@@ -5,25 +5,29 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 
 import grpc
 import pytest
 import torch
+from google.protobuf.message import DecodeError
 from torch import Tensor
 
 from splitfed.errors import FrameError, LinkLost, Refused, UserError
-from splitfed.types import Phase
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.codec import CODECS
 from splitfed.wire.frames import done_frame, forward_frame, hello_frame, reason_name, unpack
 from splitfed.wire.limits import METHOD
 from splitfed.wire.link import DirectLink, GrpcLink
+from splitfed.wire.proof import Claim, Metadata, client_token, prove
 from splitfed.wire.service import SplitServer
 from splitfed.wire.session import Hello
-from tests.wire.hosts import CLASSES, TOKEN, WIDTH, ToyHost, ToySession, hello
+from splitfed.wire.stream import Waits
+from tests.wire.hosts import CLASSES, RUN, SECRET, WIDTH, ToyHost, ToySession, hello
 
-MAX_BYTES = 4096
+MAX_BYTES = 100_000
+STREAM = b"a stream"
 
 
 @pytest.fixture
@@ -33,12 +37,12 @@ def host() -> ToyHost:
 
 @pytest.fixture
 def server(host: ToyHost) -> Iterator[SplitServer]:
-    with SplitServer(host, token=TOKEN, max_message_bytes=MAX_BYTES, max_streams=4) as server:
+    with SplitServer(host, secret=SECRET, max_message_bytes=MAX_BYTES, max_streams=3) as server:
         yield server
 
 
 def opening(**changes: object) -> bytes:
-    return hello_frame(hello(**changes), b"a stream")
+    return hello_frame(hello(**changes), STREAM)
 
 
 def forward(step: int = 0, activation: Tensor | None = None, labels: Tensor | None = None) -> bytes:
@@ -56,10 +60,20 @@ def altered(raw: bytes, change: Callable[[pb.ClientFrame], object]) -> bytes:
     return frame.SerializeToString()
 
 
-def converse(address: str, frames: list[bytes]) -> list[pb.ServerFrame]:
+def claim_of(frames: list[bytes]) -> Claim:
+    """What a stream that begins with these frames has to prove."""
+    frame = pb.ClientFrame()
+    with suppress(DecodeError):
+        frame.ParseFromString(frames[0] if frames else b"")
+    return Claim(frame.hello.run or RUN, frame.hello.client, STREAM, time.time_ns())
+
+
+def converse(address: str, frames: list[bytes], proof: Metadata | None = None) -> list[pb.ServerFrame]:
     """Everything that the server answers to these frames, said all at once by a client of no manners."""
+    claim = claim_of(frames)
+    proof = prove(claim, client_token(SECRET, claim.client)) if proof is None else proof
     with grpc.insecure_channel(address) as channel:
-        replies = channel.stream_stream(METHOD, bytes, bytes)(iter(frames), timeout=10)
+        replies = channel.stream_stream(METHOD, bytes, bytes)(iter(frames), metadata=proof, timeout=10)
         return [unpack(pb.ServerFrame, reply)[0] for reply in replies]
 
 
@@ -68,8 +82,12 @@ BAD = {
     "no frame": ([b"\xff\xff\xff"], "GARBLED", "cut off"),
     "an empty frame": ([b""], "GARBLED", "says nothing"),
     "no hello": ([forward()], "OUT_OF_ORDER", "want Hello first, got forward"),
-    "wrong token": ([opening(token="guess")], "BAD_TOKEN", "not the token"),
-    "no token": ([opening(token="")], "BAD_TOKEN", "not the token"),
+    "large hello": (
+        [opening(shape=(WIDTH,) * 70_000)],
+        "OVERSIZED",
+        "the first frame: want at most 65536 bytes, got 70",
+    ),
+    "another stream": ([hello_frame(hello(), b"another")], "BAD_TOKEN", "want the run, client and stream that were"),
     "no phase": ([altered(opening(), lambda f: f.hello.ClearField("phase"))], "GARBLED", "no phase"),
     "no stream": ([altered(opening(), lambda f: f.hello.ClearField("stream"))], "GARBLED", "want a stream"),
     "no run": ([opening(run="")], "GARBLED", "a run of 1 to 128"),
@@ -97,9 +115,9 @@ BAD = {
         "want 56 bytes of data, got 55",
     ),
     "large frame": (
-        [opening(), forward(activation=torch.rand(150, WIDTH))],
+        [opening(), forward(activation=torch.rand(3600, WIDTH))],
         "OVERSIZED",
-        "want at most 4096 bytes, got 4",
+        "want at most 100000 bytes, got 10",
     ),
     "not a number": (
         [opening(), forward(activation=torch.full((2, WIDTH), float("nan")))],
@@ -141,8 +159,8 @@ def test_bad_input_is_refused_with_its_reason(
 
 
 def test_a_sparse_tensor_must_not_unfold_beyond_the_limit(server: SplitServer) -> None:
-    zeros = CODECS["sparse"].encode(torch.zeros(400, WIDTH))
-    frames = [opening(codec="sparse"), forward_frame(0, zeros, torch.zeros(400, dtype=torch.int64))]
+    zeros = CODECS["sparse"].encode(torch.zeros(3600, WIDTH))
+    frames = [opening(codec="sparse"), forward_frame(0, zeros, torch.zeros(3600, dtype=torch.int64))]
     assert reason_name(converse(server.address, frames)[-1].refusal.reason) == "OVERSIZED"
 
 
@@ -163,8 +181,8 @@ def test_what_may_not_be_sent_is_not_sent(server: SplitServer) -> None:
             link.forward(0, torch.rand(2, WIDTH, dtype=torch.float64), None)
         with pytest.raises(FrameError, match="a label is -1"):
             link.forward(0, torch.rand(2, WIDTH), torch.tensor([0, -1]))
-        with pytest.raises(FrameError, match="at most 4096 are allowed"):
-            link.forward(0, torch.rand(150, WIDTH), None)
+        with pytest.raises(FrameError, match="at most 100000 are allowed"):
+            link.forward(0, torch.rand(3600, WIDTH), None)
         assert link.sent_bytes == before
 
 
@@ -174,11 +192,11 @@ def test_a_direct_link_refuses_the_same_labels(host: ToyHost) -> None:
 
 
 def test_streams_beyond_the_limit_are_refused_at_once(server: SplitServer) -> None:
-    links = [GrpcLink([server.address], hello(phase=p, client=c)) for p in (Phase.TRAIN, Phase.TEST) for c in (0, 1)]
-    with pytest.raises(Refused, match="TOO_MANY_STREAMS: all 4 streams"):
-        GrpcLink([server.address], hello(client=2))
-    for link in links:
-        link.close()
+    with ExitStack() as stack:
+        for client in range(3):
+            stack.enter_context(GrpcLink([server.address], hello(client=client)))
+        with pytest.raises(Refused, match="TOO_MANY_STREAMS: all 3 streams"):
+            GrpcLink([server.address], hello(client=9), retries=0)
 
 
 class DivergingHost(ToyHost):
@@ -193,7 +211,7 @@ class DivergingHost(ToyHost):
 @pytest.mark.parametrize("wire", [False, True])
 def test_training_that_diverged_is_refused(wire: bool) -> None:
     host = DivergingHost()
-    with SplitServer(host, token=TOKEN) as server:
+    with SplitServer(host, secret=SECRET) as server:
         link = GrpcLink([server.address], hello()) if wire else DirectLink(host, hello())
         with link, pytest.raises(Refused, match=r"NOT_FINITE: .* diverged"):
             link.forward(0, torch.ones(2, WIDTH), torch.zeros(2, dtype=torch.int64))
@@ -212,7 +230,7 @@ class FailingHost(ToyHost):
 def test_a_bug_of_the_host_is_logged_and_told(caplog: pytest.LogCaptureFixture) -> None:
     host = FailingHost()
     labels = torch.zeros(2, dtype=torch.int64)
-    with SplitServer(host, token=TOKEN) as server, GrpcLink([server.address], hello(client=1)) as other:
+    with SplitServer(host, secret=SECRET) as server, GrpcLink([server.address], hello(client=1)) as other:
         with (
             GrpcLink([server.address], hello()) as link,
             pytest.raises(Refused, match=r"INTERNAL: .*AttributeError"),
@@ -225,13 +243,13 @@ def test_a_bug_of_the_host_is_logged_and_told(caplog: pytest.LogCaptureFixture) 
 def test_a_busy_port_is_the_users_mistake(server: SplitServer) -> None:
     port = server.address.split(":")[1]
     with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 .* port 0 takes any free one"):
-        SplitServer(ToyHost(), token=TOKEN, address=server.address)
+        SplitServer(ToyHost(), secret=SECRET, address=server.address)
 
 
 @pytest.mark.parametrize("address", ["nowhere", ":80", "host:http", "host:70000"])
 def test_an_address_is_host_and_port(address: str) -> None:
     with pytest.raises(UserError, match="want host:port"):
-        SplitServer(ToyHost(), token=TOKEN, address=address)
+        SplitServer(ToyHost(), secret=SECRET, address=address)
 
 
 def test_no_server_at_all_is_a_lost_link() -> None:
@@ -253,10 +271,12 @@ def test_a_peer_that_never_answers_is_given_up_on() -> None:
 def test_a_client_that_never_introduces_itself_is_cut_off(host: ToyHost) -> None:
     questions: SimpleQueue[bytes | None] = SimpleQueue()
     with (
-        SplitServer(host, token=TOKEN, hello_s=0.2) as server,
+        SplitServer(host, secret=SECRET, waits=Waits(hello_s=0.2)) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
-        replies = iter(channel.stream_stream(METHOD, bytes, bytes)(iter(questions.get, None), timeout=10))
+        proof = prove(claim_of([]), client_token(SECRET, 0))
+        stream = channel.stream_stream(METHOD, bytes, bytes)
+        replies = iter(stream(iter(questions.get, None), metadata=proof, timeout=10))
         with pytest.raises(grpc.RpcError, match="CANCELLED"):
             next(replies)
         questions.put(None)
@@ -264,7 +284,7 @@ def test_a_client_that_never_introduces_itself_is_cut_off(host: ToyHost) -> None
 
 
 def test_a_server_stops_at_once_while_streams_are_open(host: ToyHost) -> None:
-    with SplitServer(host, token=TOKEN) as server:
+    with SplitServer(host, secret=SECRET) as server:
         link = GrpcLink([server.address], hello(), retries=0)
         began = time.monotonic()
     assert time.monotonic() - began < 2

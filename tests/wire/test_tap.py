@@ -29,7 +29,7 @@ from splitfed.wire.observations import ObservationWriter, read_observations
 from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
 from splitfed.wire.tap import Tap
-from tests.wire.hosts import TOKEN, WIDTH, ToyHost, hello, make_batches, make_front
+from tests.wire.hosts import SECRET, WIDTH, ToyHost, hello, make_batches, make_front
 from tests.wire.training import train_front
 
 STEPS = 4
@@ -50,12 +50,14 @@ class Tape(list[Chunk]):
 
 
 def play(chunks: list[Chunk]) -> tuple[Tap, list[Observation], list[str]]:
-    """A tap that has been given these chunks, what it emitted, and its notices."""
+    """A tap that has been given these chunks, until their connections end; what it emitted, and its notices."""
     seen: list[Observation] = []
     notices: list[str] = []
     tap = Tap(seen.append, notices.append)
     for chunk in chunks:
         tap.received(*chunk)
+    for connection in sorted({connection for connection, _, _ in chunks}):
+        tap.closed(connection)
     return tap, seen, notices
 
 
@@ -64,7 +66,7 @@ def test_observations_on_disk_equal_what_the_server_received(codec: str, tmp_pat
     host = ToyHost()
     writer = ObservationWriter(tmp_path)
     with (
-        SplitServer(host, token=TOKEN) as server,
+        SplitServer(host, secret=SECRET) as server,
         Relay(server.address, observer=Tap(writer)) as relay,
     ):
         train_front(GrpcLink([relay.address], hello(codec=codec, client=2)), STEPS)
@@ -83,7 +85,7 @@ def test_the_first_activation_is_the_fronts_own_output() -> None:
     host = ToyHost()
     seen: list[Observation] = []
     with (
-        SplitServer(host, token=TOKEN) as server,
+        SplitServer(host, secret=SECRET) as server,
         Relay(server.address, observer=Tap(seen.append)) as relay,
     ):
         train_front(GrpcLink([relay.address], hello()), 1)
@@ -94,7 +96,7 @@ def test_the_first_activation_is_the_fronts_own_output() -> None:
 def taped() -> Tape:
     """Two clients over gRPC, each on a connection of its own, with activations larger than a DATA frame."""
     tape = Tape()
-    with SplitServer(ToyHost(), token=TOKEN) as server, Relay(server.address, observer=tape) as relay:
+    with SplitServer(ToyHost(), secret=SECRET) as server, Relay(server.address, observer=tape) as relay:
         for client in (0, 1):
             train_front(GrpcLink([relay.address], hello(client=client)), STEPS)
     return tape
@@ -159,7 +161,7 @@ def test_interleaved_streams_padding_and_continuations_are_followed() -> None:
         talk.headers(Direction.TO_CLIENT, stream, "")
         for question in talk.message(stream, hello_frame(hello(client=client), b"mine")):
             talk.frames(Direction.TO_SERVER, question)
-        talk.frames(Direction.TO_CLIENT, *talk.message(stream, accept_frame(0)))
+        talk.frames(Direction.TO_CLIENT, *talk.message(stream, accept_frame(5)))
     parts = [
         list(talk.message(stream, forward_frame(5, CODECS["float32"].encode(tensor), None)))
         for stream, tensor in tensors.items()
@@ -258,7 +260,7 @@ def test_with_tls_training_goes_on_and_the_tap_sees_ciphertext() -> None:
     tap = Tap(seen.append, notices.append)
     credentials = grpc.ssl_server_credentials([(private, public)])
     with (
-        SplitServer(ToyHost(), token=TOKEN, credentials=credentials) as server,
+        SplitServer(ToyHost(), secret=SECRET, credentials=credentials) as server,
         Relay(server.address, observer=tap) as relay,
     ):
         link = GrpcLink([relay.address], hello(), credentials=grpc.ssl_channel_credentials(public))
@@ -272,7 +274,7 @@ def test_with_tls_training_goes_on_and_the_tap_sees_ciphertext() -> None:
 def test_a_refused_client_is_not_observed() -> None:
     seen: list[Observation] = []
     with (
-        SplitServer(ToyHost(), token=TOKEN) as server,
+        SplitServer(ToyHost(), secret=SECRET) as server,
         Relay(server.address, observer=Tap(seen.append)) as relay,
         pytest.raises(Refused, match="BAD_TOKEN"),
     ):
