@@ -5,29 +5,25 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from queue import SimpleQueue
+from contextlib import ExitStack
 
 import grpc
 import pytest
 import torch
-from google.protobuf.message import DecodeError
 from torch import Tensor
 
 from splitfed.errors import FrameError, LinkLost, Refused, UserError
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.codec import CODECS
-from splitfed.wire.frames import done_frame, forward_frame, hello_frame, reason_name, unpack
-from splitfed.wire.limits import METHOD
+from splitfed.wire.frames import done_frame, forward_frame, hello_frame, reason_name
 from splitfed.wire.link import DirectLink, GrpcLink
-from splitfed.wire.proof import Claim, Metadata, client_token, prove
 from splitfed.wire.service import SplitServer
 from splitfed.wire.session import Hello
 from splitfed.wire.stream import Waits
-from tests.wire.hosts import CLASSES, RUN, SECRET, WIDTH, ToyHost, ToySession, hello
+from tests.wire.hosts import CLASSES, SECRET, WIDTH, ToyHost, ToySession, hello
+from tests.wire.raw import STREAM, converse, proof_of, raw_call
 
 MAX_BYTES = 100_000
-STREAM = b"a stream"
 
 
 @pytest.fixture
@@ -58,23 +54,6 @@ def altered(raw: bytes, change: Callable[[pb.ClientFrame], object]) -> bytes:
     frame.ParseFromString(raw)
     change(frame)
     return frame.SerializeToString()
-
-
-def claim_of(frames: list[bytes]) -> Claim:
-    """What a stream that begins with these frames has to prove."""
-    frame = pb.ClientFrame()
-    with suppress(DecodeError):
-        frame.ParseFromString(frames[0] if frames else b"")
-    return Claim(frame.hello.run or RUN, frame.hello.client, STREAM, time.time_ns())
-
-
-def converse(address: str, frames: list[bytes], proof: Metadata | None = None) -> list[pb.ServerFrame]:
-    """Everything that the server answers to these frames, said all at once by a client of no manners."""
-    claim = claim_of(frames)
-    proof = prove(claim, client_token(SECRET, claim.client)) if proof is None else proof
-    with grpc.insecure_channel(address) as channel:
-        replies = channel.stream_stream(METHOD, bytes, bytes)(iter(frames), metadata=proof, timeout=10)
-        return [unpack(pb.ServerFrame, reply)[0] for reply in replies]
 
 
 BAD = {
@@ -269,18 +248,40 @@ def test_a_peer_that_never_answers_is_given_up_on() -> None:
 
 
 def test_a_client_that_never_introduces_itself_is_cut_off(host: ToyHost) -> None:
-    questions: SimpleQueue[bytes | None] = SimpleQueue()
     with (
         SplitServer(host, secret=SECRET, waits=Waits(hello_s=0.2)) as server,
-        grpc.insecure_channel(server.address) as channel,
+        raw_call(server.address, proof_of()) as silent,
     ):
-        proof = prove(claim_of([]), client_token(SECRET, 0))
-        stream = channel.stream_stream(METHOD, bytes, bytes)
-        replies = iter(stream(iter(questions.get, None), metadata=proof, timeout=10))
-        with pytest.raises(grpc.RpcError, match="CANCELLED"):
-            next(replies)
-        questions.put(None)
+        assert silent.hear() is None
+        assert silent.call.code() is grpc.StatusCode.CANCELLED
     assert server.counters.broken == 1
+
+
+def test_a_client_that_never_reads_is_cut_off_and_its_place_is_free_again(host: ToyHost) -> None:
+    """Its answers fill what gRPC and the network hold; then sending takes for ever."""
+    activation = CODECS["float32"].encode(torch.ones(2**16, WIDTH))
+    labels = torch.zeros(2**16, dtype=torch.int64)
+    many = [opening(), *(forward_frame(step, activation, labels) for step in range(40))]
+    with (
+        SplitServer(host, secret=SECRET, max_streams=1, waits=Waits(send_s=0.3)) as server,
+        raw_call(server.address, proof_of(), first=many) as deaf,
+    ):
+        deaf.call.initial_metadata()  # comes with Accept
+        with GrpcLink([server.address], hello(client=1), retries=12):
+            assert server.counters.broken == 1
+    assert host.sessions[0].next_step < 40
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_a_compressed_stream_is_turned_away_unread(
+    server: SplitServer, host: ToyHost, compression: grpc.Compression
+) -> None:
+    """A few kilobytes must not unfold to gigabytes; the tap does not unfold them either."""
+    with raw_call(server.address, proof_of(), first=[opening(), forward()], compression=compression) as call:
+        assert call.hear() is None
+        assert call.call.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert server.counters.frames == 0
+    assert host.opened == 0
 
 
 def test_a_server_stops_at_once_while_streams_are_open(host: ToyHost) -> None:
