@@ -58,7 +58,7 @@ class RawCall:
         for frame in first:
             self._frames.put(frame)
         stream = self._channel.stream_stream(METHOD, bytes, bytes)
-        self.call = stream(iter(self._frames.get, None), metadata=proof, timeout=30)
+        self.call = stream(iter(self._frames.get, None), metadata=proof, timeout=10)
         self._answers: Iterator[bytes] = iter(self.call)
 
     def say(self, frame: bytes) -> None:

@@ -138,19 +138,26 @@ def test_strangers_that_are_silent_hold_no_place(server: SplitServer) -> None:
                 honest.enter_context(GrpcLink([server.address], hello(client=client), retries=0, deadline_s=5))
 
 
-def test_a_client_that_is_silent_holds_one_place_and_its_next_stream_takes_it(host: ToyHost) -> None:
-    with SplitServer(host, secret=SECRET, max_streams=1) as server, ExitStack() as silent:
-        calls = [silent.enter_context(raw_call(server.address, proof_of())) for _ in range(10)]
+def test_a_newer_stream_of_a_client_takes_its_place_at_once(host: ToyHost) -> None:
+    with SplitServer(host, secret=SECRET, max_streams=1) as server, ExitStack() as stack:
+        silent = []
+        for _ in range(10):
+            call = stack.enter_context(raw_call(server.address, proof_of(), first=[hello_frame(hello(), STREAM)]))
+            assert call.hear() is not None
+            silent.append(call)
         with GrpcLink([server.address], hello(), retries=0) as link:
-            assert [call.hear() for call in calls] == [None] * 10  # each was cut off by the one that came after it
+            assert [call.hear() for call in silent] == [None] * 10
+            assert {call.call.code() for call in silent} == {grpc.StatusCode.CANCELLED}
             link.forward(0, torch.ones(2, WIDTH), torch.zeros(2, dtype=torch.int64))
+    assert server.counters.broken >= 10
 
 
 def test_a_place_that_is_not_free_is_asked_for_again(host: ToyHost) -> None:
     with (
-        SplitServer(host, secret=SECRET, max_streams=1, waits=Waits(hello_s=0.3)) as server,
-        raw_call(server.address, proof_of()) as silent,
+        SplitServer(host, secret=SECRET, max_streams=1, waits=Waits(idle_s=0.3)) as server,
+        raw_call(server.address, proof_of(), first=[hello_frame(hello(), STREAM)]) as silent,
     ):
+        assert silent.hear() is not None
         with GrpcLink([server.address], hello(client=1)) as link:
             link.done(0, 0)
         assert silent.hear() is None
