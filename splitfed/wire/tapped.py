@@ -65,7 +65,8 @@ class TappedStream:
         self._next_step: int | None = None  # None until the server has accepted
         self._unheard: list[bytes] = []  # what came before that
         self._waiting: deque[_Waiting] = deque()
-        self._deaf = False
+        self._deaf = False  # the server takes nothing more of the client
+        self._full = False  # what the tap had no room for makes the rest unreadable
 
     def question(self, raw: bytes) -> None:
         """The client said this.
@@ -74,12 +75,17 @@ class TappedStream:
             WireError: the server will not take it, nor anything after it.
             NoRoom: too much waits already; the rest of the stream is lost to the tap.
         """
+        if self._full:
+            raise NoRoom
         if self._deaf:
             raise FrameError("a frame after one that the server does not take")
         try:
             self._hear(raw)
-        except (WireError, NoRoom):
+        except WireError:
             self._deaf = True
+            raise
+        except NoRoom:
+            self._full = True
             raise
 
     def answer(self, raw: bytes) -> None:
@@ -125,13 +131,15 @@ class TappedStream:
             return
         self._next_step = next_step
         unheard, self._unheard = self._unheard, []
-        deaf, self._deaf = self._deaf, False
+        deaf, full = self._deaf, self._full
+        self._deaf = self._full = False
         self._room.give_back(sum(map(len, unheard)))
         try:
             for raw in unheard:
                 self.question(raw)
         finally:
-            self._deaf = self._deaf or deaf
+            self._deaf |= deaf
+            self._full |= full
 
     def _take(self, hello: Hello, next_step: int, raw: bytes) -> None:
         frame, data = unpack(pb.ClientFrame, raw)

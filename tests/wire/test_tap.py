@@ -12,7 +12,7 @@ import grpc
 import pytest
 import torch
 from hpack import Encoder
-from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, PingFrame, SettingsFrame
+from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -145,6 +145,19 @@ class Conversation:
         last = ContinuationFrame(stream, block[20:], flags=["END_HEADERS"])
         self.frames(direction, first, ContinuationFrame(stream, block[10:20]), last)
 
+    def trailers(self, stream: int) -> None:
+        """The server ends a stream, with trailers over two frames."""
+        block = self._encoders[Direction.TO_CLIENT].encode([("grpc-status", "0")])
+        first = HeadersFrame(stream, block[:1], flags=["END_STREAM"])
+        self.frames(Direction.TO_CLIENT, first, ContinuationFrame(stream, block[1:], flags=["END_HEADERS"]))
+
+    def accepted(self, stream: int, client: int) -> None:
+        """A stream is opened and let in."""
+        self.headers(Direction.TO_SERVER, stream, METHOD)
+        self.headers(Direction.TO_CLIENT, stream, "")
+        self.frames(Direction.TO_SERVER, *self.message(stream, hello_frame(hello(client=client), b"mine")))
+        self.frames(Direction.TO_CLIENT, *self.message(stream, accept_frame(0)))
+
     @staticmethod
     def message(stream: int, payload: bytes) -> Iterator[DataFrame]:
         """A gRPC message over DATA frames of 11 bytes, each padded."""
@@ -196,6 +209,52 @@ def test_only_what_the_server_accepts_is_observed(path: str, answer: bytes, tens
     talk.frames(Direction.TO_SERVER, *talk.message(1, raw))
     tap, seen, _ = play(talk.chunks)
     assert len(seen) == tap.activations == observed
+
+
+FORWARD = forward_frame(0, CODECS["float32"].encode(torch.ones(2, WIDTH)), None)
+
+
+@pytest.mark.parametrize("prefix", [b"\1\0\0\0\4", b"\0\xff\0\0\0"], ids=["compressed", "too large"])
+def test_a_message_that_no_server_reads_costs_the_tap_its_stream_and_no_other(prefix: bytes) -> None:
+    talk = Conversation()
+    for stream, client in ((1, 0), (3, 1)):
+        talk.accepted(stream, client)
+    talk.frames(Direction.TO_SERVER, DataFrame(1, prefix + b"abcd"), *talk.message(1, FORWARD))
+    talk.frames(Direction.TO_SERVER, *talk.message(3, FORWARD))
+    tap, seen, notices = play(talk.chunks)
+    assert [o.client for o in seen] == [1]
+    assert (tap.unparsed, tap.ignored, notices) == (0, 1, [])
+
+
+@pytest.mark.parametrize("ending", ["trailers", "reset by the client", "reset by the server"])
+def test_the_end_of_a_stream_ends_the_wait_for_its_answer(ending: str) -> None:
+    talk = Conversation()
+    talk.accepted(1, 0)
+    talk.frames(Direction.TO_SERVER, *talk.message(1, FORWARD))
+    if ending == "trailers":
+        talk.trailers(1)
+    else:
+        talk.frames(Direction.TO_SERVER if "client" in ending else Direction.TO_CLIENT, RstStreamFrame(1))
+    seen: list[Observation] = []
+    tap = Tap(seen.append)
+    for chunk in talk.chunks[:-1]:
+        tap.received(*chunk)
+    assert seen == []
+    tap.received(*talk.chunks[-1])
+    assert [o.step for o in seen] == [0]
+
+
+def test_when_too_much_waits_for_answers_the_rest_is_counted_and_the_user_told_once() -> None:
+    talk = Conversation()
+    talk.accepted(1, 0)
+    for _ in range(3):
+        talk.frames(Direction.TO_SERVER, *talk.message(1, FORWARD))
+    notices: list[str] = []
+    tap = Tap(lambda _: None, notices.append, waiting_bytes=10)
+    for chunk in talk.chunks:
+        tap.received(*chunk)
+    assert (tap.activations, tap.missed, tap.ignored) == (0, 3, 0)
+    assert notices == ["tap: more than 10 bytes wait for answers of the server; it misses what comes on top"]
 
 
 @pytest.mark.parametrize(
