@@ -45,7 +45,12 @@ FRAMES: dict[str, Callable[[int], bytes]] = {
     "done": lambda step: done_frame(step, 2 * step),
     "garbage": lambda _: b"\xff\xff",
 }
-HELLOS = {"good": {}, "round": {"round": 2}, "width": {"shape": (WIDTH + 1,)}, "run": {"run": "other"}}
+HELLOS: dict[str, dict[str, object]] = {
+    "good": {},
+    "round": {"round": 2},
+    "width": {"shape": (WIDTH + 1,)},
+    "run": {"run": "other"},
+}
 COMPRESSIONS = {"no": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
 
 # mostly good, or hardly any stream gets far
