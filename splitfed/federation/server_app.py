@@ -30,7 +30,7 @@ from splitfed.types import Phase
 from splitfed.wire.service import SplitServer
 
 SPARE_STREAMS = 4
-"""Beyond one stream per client: reconnections, and room to say no."""
+"""Beyond one place per client: room to say no to numbers that take no part."""
 
 
 class Watcher(Protocol):

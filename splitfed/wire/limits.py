@@ -20,16 +20,13 @@ MAX_HELLO_BYTES = 64 * 2**10
 """The largest Hello; a stream's first frame."""
 
 HELLO_S = 10.0
-"""How long a new connection or stream may take to introduce itself."""
+"""How long a new stream may take to introduce itself, a new connection to speak HTTP/2, and any to carry no stream."""
 
 IDLE_S = 600.0
 """How long a server waits for the next frame of a stream; a slow front may need a while for a batch."""
 
 SEND_S = 60.0
 """How long one answer may take to be sent: 64 MiB at 9 Mbit/s. A client that does not read is cut off then."""
-
-EMPTY_CONNECTION_S = 30
-"""A connection that carries no stream is closed after that."""
 
 METHOD = "/splitfed.v1.Split/Stream"
 
@@ -81,14 +78,14 @@ def channel_options(max_message_bytes: int, keepalive: Keepalive) -> list[tuple[
     ]
 
 
-def server_options(max_message_bytes: int, keepalive: Keepalive) -> list[tuple[str, int]]:
-    """gRPC options of the server: a busy port is an error, and frequent signs of life are welcome."""
+def server_options(max_message_bytes: int, keepalive: Keepalive, hello_s: float) -> list[tuple[str, int]]:
+    """gRPC options of the server: a busy port is an error, frequent signs of life are welcome, silent peers are not."""
     return [
         *channel_options(max_message_bytes, keepalive),
         ("grpc.so_reuseport", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(keepalive.after_s / 2)),
-        ("grpc.server_handshake_timeout_ms", _ms(HELLO_S)),
-        ("grpc.max_connection_idle_ms", _ms(EMPTY_CONNECTION_S)),
+        ("grpc.server_handshake_timeout_ms", _ms(hello_s)),
+        ("grpc.max_connection_idle_ms", _ms(hello_s)),
     ]
 
 

@@ -66,7 +66,8 @@ class SplitServer:
         self._waits = waits
         # twice: a stream that lost its place may be at work for a moment yet
         self._workers = ThreadPoolExecutor(2 * max_streams + _SPARE_WORKERS, "splitfed-stream")
-        self._server = grpc.server(self._workers, options=limits.server_options(max_message_bytes, keepalive))
+        options = limits.server_options(max_message_bytes, keepalive, waits.hello_s)
+        self._server = grpc.server(self._workers, options=options)
         self._register()
         self.address = self._listen(address, credentials)
         self._server.start()

@@ -33,7 +33,7 @@ class Waits(NamedTuple):
     """How long a server waits for a stream; each wait ends in its cancellation.
 
     Attributes:
-        hello_s: for its Hello.
+        hello_s: for its Hello; so long may a connection also be without any stream.
         idle_s: for its next frame.
         send_s: for an answer to be sent, which takes for ever where the client does not read.
     """

@@ -12,12 +12,14 @@ from pathlib import Path
 import grpc
 import pytest
 import torch
+from hyperframe.frame import SettingsFrame
 
 from splitfed.errors import Refused
 from splitfed.types import Phase
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.backlog import Direction
 from splitfed.wire.frames import hello_frame, read_refusal_trailer
+from splitfed.wire.http2 import PREFACE
 from splitfed.wire.ledger import Ledger
 from splitfed.wire.link import GrpcLink
 from splitfed.wire.proof import PROOF_KEY, Metadata, client_token
@@ -136,6 +138,18 @@ def test_strangers_that_are_silent_hold_no_place(server: SplitServer) -> None:
         with ExitStack() as honest:
             for client in range(PLACES):
                 honest.enter_context(GrpcLink([server.address], hello(client=client), retries=0, deadline_s=5))
+
+
+@pytest.mark.parametrize(
+    "words", [b"", PREFACE + SettingsFrame(0).serialize()], ids=["silent", "HTTP/2 without a stream"]
+)
+def test_a_connection_without_a_stream_is_closed(host: ToyHost, words: bytes) -> None:
+    with SplitServer(host, secret=SECRET, waits=Waits(hello_s=0.3)) as server:
+        name, port = server.address.split(":")
+        with socket.create_connection((name, int(port)), timeout=5) as stranger:
+            stranger.sendall(words)
+            while stranger.recv(1024):
+                pass
 
 
 def test_a_newer_stream_of_a_client_takes_its_place_at_once(host: ToyHost) -> None:
