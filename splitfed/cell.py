@@ -69,7 +69,7 @@ class CellRun:
             cell=cell,
             shape=splits.train.shape,
             classes=len(splits.train.classes),
-            token=secrets.token_hex(16),
+            secret=secrets.token_hex(16),
         )
         self.clients = _shares(lab.scenario, splits, cell.seed)
         self.truth = Truth(self.job, self.clients)

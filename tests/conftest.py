@@ -73,7 +73,7 @@ def job_of(digits: data.Splits, scenario_of: ScenarioOf) -> Callable[..., Job]:
             cell=Cell(name=defense, defense=Component.model_validate(component), seed=seed),
             shape=digits.train.shape,
             classes=len(digits.train.classes),
-            token="secret",
+            secret="secret",
         )
 
     return make

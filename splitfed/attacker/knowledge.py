@@ -61,6 +61,16 @@ def load_auxiliary(folder: Path, shape: ImageShape) -> Images:
     return Images(torch.from_numpy(pixels), torch.from_numpy(labels), classes)
 
 
+def auxiliary_classes(folder: Path) -> tuple[str, ...]:
+    """The class names of the attacker's own images, which are those of the task.
+
+    Raises:
+        DataError: see `load_auxiliary`.
+    """
+    path = folder / "auxiliary.npz"
+    return _checked_classes(path, _read_arrays(path, ("classes",))["classes"])
+
+
 def _read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, _archive(file) as stored:

@@ -92,12 +92,15 @@ def _attack(config_path: Path, say: Speaker, asked_to_stop: threading.Event) -> 
 
 
 def _tap(config: AttackerConfig, warn: Callable[[str], None]) -> Tap:
+    from splitfed.attacker.knowledge import auxiliary_classes
+    from splitfed.wire.checks import StreamRules
     from splitfed.wire.observations import ObservationWriter
     from splitfed.wire.tap import Tap
 
     _make_folder("observations", config.observations)
     _make_folder("out", config.out)
-    return Tap(ObservationWriter(config.observations, keep_rounds=config.keep_rounds or None), notice=warn)
+    rules = StreamRules(classes=len(auxiliary_classes(config.knowledge)))
+    return Tap(ObservationWriter(config.observations, keep_rounds=config.keep_rounds or None), notice=warn, rules=rules)
 
 
 def _make_folder(key: str, path: Path) -> None:

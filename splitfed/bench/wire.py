@@ -27,6 +27,7 @@ from splitfed.child import safe_path
 from splitfed.types import Phase
 from splitfed.wire.codec import CODECS, Codec
 from splitfed.wire.link import GrpcLink
+from splitfed.wire.proof import client_token
 from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
 from splitfed.wire.session import Hello, StepResult
@@ -42,6 +43,7 @@ BATCH, PIXELS, WIDTH, CLASSES = 64, 28 * 28, 500, 6
 WARM_UP_STEPS = 20
 TURN_STEPS = 10
 TARGET_RATIO = 1.3
+SECRET = "bench"
 
 
 class Back:
@@ -154,7 +156,7 @@ def step_lines(steps: int) -> Iterator[dict[str, Any]]:
         tapped = stack.enter_context(_process(_tapped_relay, server))
         trainers = {"no wire": FrontTrainer(None)}
         for case, address in (("grpc", server), ("grpc, relay", relay), ("grpc, tapped relay", tapped)):
-            hello = Hello("bench", 1, len(trainers), Phase.TRAIN, (WIDTH,), token="bench")
+            hello = Hello("bench", 1, len(trainers), Phase.TRAIN, (WIDTH,), token=client_token(SECRET, len(trainers)))
             trainers[case] = FrontTrainer(stack.enter_context(GrpcLink([address], hello)))
         seconds = _in_turns({case: trainer.step for case, trainer in trainers.items()}, steps)
     without = statistics.median(seconds["no wire"])
@@ -219,7 +221,7 @@ def _process(role: Callable[..., None], *arguments: str) -> Iterator[str]:
 
 def _serve(pipe: Connection) -> None:
     torch.set_num_threads(1)
-    with SplitServer(Host(), token="bench") as server:
+    with SplitServer(Host(), secret=SECRET) as server:
         pipe.send(server.address)
         pipe.recv()
 

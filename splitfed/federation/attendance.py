@@ -48,10 +48,10 @@ def ask(grid: Grid, messages: Iterable[Message], deadline_s: float) -> Attendanc
     asked = list(messages)
     answered = sorted(grid.send_and_receive(asked, timeout=deadline_s), key=lambda m: m.metadata.src_node_id)
     replies = [reply for reply in answered if not reply.has_error()]
-    lost = {_client(m.metadata.src_node_id): _loss(m) for m in answered if m.has_error()}
+    lost = {client_of(m.metadata.src_node_id): _loss(m) for m in answered if m.has_error()}
     silent = {m.metadata.dst_node_id for m in asked} - {m.metadata.src_node_id for m in answered}
     late = Loss(f"no answer within {deadline_s:g} s (federation.round_deadline_s)", passing=True)
-    return Attendance(replies, lost | {_client(node): late for node in sorted(silent)})
+    return Attendance(replies, lost | {client_of(node): late for node in sorted(silent)})
 
 
 def nobody(what: str, lost: Mapping[int, Loss]) -> SplitfedError:
@@ -84,7 +84,7 @@ def _shortened(reason: str) -> str:
     return f"{plain[:REASON_HEAD]} … {plain[-REASON_TAIL:]}"
 
 
-def _client(node: int) -> int:
+def client_of(node: int) -> int:
     """The number of the client behind a node; local nodes are numbered from 1."""
     return node - 1
 

@@ -12,6 +12,7 @@ from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.client import Client, ClientImages, Connect, OnStep, StreamReport
 from splitfed.federation.job import Job
 from splitfed.types import Phase
+from splitfed.wire.line import Silent
 from splitfed.wire.link import GrpcLink, Link
 from splitfed.wire.session import Hello
 
@@ -20,11 +21,12 @@ ImagesOf = Callable[[Job, int], ClientImages]
 
 
 def connect_over_grpc(job: Job) -> Connect:
-    """Streams that take the scenario's deadline."""
+    """Streams that take the scenario's deadline, and share what they learn of addresses that do not answer."""
     deadline_s = job.scenario.federation.stream_deadline_s
+    silent = Silent()
 
     def connect(addresses: Sequence[str], hello: Hello) -> AbstractContextManager[Link]:
-        return GrpcLink(addresses, hello, deadline_s=deadline_s)
+        return GrpcLink(addresses, hello, deadline_s=deadline_s, silent=silent)
 
     return connect
 
@@ -51,7 +53,7 @@ def build_client_app(
         config = message.content.config_records["config"]
         number = int(context.node_config["partition-id"])
         key = (str(config["run"]), number)
-        if key not in clients:
+        if key not in clients or clients[key].job.token != config["token"]:  # a server that was started anew
             job = Job.from_config(config)
             link = connect or connect_over_grpc(job)
             clients[key] = Client(job, number, images_of(job, number), link, on_step=on_step, stopped=stopped)

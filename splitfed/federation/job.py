@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from flwr.app import ConfigRecord
@@ -16,6 +16,7 @@ from splitfed.models.front import Front, FrontSpec, initialise
 from splitfed.scenario import Cell, Scenario
 from splitfed.seeding import generator
 from splitfed.types import ImageShape
+from splitfed.wire.proof import client_token
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Job:
         cell: the defense and the seed.
         shape: of one image.
         classes: how many classes there are.
-        token: what a stream must show to be let in.
+        secret: the server's: what the clients' tokens are derived from; a client's copy has none.
+        token: a client's: with it a stream proves whose it is.
     """
 
     run: str
@@ -36,7 +38,8 @@ class Job:
     cell: Cell
     shape: ImageShape
     classes: int
-    token: str
+    secret: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
 
     def defense(self) -> Defense:
         """The cell's defense."""
@@ -86,7 +89,7 @@ class Job:
         return generator(self.cell.seed, "back", client, round_number, step)
 
     def to_config(self, addresses: list[str]) -> ConfigRecord:
-        """The settings of a Message; `addresses` are tried in this order by a client's stream."""
+        """The settings of all Messages; `addresses` are tried in this order by a client's stream."""
         return ConfigRecord(
             {
                 "run": self.run,
@@ -94,14 +97,17 @@ class Job:
                 "cell": self.cell.model_dump_json(),
                 "shape": list(self.shape),
                 "classes": self.classes,
-                "token": self.token,
                 "addresses": list(addresses),
             }
         )
 
+    def config_of(self, client: int, config: ConfigRecord) -> ConfigRecord:
+        """A copy of what `to_config` wrote, for one client alone: with its token."""
+        return ConfigRecord({**config, "token": client_token(self.secret, client)})
+
     @classmethod
     def from_config(cls, config: ConfigRecord) -> Job:
-        """What `to_config` wrote."""
+        """What `config_of` wrote."""
         shape = config["shape"]
         assert isinstance(shape, list)
         return cls(

@@ -20,7 +20,7 @@ from flwr.serverapp.strategy import Strategy
 from splitfed.defenses.base import Figures
 from splitfed.errors import TrainingFailed
 from splitfed.federation.arrays import load_arrays, to_arrays
-from splitfed.federation.attendance import Loss, ask, nobody
+from splitfed.federation.attendance import Loss, ask, client_of, nobody
 from splitfed.federation.backs import BackHost, Score
 from splitfed.federation.checkpoint import Checkpoint
 from splitfed.federation.job import Job
@@ -31,7 +31,7 @@ from splitfed.types import Phase
 from splitfed.wire.service import SplitServer
 
 SPARE_STREAMS = 4
-"""Beyond one stream per client: reconnections, and room to say no."""
+"""Beyond one place per client: room to say no to numbers that take no part."""
 
 
 class Watcher(Protocol):
@@ -133,7 +133,7 @@ class Federation:
         started = time.monotonic()
         clients = self.job.scenario.federation.clients
         resumed = self._resume()
-        with SplitServer(self.host, token=self.job.token, max_streams=clients + SPARE_STREAMS) as server:
+        with SplitServer(self.host, secret=self.job.secret, max_streams=clients + SPARE_STREAMS) as server:
             config = self.job.to_config(self._watcher.route(server.address))
             if not resumed:
                 self._prepare(grid, config)
@@ -221,7 +221,7 @@ class Federation:
             TrainingFailed: there is none, for reasons that lie in the settings.
             SplitfedError: there is none, for a reason that may pass.
         """
-        attendance = ask(grid, messages, self.job.scenario.federation.round_deadline_s)
+        attendance = ask(grid, map(self._addressed, messages), self.job.scenario.federation.round_deadline_s)
         complete = {_metric(reply, "client"): reply for reply in attendance.replies}
         lost = dict(attendance.lost)
         if phase is not None:
@@ -233,6 +233,14 @@ class Federation:
         if not complete:
             raise nobody(what, lost)
         return complete
+
+    def _addressed(self, message: Message) -> Message:
+        """The message with settings of its own, with its client's token: Flower's strategies share one content."""
+        content = dict(message.content)
+        config = message.content.config_records["config"]
+        content["config"] = self.job.config_of(client_of(message.metadata.dst_node_id), config)
+        message.content = RecordDict(content)
+        return message
 
     def _lose(self, number: int, client: int, reason: str) -> None:
         self._progress.miss(client, number, reason)

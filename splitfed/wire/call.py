@@ -9,10 +9,13 @@ import grpc
 
 from splitfed.errors import FrameError, Refused
 from splitfed.wire import limits
+from splitfed.wire.frames import read_refusal_trailer
 from splitfed.wire.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from splitfed.wire.proof import Metadata
 
 
 class CallLost(Exception):
@@ -24,8 +27,10 @@ class Call:
 
     Args:
         address: ``host:port``.
+        proof: metadata that shows who opens the stream.
         deadline_s: how long an answer may take; the stream is broken after that.
         max_message_bytes: the largest frame in either direction.
+        keepalive: how soon a frozen peer is noticed.
         credentials: for TLS; without, the stream is in clear.
     """
 
@@ -33,13 +38,15 @@ class Call:
         self,
         address: str,
         *,
+        proof: Metadata,
         deadline_s: float,
         max_message_bytes: int,
+        keepalive: limits.Keepalive,
         credentials: grpc.ChannelCredentials | None,
     ) -> None:
         self.address = address
         self._deadline_s = deadline_s
-        options = limits.client_options(max_message_bytes)
+        options = limits.client_options(max_message_bytes, keepalive)
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options)
         else:
@@ -48,7 +55,7 @@ class Call:
         questions: Iterator[bytes] = iter(self._questions.get, None)
         # frames are bytes already, and bytes(frame) is the frame itself
         stream = self._channel.stream_stream(limits.METHOD, bytes, bytes)
-        self._stream = stream(questions)
+        self._stream = stream(questions, metadata=proof)
         self._answers: Iterator[bytes] = iter(self._stream)
         self._watchdog = Watchdog(deadline_s, self._cancel)
 
@@ -57,10 +64,10 @@ class Call:
 
         Raises:
             CallLost: none came.
-            Refused: the server's gRPC turned down a frame that was too large for it.
+            Refused: the server turned the stream away, or its gRPC a frame that was too large for it.
             FrameError: whoever listens there is no split server.
         """
-        self._watchdog.arm()
+        self._watchdog.arm(self._deadline_s)
         self._questions.put(frame)
         try:
             return next(self._answers)
@@ -85,6 +92,8 @@ class Call:
         status, details = self._stream.code(), self._stream.details()
         if self._watchdog.expired:
             return CallLost(f"{self.address} gave no answer within {self._deadline_s:g} s")
+        if (refusal := read_refusal_trailer(self._stream.trailing_metadata() or ())) is not None:
+            return refusal
         if status is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
             return Refused("OVERSIZED", f"{self.address}: {details}")
         if status is grpc.StatusCode.UNIMPLEMENTED:

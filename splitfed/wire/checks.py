@@ -1,8 +1,10 @@
-"""What the server accepts: each frame becomes checked values, or a refusal that says why not."""
+"""What the server accepts: each frame becomes checked values, or a refusal that says why not.
+
+The tap judges by the same rules, so that it observes what the server takes and nothing else.
+"""
 
 from __future__ import annotations
 
-import hmac
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from splitfed.errors import FrameError, Refused
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.codec import CODECS, all_finite
 from splitfed.wire.frames import read_hello, read_labels, read_spec, read_tensor, unpack
+from splitfed.wire.limits import MAX_HELLO_BYTES, MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,14 +29,12 @@ class StreamRules:
     """What every stream of a server has to keep to.
 
     Attributes:
-        token: what a client must say to be let in.
-        classes: labels are below this.
+        classes: labels are below this; None where it is not known.
         max_message_bytes: the largest frame, and the largest tensor once decoded.
     """
 
-    token: str
-    classes: int
-    max_message_bytes: int
+    classes: int | None
+    max_message_bytes: int = MAX_MESSAGE_BYTES
 
     def check_size(self, raw: bytes) -> None:
         """Refuse a frame that is too large."""
@@ -44,14 +45,14 @@ class StreamRules:
         """Who opens the stream, and the stream's name.
 
         Raises:
-            Refused: no Hello, the wrong token, an unknown codec, or no name.
-            FrameError: no frame.
+            Refused: no Hello, one that is too large, or an unknown codec.
+            FrameError: no frame, or no name.
         """
+        if len(raw) > MAX_HELLO_BYTES:
+            raise Refused("OVERSIZED", f"the first frame: want at most {MAX_HELLO_BYTES} bytes, got {len(raw)}")
         frame, _ = unpack(pb.ClientFrame, raw)
         if not frame.HasField("hello"):
             raise Refused("OUT_OF_ORDER", f"want Hello first, got {frame.WhichOneof('body')}")
-        if not hmac.compare_digest(frame.hello.token.encode(), self.token.encode()):
-            raise Refused("BAD_TOKEN", f"client-{frame.hello.client} Hello: not the token of this server")
         hello = read_hello(frame.hello)
         if not hello.codec:
             raise Refused("UNKNOWN_CODEC", f"{hello} Hello: want one of {', '.join(CODECS)}")
@@ -90,7 +91,17 @@ class StreamRules:
             raise refusal("OVERSIZED", hello, step, why)
 
 
-def check_labels(hello: Hello, step: int, labels: Tensor, batch: int, classes: int) -> None:
+def check_step(hello: Hello, step: int, *, next_step: int) -> None:
+    """Refuse a Forward that is neither ``next_step`` nor the one before, of which the answer may have been lost.
+
+    Raises:
+        Refused: OUT_OF_ORDER.
+    """
+    if step not in (next_step, next_step - 1):
+        raise refusal("OUT_OF_ORDER", hello, step, f"want step {next_step}, got {step}")
+
+
+def check_labels(hello: Hello, step: int, labels: Tensor, batch: int, classes: int | None) -> None:
     """Refuse labels that are not one class per image.
 
     Raises:
@@ -99,7 +110,7 @@ def check_labels(hello: Hello, step: int, labels: Tensor, batch: int, classes: i
     if len(labels) != batch:
         raise refusal("BAD_LABELS", hello, step, f"want {batch} labels, got {len(labels)}")
     highest = int(labels.max())
-    if highest >= classes:
+    if classes is not None and highest >= classes:
         raise refusal("BAD_LABELS", hello, step, f"want labels below {classes}, got {highest}")
 
 

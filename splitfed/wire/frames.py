@@ -12,17 +12,20 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError
 
-from splitfed.errors import FrameError
+from splitfed.errors import FrameError, Refused
 from splitfed.types import Phase
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.codec import CODECS, Encoded, TensorSpec
 from splitfed.wire.session import Hello
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
 Frame = TypeVar("Frame", pb.ClientFrame, pb.ServerFrame)
 
+_REFUSAL_KEY = "splitfed-refusal-bin"
 _LENGTH_DELIMITED = 2
 _DATA_TAG = pb.ClientFrame.DATA_FIELD_NUMBER << 3 | _LENGTH_DELIMITED
 _FIXED_BYTES = {1: 8, 5: 4}  # wire type -> length
@@ -65,7 +68,6 @@ def hello_frame(hello: Hello, stream: bytes) -> bytes:
         phase=hello.phase.name,
         shape=hello.shape,
         codec=hello.codec.upper(),
-        token=hello.token,
         next_step=hello.next_step,
         stream=stream,
     )
@@ -89,7 +91,6 @@ def read_hello(message: pb.Hello) -> Hello:
         phase=phase,
         shape=tuple(message.shape),
         codec=_CODEC_NAMES.get(message.codec, ""),
-        token=message.token,
         next_step=message.next_step,
     )
 
@@ -126,6 +127,33 @@ def finished_frame(steps: int, examples: int) -> bytes:
 def refusal_frame(reason: str, message: str) -> bytes:
     """No, because; ``reason`` is a name of ``Refusal.Reason``."""
     return pack(pb.ServerFrame(refusal=pb.Refusal(reason=reason, message=message)))
+
+
+def refusal_trailer(reason: str, message: str) -> tuple[tuple[str, bytes], ...]:
+    """The trailing metadata that says no to a stream of which no message is read."""
+    return ((_REFUSAL_KEY, pb.Refusal(reason=reason, message=message).SerializeToString()),)
+
+
+def read_refusal_trailer(metadata: Iterable[tuple[str, str | bytes]]) -> Refused | None:
+    """The refusal in a stream's trailing metadata, if there is one.
+
+    Raises:
+        FrameError: there is, and it cannot be read.
+    """
+    raw = dict(metadata).get(_REFUSAL_KEY)
+    if not isinstance(raw, bytes):
+        return None
+    refusal = pb.Refusal()
+    try:
+        refusal.ParseFromString(raw)
+    except DecodeError as error:
+        raise FrameError(f"{len(raw)} bytes in {_REFUSAL_KEY} are no Refusal: {error}") from None
+    return Refused(reason_name(refusal.reason), refusal.message)
+
+
+def known_reason(reason: str) -> str:
+    """``reason``, if this protocol has it; else a host has made it up, and it is INTERNAL."""
+    return reason if reason in pb.Refusal.Reason.keys() else "INTERNAL"  # noqa: SIM118  not a dict
 
 
 def reason_name(number: int) -> str:

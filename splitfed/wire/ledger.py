@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from splitfed.errors import FrameError, Refused
 from splitfed.types import Phase
-from splitfed.wire.checks import check_result, refusal
+from splitfed.wire.checks import check_result, check_step, refusal
 from splitfed.wire.codec import CODECS
 from splitfed.wire.frames import gradient_frame
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from splitfed.wire.session import Hello, Session, SessionHost, StepResult
 
 logger = logging.getLogger(__name__)
+
+_Key = tuple[str, int, int, Phase]  # run, round, client, phase
+
+_SUPERSEDED_KEPT = 16  # names of streams that a seat remembers, so that an older one does not take it back
 
 
 class Seat:
@@ -41,6 +46,12 @@ class Seat:
         self._reply: bytes | None = None
         self._owes_update = False
         self._totals: tuple[int, int] | None = None
+        self._superseded: deque[bytes] = deque(maxlen=_SUPERSEDED_KEPT)
+
+    @property
+    def taken(self) -> bool:
+        """Whether a client has ever sat here."""
+        return self._turn > 0
 
     @property
     def finished(self) -> bool:
@@ -54,6 +65,8 @@ class Seat:
             Refused: by the host, or because there is nothing to go on from.
         """
         with self._lock:
+            if stream in self._superseded:
+                raise Refused("SUPERSEDED", f"{hello}: dialled again on another stream")
             if stream == self._stream and self._hello is not None:
                 next_step = self._resume(hello)
             else:
@@ -70,10 +83,8 @@ class Seat:
         with self._lock:
             session = self._playing(turn)
             self._settle()
-            if step == session.next_step - 1 and self._reply is not None:
-                return self._reply
             if step != session.next_step:
-                raise Refused("OUT_OF_ORDER", f"{self._hello} Forward: want step {session.next_step}, got {step}")
+                return self._again(step, session.next_step)
             self._reply = self._answer(session, step, activation, labels)
             return self._reply
 
@@ -105,6 +116,14 @@ class Seat:
             self._totals = (steps, examples)
             self._session = self._reply = None
 
+    def _again(self, step: int, next_step: int) -> bytes:
+        """The reply to a step that was applied already."""
+        assert self._hello is not None
+        check_step(self._hello, step, next_step=next_step)
+        if self._reply is None:
+            raise refusal("OUT_OF_ORDER", self._hello, step, f"want step {next_step}; I have no answer to this one")
+        return self._reply
+
     def _resume(self, hello: Hello) -> int:
         self._settle()
         if replace(hello, next_step=0) != self._hello:
@@ -121,6 +140,8 @@ class Seat:
                 f"{hello}: I have no stream to go on with at step {hello.next_step}; start again from step 0",
             )
         self._session = host.open(hello)
+        if self._hello is not None:
+            self._superseded.append(self._stream)
         self._stream, self._hello = stream, hello
         self._reply, self._owes_update, self._totals = None, False, None
         return self._session.next_step
@@ -162,7 +183,7 @@ class Ledger:
     def __init__(self, host: SessionHost) -> None:
         self._host = host
         self._lock = threading.Lock()
-        self._seats: dict[tuple[str, int, int, Phase], Seat] = {}
+        self._seats: dict[_Key, Seat] = {}
 
     def __len__(self) -> int:
         """How many seats are kept."""
@@ -174,11 +195,24 @@ class Ledger:
         Raises:
             Refused: by the host, or because there is nothing to go on from.
         """
+        key = (hello.run, hello.round, hello.client, hello.phase)
         with self._lock:
-            seat = self._seats.setdefault((hello.run, hello.round, hello.client, hello.phase), Seat())
-        turn, next_step = seat.take(hello, stream, self._host)
+            seat = self._seats.setdefault(key, Seat())
+        try:
+            turn, next_step = seat.take(hello, stream, self._host)
+        except BaseException:
+            self._clear(key, seat)
+            raise
+        with self._lock:
+            self._seats[key] = seat  # another stream that was refused meanwhile may have cleared it
         self._forget_before(hello)
         return seat, turn, next_step
+
+    def _clear(self, key: _Key, seat: Seat) -> None:
+        """Keep no seat on which nobody was let sit down."""
+        with self._lock:
+            if not seat.taken and self._seats.get(key) is seat:
+                del self._seats[key]
 
     def _forget_before(self, hello: Hello) -> None:
         """Drop what this client will not come back to: earlier rounds, and phases that it has finished."""

@@ -5,33 +5,22 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self
 
 import torch
 
-from splitfed.errors import FrameError, LinkLost, Refused
+from splitfed.errors import FrameError
 from splitfed.types import Phase
 from splitfed.wire import limits
 from splitfed.wire._pb import split_pb2 as pb
-from splitfed.wire.call import Call, CallLost
 from splitfed.wire.checks import check_labels, check_result
 from splitfed.wire.codec import CODECS, Encoded, all_finite
-from splitfed.wire.frames import (
-    done_frame,
-    forward_frame,
-    hello_frame,
-    read_spec,
-    read_tensor,
-    reason_name,
-    unpack,
-)
+from splitfed.wire.frames import done_frame, forward_frame, read_spec, read_tensor
+from splitfed.wire.line import Line, Silent
 from splitfed.wire.session import StepResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     import grpc
@@ -39,19 +28,20 @@ if TYPE_CHECKING:
 
     from splitfed.wire.session import Hello, SessionHost
 
-Answer = TypeVar("Answer")
-
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
-
 
 class Link(Protocol):
     """A client's way to its session; a context manager.
 
-    ``sent_bytes`` and ``received_bytes`` count whole frames, with those that had to be sent again.
+    Its byte counts are of whole frames, with those that had to be sent again.
     """
 
-    sent_bytes: int
-    received_bytes: int
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the frames sent."""
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the frames received."""
 
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
         """What the session makes of one batch.
@@ -80,16 +70,18 @@ class Link(Protocol):
 class GrpcLink:
     """A stream to a split server that is dialled again where it breaks; connected when made.
 
-    A broken stream goes on at the next address, and at the last one again and again. The server makes sure that
-    a step which it had applied before the break is not applied twice.
+    A broken stream goes on at the next address, and at the last one again and again, as does one for which the
+    server has no place. The server makes sure that a step which it had applied before the break is not applied twice.
 
     Args:
         addresses: ``host:port``, first choice first; the last one should be the server itself.
-        hello: who opens the stream, and for what.
+        hello: who opens the stream, for what, and with which token.
         deadline_s: how long an answer may take.
         retries: how often one question is asked again before the link counts as lost.
         max_message_bytes: the largest frame in either direction.
+        keepalive: how soon a frozen peer is noticed.
         credentials: for TLS; without, the wire is in clear and a tap can read it.
+        silent: the addresses that do not answer, shared by the streams of a client.
 
     Raises:
         Refused: the server said no, and why.
@@ -104,18 +96,22 @@ class GrpcLink:
         deadline_s: float = 60.0,
         retries: int = 5,
         max_message_bytes: int = limits.MAX_MESSAGE_BYTES,
+        keepalive: limits.Keepalive = limits.KEEPALIVE,
         credentials: grpc.ChannelCredentials | None = None,
+        silent: Silent | None = None,
     ) -> None:
-        self.sent_bytes = self.received_bytes = 0
-        self._addresses = tuple(addresses)
-        self._at = 0
         self._hello = hello
-        self._stream = secrets.token_bytes(16)
-        self._deadline_s, self._retries = deadline_s, retries
         self._max_message_bytes = max_message_bytes
-        self._credentials = credentials
-        self._call: Call | None = None
-        self._persist(hello.next_step, self._dial)
+        self._line = Line(
+            addresses,
+            hello,
+            deadline_s=deadline_s,
+            retries=retries,
+            max_message_bytes=max_message_bytes,
+            keepalive=keepalive,
+            credentials=credentials,
+            silent=silent or Silent(),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -125,11 +121,19 @@ class GrpcLink:
     ) -> None:
         self.close()
 
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the frames sent."""
+        return self._line.sent_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the frames received."""
+        return self._line.received_bytes
+
     def close(self) -> None:
         """End the stream."""
-        if self._call is not None:
-            self._call.close()
-            self._call = None
+        self._line.close()
 
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
         """What the session makes of one batch; see `Link.forward`."""
@@ -156,58 +160,12 @@ class GrpcLink:
         return StepResult(message.loss, message.correct, read_tensor(spec, data))
 
     def _ask(self, step: int, frame: bytes) -> tuple[pb.ServerFrame, memoryview]:
-        """The answer to ``frame``, on a new stream from ``step`` on where the old one breaks."""
         if len(frame) > self._max_message_bytes:
             raise FrameError(
                 f"{self._hello} step {step}: a frame of {len(frame)} bytes; at most {self._max_message_bytes} "
                 f"are allowed; use smaller batches"
             )
-        return self._persist(step, lambda step: self._exchange(self._call or self._dial(step), frame))
-
-    def _persist(self, step: int, attempt: Callable[[int], Answer]) -> Answer:
-        losses = []
-        for again in range(self._retries + 1):
-            try:
-                return attempt(step)
-            except CallLost as lost:
-                losses.append(str(lost))
-                self.close()
-                if again < self._retries:
-                    self._turn_to_next(again)
-            except BaseException:
-                self.close()
-                raise
-        raise LinkLost(f"{self._hello} step {step}: no answer after {self._retries} retries; last: {losses[-1]}")
-
-    def _turn_to_next(self, again: int) -> None:
-        """The next address at once; the last one again after a pause."""
-        if self._at + 1 < len(self._addresses):
-            self._at += 1
-        else:
-            time.sleep(min(_FIRST_PAUSE_S * 2**again, _LONGEST_PAUSE_S))
-
-    def _dial(self, step: int) -> Call:
-        """A new stream, introduced and accepted."""
-        call = self._call = Call(
-            self._addresses[self._at],
-            deadline_s=self._deadline_s,
-            max_message_bytes=self._max_message_bytes,
-            credentials=self._credentials,
-        )
-        hello = replace(self._hello, next_step=step)
-        frame, _ = self._exchange(call, hello_frame(hello, self._stream))
-        if not frame.HasField("accept") or frame.accept.next_step not in (step, step + 1):
-            raise FrameError(f"{hello}: want Accept at step {step}, got {frame.WhichOneof('body')}")
-        return call
-
-    def _exchange(self, call: Call, question: bytes) -> tuple[pb.ServerFrame, memoryview]:
-        self.sent_bytes += len(question)
-        answer = call.ask(question)
-        self.received_bytes += len(answer)
-        frame, data = unpack(pb.ServerFrame, answer)
-        if frame.HasField("refusal"):
-            raise Refused(reason_name(frame.refusal.reason), frame.refusal.message)
-        return frame, data
+        return self._line.ask(step, frame)
 
 
 class DirectLink:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Hello:
         phase: what the activations are for.
         shape: of one activation, without the batch.
         codec: a name in `wire.codec.CODECS`; both directions use it.
-        token: what the server asks for.
+        token: the client's own, with which its stream proves who it is; it is never sent, so a server has none.
         next_step: the first step that the client has no answer for; above 0 only when a broken stream goes on.
     """
 
@@ -32,7 +32,7 @@ class Hello:
     phase: Phase
     shape: tuple[int, ...]
     codec: str = "float32"
-    token: str = ""
+    token: str = field(default="", repr=False, compare=False)
     next_step: int = 0
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class SessionHost(Protocol):
     def open(self, hello: Hello) -> Session:
         """A session from the start of this round; a second call for the same client starts it afresh.
 
-        The wire has checked the token and the codec; the host checks run, round, client and shape.
+        The wire has checked who the client is, and the codec; the host checks run, round, client and shape.
 
         Raises:
             Refused: with a reason of ``Refusal.Reason`` in split.proto.

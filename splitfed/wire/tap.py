@@ -6,65 +6,72 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from splitfed.errors import FrameError
-from splitfed.types import Observation
+from splitfed.errors import FrameError, WireError
 from splitfed.wire import limits
-from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.backlog import Direction
-from splitfed.wire.codec import all_finite
-from splitfed.wire.frames import read_hello, read_labels, read_spec, read_tensor, unpack
-from splitfed.wire.http2 import MessageReader
+from splitfed.wire.checks import StreamRules
+from splitfed.wire.http2 import Ended, MessageReader, Unreadable
+from splitfed.wire.tapped import NoRoom, Room, TappedStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from splitfed.wire.http2 import Message
-    from splitfed.wire.session import Hello
+    from splitfed.types import Observation
+    from splitfed.wire.http2 import Event, Message
 
 logger = logging.getLogger(__name__)
 
 _TLS_HANDSHAKE = b"\x16\x03"
-
-
-@dataclass
-class _Stream:
-    hello: Hello
-    accepted: bool = False
+_WAITING_BYTES = 256 * 2**20
+_ANY_CLASSES = StreamRules(classes=None)
 
 
 @dataclass
 class _Connection:
     readers: dict[Direction, MessageReader]
-    streams: dict[int, _Stream] = field(default_factory=dict)
+    streams: dict[int, TappedStream] = field(default_factory=dict)
     start: bytes = b""
     unreadable: bool = False
 
 
 class Tap:
-    """Observer of a `Relay`: reads its copy, and emits each activation that an accepted stream carries.
+    """Observer of a `Relay`: reads its copy, and emits each activation that the server takes.
 
     What it cannot read it counts and leaves alone: TLS, another protocol, a connection whose beginning it has
     not seen, one of which bytes were dropped.
 
     Args:
-        emit: gets each observation, in the order of the wire.
-        notice: gets a sentence for the user when a connection turns out to be unreadable.
+        emit: gets each observation, once it is answered, in the order of the wire; see `tapped`.
+        notice: gets a sentence for the user when something is lost to the tap.
+        rules: those of the server.
+        waiting_bytes: how much may wait for the server's answers.
 
     Attributes:
         activations: observations so far.
         ciphertext: connections that begin like TLS.
         unparsed: connections that cannot be read, those in TLS included.
         ignored: messages on readable connections that are no activations this protocol would accept.
+        missed: messages for which there was no room to wait.
     """
 
-    def __init__(self, emit: Callable[[Observation], None], notice: Callable[[str], None] = logger.warning) -> None:
+    def __init__(
+        self,
+        emit: Callable[[Observation], None],
+        notice: Callable[[str], None] = logger.warning,
+        *,
+        rules: StreamRules = _ANY_CLASSES,
+        waiting_bytes: int = _WAITING_BYTES,
+    ) -> None:
         self._emit = emit
         self._notice = notice
+        self._rules = rules
+        self._room = Room(waiting_bytes)
         self._connections: dict[int, _Connection] = {}
         self.activations = 0
         self.ciphertext = 0
         self.unparsed = 0
         self.ignored = 0
+        self.missed = 0
 
     def received(self, connection: int, direction: Direction, data: bytes) -> None:
         """These bytes passed."""
@@ -74,8 +81,8 @@ class Tap:
         if len(state.start) < len(_TLS_HANDSHAKE):
             state.start += data[: len(_TLS_HANDSHAKE)]
         try:
-            for message in state.readers[direction].feed(data):
-                self._take(state, direction, message)
+            for event in state.readers[direction].feed(data):
+                self._take(state, direction, event)
         except FrameError as error:
             self._give_up(connection, state, str(error))
 
@@ -87,7 +94,9 @@ class Tap:
 
     def closed(self, connection: int) -> None:
         """This connection is over."""
-        self._connections.pop(connection, None)
+        state = self._connections.pop(connection, None)
+        if state is not None:
+            _end_all(state)
 
     def summary(self) -> str:
         """What the tap has seen, in one line."""
@@ -98,7 +107,7 @@ class Tap:
 
     def _give_up(self, connection: int, state: _Connection, reason: str) -> None:
         state.unreadable = True
-        state.streams.clear()
+        _end_all(state)
         state.readers.clear()
         self.unparsed += 1
         if state.start.startswith(_TLS_HANDSHAKE):
@@ -106,40 +115,59 @@ class Tap:
             reason = "ciphertext (TLS): 0 activations"
         self._notice(f"tap: connection {connection} cannot be read: {reason}")
 
-    def _take(self, state: _Connection, direction: Direction, message: Message) -> None:
+    def _take(self, state: _Connection, direction: Direction, event: Event) -> None:
         try:
-            if direction is Direction.TO_CLIENT:
-                self._take_answer(state, message)
-            elif message.path == limits.METHOD:
-                self._take_question(state, message)
-        except FrameError:
+            if isinstance(event, Ended):
+                self._take_end(state, direction, event)
+            elif direction is Direction.TO_CLIENT:
+                self._take_answer(state, event)
+            elif event.path == limits.METHOD:
+                self._take_question(state, event)
+        except WireError:
             self.ignored += 1  # the server will refuse it as well
+        except NoRoom:
+            self._miss()
 
-    def _take_question(self, state: _Connection, message: Message) -> None:
-        frame, data = unpack(pb.ClientFrame, message.payload)
-        if frame.HasField("hello"):
-            state.streams[message.stream] = _Stream(read_hello(frame.hello))
-        elif frame.HasField("forward"):
-            stream = state.streams.get(message.stream)
-            if stream is None or not stream.accepted:
-                raise FrameError("an activation on a stream that was not accepted")
-            self._observe(stream.hello, frame.forward, data)
+    def _take_question(self, state: _Connection, event: Message | Unreadable) -> None:
+        stream = state.streams.get(event.stream)
+        if stream is None:
+            stream = state.streams[event.stream] = TappedStream(self._rules, self._room, self._observe)
+        if isinstance(event, Unreadable):
+            stream.deafen()
+            raise FrameError(event.reason)
+        stream.question(event.payload)
 
-    def _take_answer(self, state: _Connection, message: Message) -> None:
-        stream = state.streams.get(message.stream)
+    def _take_answer(self, state: _Connection, event: Message | Unreadable) -> None:
+        stream = state.streams.get(event.stream)
         if stream is None:
             return  # another service on the same connection
-        frame, _ = unpack(pb.ServerFrame, message.payload)
-        stream.accepted = not frame.HasField("refusal")
+        if isinstance(event, Unreadable):
+            raise FrameError(event.reason)
+        stream.answer(event.payload)
 
-    def _observe(self, hello: Hello, message: pb.Forward, data: memoryview) -> None:
-        activation = read_tensor(read_spec(message.tensor), data)
-        labels = read_labels(message)
-        rows = len(activation) if activation.ndim else 0
-        if not rows or not all_finite(activation) or (labels is not None and len(labels) != rows):
-            raise FrameError("an activation that the server refuses")
+    def _take_end(self, state: _Connection, direction: Direction, event: Ended) -> None:
+        """A client that has said all may yet be answered; a server that has, or a reset, ends both directions."""
+        if direction is Direction.TO_CLIENT or event.reset:
+            for reader in state.readers.values():
+                reader.forget(event.stream)
+            if (stream := state.streams.pop(event.stream, None)) is not None:
+                stream.end()
+
+    def _observe(self, observation: Observation) -> None:
         self.activations += 1
-        self._emit(Observation(hello.run, hello.round, hello.client, hello.phase, message.step, activation, labels))
+        self._emit(observation)
+
+    def _miss(self) -> None:
+        self.missed += 1
+        if self.missed == 1:
+            limit = self._room.limit_bytes
+            self._notice(f"tap: more than {limit} bytes wait for answers of the server; it misses what comes on top")
+
+
+def _end_all(state: _Connection) -> None:
+    for stream in state.streams.values():
+        stream.end()
+    state.streams.clear()
 
 
 def _readers() -> dict[Direction, MessageReader]:

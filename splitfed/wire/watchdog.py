@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,39 +12,42 @@ if TYPE_CHECKING:
 
 
 class Watchdog:
-    """Calls ``expire`` when nothing has been heard for ``limit_s`` while it was armed.
+    """Calls ``expire`` when a limit has passed while it was armed.
 
-    Arming costs one assignment, so that every step of a stream can have a deadline. The thread behind it sleeps
-    until the deadline, or for ``limit_s`` while unarmed: whatever is armed meanwhile is due later than that.
+    Arming costs one assignment, so that every step of a stream can have a deadline. The thread behind it looks
+    again when the deadline is due, and at least every ``shortest_s``: whatever is armed meanwhile is due later.
+
+    Args:
+        shortest_s: the shortest limit that it is armed with.
+        expire: called once, from the watchdog's thread.
     """
 
-    def __init__(self, limit_s: float, expire: Callable[[], object]) -> None:
-        self._limit_s = limit_s
+    def __init__(self, shortest_s: float, expire: Callable[[], object]) -> None:
+        self._shortest_s = shortest_s
         self._expire = expire
-        self._armed_at: float | None = None
+        self._due_at = math.inf
         self._closed = threading.Event()
         self.expired = False
         threading.Thread(target=self._watch, name="splitfed-watchdog", daemon=True).start()
 
-    def arm(self) -> None:
-        """The time runs from now."""
-        self._armed_at = time.monotonic()
+    def arm(self, limit_s: float) -> None:
+        """Expire in ``limit_s``, unless armed or disarmed again before."""
+        self._due_at = time.monotonic() + limit_s
 
     def disarm(self) -> None:
         """The time does not run."""
-        self._armed_at = None
+        self._due_at = math.inf
 
     def close(self) -> None:
         """Never expire any more."""
         self._closed.set()
 
     def _watch(self) -> None:
-        while not self._closed.wait(self._remaining_s()):
+        while not self._closed.wait(min(self._remaining_s(), self._shortest_s)):
             if self._remaining_s() <= 0:
                 self.expired = True
                 self._expire()
                 return
 
     def _remaining_s(self) -> float:
-        armed_at = self._armed_at
-        return self._limit_s if armed_at is None else armed_at + self._limit_s - time.monotonic()
+        return self._due_at - time.monotonic()

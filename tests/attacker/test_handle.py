@@ -213,6 +213,6 @@ def test_a_front_that_cannot_be_handed_over_is_the_attackers_loss(tmp_path: Path
     settings = prepare(tmp_path)
     ear = Ear()
     handle = AttackerHandle(settings, ear)
-    front_path(settings.knowledge, 2).with_suffix(".partial").mkdir()
+    front_path(settings.knowledge, 2).mkdir()
     handle.publish_front(2, front())
     assert ear.wait_for_warning("the attacker does not get the front of round 2")

@@ -248,7 +248,7 @@ def test_cells_and_rows_read_like_their_layers(scenario_of: ScenarioOf) -> None:
 
 def test_a_stack_survives_the_way_to_another_process(job_of: JobOf) -> None:
     job = job_with(job_of, SCA, LAPLACE)
-    defense = Job.from_config(job.to_config([])).defense()
+    defense = Job.from_config(job.config_of(0, job.to_config([]))).defense()
     assert isinstance(defense, Stack)
     assert [layer.name for layer in defense.layers] == ["sca", "laplace"]
     assert defense.layers[0].options.sparsity == 0.25

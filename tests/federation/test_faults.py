@@ -19,6 +19,7 @@ from splitfed.metrics.fingerprint import fingerprint
 from splitfed.models.front import Front
 from splitfed.types import Images, Phase
 from splitfed.wire.link import GrpcLink
+from splitfed.wire.proof import client_token
 from splitfed.wire.session import Hello
 from tests.federation.harness import BeforeStep, Recorder, train
 
@@ -249,7 +250,8 @@ def test_a_stranger_is_refused_with_a_reason_and_disturbs_nobody(
     change: dict[str, object], reason: str, says: str, job_of: JobOf, shares: Shares
 ) -> None:
     job = job_of()
-    honest = Hello(run=job.run, round=1, client=0, phase=Phase.TRAIN, shape=(48,), token=job.token)
+    honest = Hello(run=job.run, round=1, client=0, phase=Phase.TRAIN, shape=(48,))
+    honest = replace(honest, token=client_token(job.secret, int(str(change.get("client", 0)))))
     addresses: list[str] = []
     refusals: list[Refused] = []
 

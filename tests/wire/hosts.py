@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +12,22 @@ from torch.nn import functional as F
 
 from splitfed.errors import Refused
 from splitfed.types import Phase
+from splitfed.wire.proof import client_token
 from splitfed.wire.session import Hello, StepResult
 
 CLASSES = 3
 PIXELS = 12
 WIDTH = 7
 RUN = "toy"
-TOKEN = "let me in"
+SECRET = "let them in"
 
 
 def hello(**changes: object) -> Hello:
     """The usual introduction, with changes."""
-    usual = {"run": RUN, "round": 1, "client": 0, "phase": Phase.TRAIN, "shape": (WIDTH,), "token": TOKEN}
-    return Hello(**(usual | changes))  # type: ignore[arg-type]
+    usual = {"run": RUN, "round": 1, "client": 0, "phase": Phase.TRAIN, "shape": (WIDTH,)}
+    values = usual | changes
+    token = client_token(SECRET, cast("int", values["client"]))
+    return Hello(**({"token": token} | values))  # type: ignore[arg-type]
 
 
 def make_front() -> nn.Module:

@@ -16,7 +16,7 @@ from splitfed.wire.ledger import Ledger
 from splitfed.wire.link import GrpcLink
 from splitfed.wire.service import SplitServer
 from splitfed.wire.session import Hello, StepResult
-from tests.wire.hosts import TOKEN, WIDTH, ToyHost, ToySession, hello
+from tests.wire.hosts import SECRET, WIDTH, ToyHost, ToySession, hello
 from tests.wire.relay_process import RelayProcess
 from tests.wire.training import same, trace, trace_whole
 
@@ -76,7 +76,7 @@ MOMENTS = [
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_relay_killed_in_mid_stream_changes_no_weight(moment: str) -> None:
     host = TroubledHost()
-    with SplitServer(host, token=TOKEN) as server, RelayProcess(server.address) as relay:
+    with SplitServer(host, secret=SECRET) as server, RelayProcess(server.address) as relay:
         host.trouble = lambda now: relay.kill() if now == moment else None
         link = GrpcLink([relay.address, server.address], hello())
         assert same(trace(link, lambda: host.sessions[0].back, STEPS), trace_whole(STEPS))
@@ -88,7 +88,7 @@ def test_a_relay_killed_in_mid_stream_changes_no_weight(moment: str) -> None:
 
 def test_a_relay_killed_between_two_steps_changes_no_weight() -> None:
     host = ToyHost()
-    with SplitServer(host, token=TOKEN) as server, RelayProcess(server.address) as relay:
+    with SplitServer(host, secret=SECRET) as server, RelayProcess(server.address) as relay:
         link = GrpcLink([relay.address, server.address], hello())
         got = trace(link, lambda: host.sessions[0].back, STEPS, lambda step: relay.kill() if step == BREAK else None)
     assert same(got, trace_whole(STEPS))
@@ -97,7 +97,7 @@ def test_a_relay_killed_between_two_steps_changes_no_weight() -> None:
 @pytest.mark.parametrize("moment", [f"before forward {BREAK}", f"after forward {BREAK}"])
 def test_a_relay_frozen_in_mid_stream_changes_no_weight(moment: str) -> None:
     host = TroubledHost()
-    with SplitServer(host, token=TOKEN) as server, RelayProcess(server.address) as relay:
+    with SplitServer(host, secret=SECRET) as server, RelayProcess(server.address) as relay:
         host.trouble = lambda now: relay.freeze() if now == moment else None
         link = GrpcLink([relay.address, server.address], hello(), deadline_s=1.0)
         assert same(trace(link, lambda: host.sessions[0].back, STEPS), trace_whole(STEPS))
@@ -106,7 +106,7 @@ def test_a_relay_frozen_in_mid_stream_changes_no_weight(moment: str) -> None:
 
 def test_a_relay_that_was_never_there_changes_no_weight() -> None:
     host = ToyHost()
-    with SplitServer(host, token=TOKEN) as server:
+    with SplitServer(host, secret=SECRET) as server:
         with RelayProcess(server.address) as relay:
             address = relay.address
         link = GrpcLink([address, server.address], hello())
@@ -115,7 +115,7 @@ def test_a_relay_that_was_never_there_changes_no_weight() -> None:
 
 def test_a_client_that_comes_back_without_memory_starts_afresh() -> None:
     host = ToyHost()
-    with SplitServer(host, token=TOKEN) as server, GrpcLink([server.address], hello()) as died:
+    with SplitServer(host, secret=SECRET) as server, GrpcLink([server.address], hello()) as died:
         died.forward(0, torch.rand(5, WIDTH), torch.zeros(5, dtype=torch.int64))
         link = GrpcLink([server.address], hello())
         assert same(trace(link, lambda: host.sessions[0].back, STEPS), trace_whole(STEPS))
@@ -126,12 +126,12 @@ def test_a_client_that_comes_back_without_memory_starts_afresh() -> None:
 
 def test_a_stream_cannot_go_on_at_a_server_that_lost_it() -> None:
     link = None
-    with SplitServer(ToyHost(), token=TOKEN) as server:
+    with SplitServer(ToyHost(), secret=SECRET) as server:
         link = GrpcLink([server.address], hello())
         link.forward(0, torch.rand(5, WIDTH), torch.zeros(5, dtype=torch.int64))
         address = server.address
     with (
-        SplitServer(ToyHost(), token=TOKEN, address=address),
+        SplitServer(ToyHost(), secret=SECRET, address=address),
         link,
         pytest.raises(Refused, match=r"OUT_OF_ORDER: .* no stream to go on with at step 1"),
     ):
@@ -201,7 +201,7 @@ def test_a_finished_stream_may_ask_again_but_not_go_on() -> None:
 
 def test_a_session_that_fails_in_its_update_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
     host = TroubledHost()
-    with SplitServer(host, token=TOKEN) as server, GrpcLink([server.address], hello()) as link:
+    with SplitServer(host, secret=SECRET) as server, GrpcLink([server.address], hello()) as link:
         host.trouble = fail_at("before update 0")
         link.forward(0, torch.ones(2, WIDTH), LABELS)
         with pytest.raises(Refused, match=r"INTERNAL: .* its session failed"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
+from contextlib import ExitStack
 
 import grpc
 import pytest
@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from splitfed.errors import FrameError, LinkLost, Refused, UserError
-from splitfed.types import Phase
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.codec import CODECS
-from splitfed.wire.frames import done_frame, forward_frame, hello_frame, reason_name, unpack
-from splitfed.wire.limits import METHOD
+from splitfed.wire.frames import done_frame, forward_frame, hello_frame, reason_name
 from splitfed.wire.link import DirectLink, GrpcLink
 from splitfed.wire.service import SplitServer
 from splitfed.wire.session import Hello
-from tests.wire.hosts import CLASSES, TOKEN, WIDTH, ToyHost, ToySession, hello
+from splitfed.wire.stream import Waits
+from tests.wire.hosts import CLASSES, SECRET, WIDTH, ToyHost, ToySession, hello
+from tests.wire.raw import STREAM, converse, proof_of, raw_call
 
-MAX_BYTES = 4096
+MAX_BYTES = 100_000
 
 
 @pytest.fixture
@@ -33,12 +33,12 @@ def host() -> ToyHost:
 
 @pytest.fixture
 def server(host: ToyHost) -> Iterator[SplitServer]:
-    with SplitServer(host, token=TOKEN, max_message_bytes=MAX_BYTES, max_streams=4) as server:
+    with SplitServer(host, secret=SECRET, max_message_bytes=MAX_BYTES, max_streams=3) as server:
         yield server
 
 
 def opening(**changes: object) -> bytes:
-    return hello_frame(hello(**changes), b"a stream")
+    return hello_frame(hello(**changes), STREAM)
 
 
 def forward(step: int = 0, activation: Tensor | None = None, labels: Tensor | None = None) -> bytes:
@@ -56,20 +56,17 @@ def altered(raw: bytes, change: Callable[[pb.ClientFrame], object]) -> bytes:
     return frame.SerializeToString()
 
 
-def converse(address: str, frames: list[bytes]) -> list[pb.ServerFrame]:
-    """Everything that the server answers to these frames, said all at once by a client of no manners."""
-    with grpc.insecure_channel(address) as channel:
-        replies = channel.stream_stream(METHOD, bytes, bytes)(iter(frames), timeout=10)
-        return [unpack(pb.ServerFrame, reply)[0] for reply in replies]
-
-
 BAD = {
     "nothing": ([], "OUT_OF_ORDER", "want Hello, got nothing"),
     "no frame": ([b"\xff\xff\xff"], "GARBLED", "cut off"),
     "an empty frame": ([b""], "GARBLED", "says nothing"),
     "no hello": ([forward()], "OUT_OF_ORDER", "want Hello first, got forward"),
-    "wrong token": ([opening(token="guess")], "BAD_TOKEN", "not the token"),
-    "no token": ([opening(token="")], "BAD_TOKEN", "not the token"),
+    "large hello": (
+        [opening(shape=(WIDTH,) * 70_000)],
+        "OVERSIZED",
+        "the first frame: want at most 65536 bytes, got 70",
+    ),
+    "another stream": ([hello_frame(hello(), b"another")], "BAD_TOKEN", "want the run, client and stream that were"),
     "no phase": ([altered(opening(), lambda f: f.hello.ClearField("phase"))], "GARBLED", "no phase"),
     "no stream": ([altered(opening(), lambda f: f.hello.ClearField("stream"))], "GARBLED", "want a stream"),
     "no run": ([opening(run="")], "GARBLED", "a run of 1 to 128"),
@@ -97,9 +94,9 @@ BAD = {
         "want 56 bytes of data, got 55",
     ),
     "large frame": (
-        [opening(), forward(activation=torch.rand(150, WIDTH))],
+        [opening(), forward(activation=torch.rand(3600, WIDTH))],
         "OVERSIZED",
-        "want at most 4096 bytes, got 4",
+        "want at most 100000 bytes, got 10",
     ),
     "not a number": (
         [opening(), forward(activation=torch.full((2, WIDTH), float("nan")))],
@@ -141,8 +138,8 @@ def test_bad_input_is_refused_with_its_reason(
 
 
 def test_a_sparse_tensor_must_not_unfold_beyond_the_limit(server: SplitServer) -> None:
-    zeros = CODECS["sparse"].encode(torch.zeros(400, WIDTH))
-    frames = [opening(codec="sparse"), forward_frame(0, zeros, torch.zeros(400, dtype=torch.int64))]
+    zeros = CODECS["sparse"].encode(torch.zeros(3600, WIDTH))
+    frames = [opening(codec="sparse"), forward_frame(0, zeros, torch.zeros(3600, dtype=torch.int64))]
     assert reason_name(converse(server.address, frames)[-1].refusal.reason) == "OVERSIZED"
 
 
@@ -163,8 +160,8 @@ def test_what_may_not_be_sent_is_not_sent(server: SplitServer) -> None:
             link.forward(0, torch.rand(2, WIDTH, dtype=torch.float64), None)
         with pytest.raises(FrameError, match="a label is -1"):
             link.forward(0, torch.rand(2, WIDTH), torch.tensor([0, -1]))
-        with pytest.raises(FrameError, match="at most 4096 are allowed"):
-            link.forward(0, torch.rand(150, WIDTH), None)
+        with pytest.raises(FrameError, match="at most 100000 are allowed"):
+            link.forward(0, torch.rand(3600, WIDTH), None)
         assert link.sent_bytes == before
 
 
@@ -174,11 +171,11 @@ def test_a_direct_link_refuses_the_same_labels(host: ToyHost) -> None:
 
 
 def test_streams_beyond_the_limit_are_refused_at_once(server: SplitServer) -> None:
-    links = [GrpcLink([server.address], hello(phase=p, client=c)) for p in (Phase.TRAIN, Phase.TEST) for c in (0, 1)]
-    with pytest.raises(Refused, match="TOO_MANY_STREAMS: all 4 streams"):
-        GrpcLink([server.address], hello(client=2))
-    for link in links:
-        link.close()
+    with ExitStack() as stack:
+        for client in range(3):
+            stack.enter_context(GrpcLink([server.address], hello(client=client)))
+        with pytest.raises(Refused, match="TOO_MANY_STREAMS: all 3 streams"):
+            GrpcLink([server.address], hello(client=9), retries=0)
 
 
 class DivergingHost(ToyHost):
@@ -193,7 +190,7 @@ class DivergingHost(ToyHost):
 @pytest.mark.parametrize("wire", [False, True])
 def test_training_that_diverged_is_refused(wire: bool) -> None:
     host = DivergingHost()
-    with SplitServer(host, token=TOKEN) as server:
+    with SplitServer(host, secret=SECRET) as server:
         link = GrpcLink([server.address], hello()) if wire else DirectLink(host, hello())
         with link, pytest.raises(Refused, match=r"NOT_FINITE: .* diverged"):
             link.forward(0, torch.ones(2, WIDTH), torch.zeros(2, dtype=torch.int64))
@@ -212,7 +209,7 @@ class FailingHost(ToyHost):
 def test_a_bug_of_the_host_is_logged_and_told(caplog: pytest.LogCaptureFixture) -> None:
     host = FailingHost()
     labels = torch.zeros(2, dtype=torch.int64)
-    with SplitServer(host, token=TOKEN) as server, GrpcLink([server.address], hello(client=1)) as other:
+    with SplitServer(host, secret=SECRET) as server, GrpcLink([server.address], hello(client=1)) as other:
         with (
             GrpcLink([server.address], hello()) as link,
             pytest.raises(Refused, match=r"INTERNAL: .*AttributeError"),
@@ -225,13 +222,13 @@ def test_a_bug_of_the_host_is_logged_and_told(caplog: pytest.LogCaptureFixture) 
 def test_a_busy_port_is_the_users_mistake(server: SplitServer) -> None:
     port = server.address.split(":")[1]
     with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 .* port 0 takes any free one"):
-        SplitServer(ToyHost(), token=TOKEN, address=server.address)
+        SplitServer(ToyHost(), secret=SECRET, address=server.address)
 
 
 @pytest.mark.parametrize("address", ["nowhere", ":80", "host:http", "host:70000"])
 def test_an_address_is_host_and_port(address: str) -> None:
     with pytest.raises(UserError, match="want host:port"):
-        SplitServer(ToyHost(), token=TOKEN, address=address)
+        SplitServer(ToyHost(), secret=SECRET, address=address)
 
 
 def test_no_server_at_all_is_a_lost_link() -> None:
@@ -251,20 +248,44 @@ def test_a_peer_that_never_answers_is_given_up_on() -> None:
 
 
 def test_a_client_that_never_introduces_itself_is_cut_off(host: ToyHost) -> None:
-    questions: SimpleQueue[bytes | None] = SimpleQueue()
     with (
-        SplitServer(host, token=TOKEN, hello_s=0.2) as server,
-        grpc.insecure_channel(server.address) as channel,
+        SplitServer(host, secret=SECRET, waits=Waits(hello_s=0.2)) as server,
+        raw_call(server.address, proof_of()) as silent,
     ):
-        replies = iter(channel.stream_stream(METHOD, bytes, bytes)(iter(questions.get, None), timeout=10))
-        with pytest.raises(grpc.RpcError, match="CANCELLED"):
-            next(replies)
-        questions.put(None)
+        assert silent.hear() is None
+        assert silent.call.code() is grpc.StatusCode.CANCELLED
     assert server.counters.broken == 1
 
 
+def test_a_client_that_never_reads_is_cut_off_and_its_place_is_free_again(host: ToyHost) -> None:
+    """Its answers fill what gRPC and the network hold; then sending takes for ever."""
+    activation = CODECS["float32"].encode(torch.ones(2**16, WIDTH))
+    labels = torch.zeros(2**16, dtype=torch.int64)
+    many = [opening(), *(forward_frame(step, activation, labels) for step in range(40))]
+    with (
+        SplitServer(host, secret=SECRET, max_streams=1, waits=Waits(send_s=0.3)) as server,
+        raw_call(server.address, proof_of(), first=many) as deaf,
+    ):
+        deaf.call.initial_metadata()  # comes with Accept
+        with GrpcLink([server.address], hello(client=1), retries=12):
+            assert server.counters.broken == 1
+    assert host.sessions[0].next_step < 40
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_a_compressed_stream_is_turned_away_unread(
+    server: SplitServer, host: ToyHost, compression: grpc.Compression
+) -> None:
+    """A few kilobytes must not unfold to gigabytes; the tap does not unfold them either."""
+    with raw_call(server.address, proof_of(), first=[opening(), forward()], compression=compression) as call:
+        assert call.hear() is None
+        assert call.call.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert server.counters.frames == 0
+    assert host.opened == 0
+
+
 def test_a_server_stops_at_once_while_streams_are_open(host: ToyHost) -> None:
-    with SplitServer(host, token=TOKEN) as server:
+    with SplitServer(host, secret=SECRET) as server:
         link = GrpcLink([server.address], hello(), retries=0)
         began = time.monotonic()
     assert time.monotonic() - began < 2

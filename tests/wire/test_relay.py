@@ -21,7 +21,7 @@ from splitfed.wire.link import GrpcLink
 from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
 from splitfed.wire.tap import Tap
-from tests.wire.hosts import TOKEN, ToyHost, hello
+from tests.wire.hosts import SECRET, ToyHost, hello
 from tests.wire.training import train_front
 
 SIZE = 3_000_000
@@ -210,7 +210,7 @@ def has_ipv6() -> bool:
 def test_streams_pass_over_ipv6_and_are_tapped() -> None:
     seen: list[object] = []
     with (
-        SplitServer(ToyHost(), token=TOKEN, address="[::1]:0") as server,
+        SplitServer(ToyHost(), secret=SECRET, address="[::1]:0") as server,
         Relay(server.address, listen="[::1]:0", observer=Tap(seen.append)) as relay,
     ):
         assert relay.address.startswith("[::1]:")

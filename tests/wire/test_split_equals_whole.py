@@ -13,7 +13,7 @@ from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
 from splitfed.wire.tap import Tap
 from splitfed.wire.vantage import CuriousHost
-from tests.wire.hosts import TOKEN, ToyHost, hello, make_batches, make_front
+from tests.wire.hosts import SECRET, ToyHost, hello, make_batches, make_front
 from tests.wire.training import same, trace, trace_whole
 
 STEPS = 8
@@ -29,7 +29,7 @@ def test_without_a_wire(codec: str) -> None:
 @pytest.mark.parametrize("codec", ["float32", "sparse"])
 def test_over_grpc(codec: str) -> None:
     host = ToyHost()
-    with SplitServer(host, token=TOKEN) as server:
+    with SplitServer(host, secret=SECRET) as server:
         link = GrpcLink([server.address], hello(codec=codec))
         assert same(trace(link, lambda: host.sessions[0].back, STEPS), trace_whole(STEPS))
         assert link.sent_bytes == server.counters.received_bytes
@@ -42,7 +42,7 @@ def test_through_a_tapped_relay(codec: str) -> None:
     host = ToyHost()
     seen: list[Observation] = []
     with (
-        SplitServer(host, token=TOKEN) as server,
+        SplitServer(host, secret=SECRET) as server,
         Relay(server.address, observer=Tap(seen.append)) as relay,
     ):
         link = GrpcLink([relay.address, server.address], hello(codec=codec))
@@ -52,7 +52,7 @@ def test_through_a_tapped_relay(codec: str) -> None:
 
 def test_with_several_clients_at_once() -> None:
     host = ToyHost()
-    with SplitServer(host, token=TOKEN) as server, ThreadPoolExecutor(3) as pool:
+    with SplitServer(host, secret=SECRET) as server, ThreadPoolExecutor(3) as pool:
         futures = [
             pool.submit(
                 lambda c: trace(GrpcLink([server.address], hello(client=c)), lambda: host.sessions[c].back, STEPS),
@@ -67,7 +67,7 @@ def test_with_several_clients_at_once() -> None:
 @pytest.mark.parametrize("codec", ["float16", "bfloat16", "int8"])
 def test_a_lossy_codec_does_the_same_with_and_without_a_wire(codec: str) -> None:
     direct, remote = ToyHost(), ToyHost()
-    with SplitServer(remote, token=TOKEN) as server:
+    with SplitServer(remote, secret=SECRET) as server:
         link = GrpcLink([server.address], hello(codec=codec))
         over_grpc = trace(link, lambda: remote.sessions[0].back, STEPS)
     without = trace(DirectLink(direct, hello(codec=codec)), lambda: direct.sessions[0].back, STEPS)
@@ -80,7 +80,7 @@ def test_evaluation_returns_no_gradient_and_changes_nothing(phase: Phase) -> Non
     host = ToyHost()
     front = make_front()
     with (
-        SplitServer(host, token=TOKEN) as server,
+        SplitServer(host, secret=SECRET) as server,
         GrpcLink([server.address], hello(phase=phase)) as link,
     ):
         for step, (pixels, labels) in enumerate(make_batches(2)):

@@ -12,7 +12,7 @@ import grpc
 import pytest
 import torch
 from hpack import Encoder
-from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, PingFrame, SettingsFrame
+from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -29,7 +29,7 @@ from splitfed.wire.observations import ObservationWriter, read_observations
 from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
 from splitfed.wire.tap import Tap
-from tests.wire.hosts import TOKEN, WIDTH, ToyHost, hello, make_batches, make_front
+from tests.wire.hosts import SECRET, WIDTH, ToyHost, hello, make_batches, make_front
 from tests.wire.training import train_front
 
 STEPS = 4
@@ -50,12 +50,14 @@ class Tape(list[Chunk]):
 
 
 def play(chunks: list[Chunk]) -> tuple[Tap, list[Observation], list[str]]:
-    """A tap that has been given these chunks, what it emitted, and its notices."""
+    """A tap that has been given these chunks, until their connections end; what it emitted, and its notices."""
     seen: list[Observation] = []
     notices: list[str] = []
     tap = Tap(seen.append, notices.append)
     for chunk in chunks:
         tap.received(*chunk)
+    for connection in sorted({connection for connection, _, _ in chunks}):
+        tap.closed(connection)
     return tap, seen, notices
 
 
@@ -64,7 +66,7 @@ def test_observations_on_disk_equal_what_the_server_received(codec: str, tmp_pat
     host = ToyHost()
     writer = ObservationWriter(tmp_path)
     with (
-        SplitServer(host, token=TOKEN) as server,
+        SplitServer(host, secret=SECRET) as server,
         Relay(server.address, observer=Tap(writer)) as relay,
     ):
         train_front(GrpcLink([relay.address], hello(codec=codec, client=2)), STEPS)
@@ -83,7 +85,7 @@ def test_the_first_activation_is_the_fronts_own_output() -> None:
     host = ToyHost()
     seen: list[Observation] = []
     with (
-        SplitServer(host, token=TOKEN) as server,
+        SplitServer(host, secret=SECRET) as server,
         Relay(server.address, observer=Tap(seen.append)) as relay,
     ):
         train_front(GrpcLink([relay.address], hello()), 1)
@@ -94,7 +96,7 @@ def test_the_first_activation_is_the_fronts_own_output() -> None:
 def taped() -> Tape:
     """Two clients over gRPC, each on a connection of its own, with activations larger than a DATA frame."""
     tape = Tape()
-    with SplitServer(ToyHost(), token=TOKEN) as server, Relay(server.address, observer=tape) as relay:
+    with SplitServer(ToyHost(), secret=SECRET) as server, Relay(server.address, observer=tape) as relay:
         for client in (0, 1):
             train_front(GrpcLink([relay.address], hello(client=client)), STEPS)
     return tape
@@ -143,6 +145,19 @@ class Conversation:
         last = ContinuationFrame(stream, block[20:], flags=["END_HEADERS"])
         self.frames(direction, first, ContinuationFrame(stream, block[10:20]), last)
 
+    def trailers(self, stream: int) -> None:
+        """The server ends a stream, with trailers over two frames."""
+        block = self._encoders[Direction.TO_CLIENT].encode([("grpc-status", "0")])
+        first = HeadersFrame(stream, block[:1], flags=["END_STREAM"])
+        self.frames(Direction.TO_CLIENT, first, ContinuationFrame(stream, block[1:], flags=["END_HEADERS"]))
+
+    def accepted(self, stream: int, client: int) -> None:
+        """A stream is opened and let in."""
+        self.headers(Direction.TO_SERVER, stream, METHOD)
+        self.headers(Direction.TO_CLIENT, stream, "")
+        self.frames(Direction.TO_SERVER, *self.message(stream, hello_frame(hello(client=client), b"mine")))
+        self.frames(Direction.TO_CLIENT, *self.message(stream, accept_frame(0)))
+
     @staticmethod
     def message(stream: int, payload: bytes) -> Iterator[DataFrame]:
         """A gRPC message over DATA frames of 11 bytes, each padded."""
@@ -159,7 +174,7 @@ def test_interleaved_streams_padding_and_continuations_are_followed() -> None:
         talk.headers(Direction.TO_CLIENT, stream, "")
         for question in talk.message(stream, hello_frame(hello(client=client), b"mine")):
             talk.frames(Direction.TO_SERVER, question)
-        talk.frames(Direction.TO_CLIENT, *talk.message(stream, accept_frame(0)))
+        talk.frames(Direction.TO_CLIENT, *talk.message(stream, accept_frame(5)))
     parts = [
         list(talk.message(stream, forward_frame(5, CODECS["float32"].encode(tensor), None)))
         for stream, tensor in tensors.items()
@@ -194,6 +209,52 @@ def test_only_what_the_server_accepts_is_observed(path: str, answer: bytes, tens
     talk.frames(Direction.TO_SERVER, *talk.message(1, raw))
     tap, seen, _ = play(talk.chunks)
     assert len(seen) == tap.activations == observed
+
+
+FORWARD = forward_frame(0, CODECS["float32"].encode(torch.ones(2, WIDTH)), None)
+
+
+@pytest.mark.parametrize("prefix", [b"\1\0\0\0\4", b"\0\xff\0\0\0"], ids=["compressed", "too large"])
+def test_a_message_that_no_server_reads_costs_the_tap_its_stream_and_no_other(prefix: bytes) -> None:
+    talk = Conversation()
+    for stream, client in ((1, 0), (3, 1)):
+        talk.accepted(stream, client)
+    talk.frames(Direction.TO_SERVER, DataFrame(1, prefix + b"abcd"), *talk.message(1, FORWARD))
+    talk.frames(Direction.TO_SERVER, *talk.message(3, FORWARD))
+    tap, seen, notices = play(talk.chunks)
+    assert [o.client for o in seen] == [1]
+    assert (tap.unparsed, tap.ignored, notices) == (0, 1, [])
+
+
+@pytest.mark.parametrize("ending", ["trailers", "reset by the client", "reset by the server"])
+def test_the_end_of_a_stream_ends_the_wait_for_its_answer(ending: str) -> None:
+    talk = Conversation()
+    talk.accepted(1, 0)
+    talk.frames(Direction.TO_SERVER, *talk.message(1, FORWARD))
+    if ending == "trailers":
+        talk.trailers(1)
+    else:
+        talk.frames(Direction.TO_SERVER if "client" in ending else Direction.TO_CLIENT, RstStreamFrame(1))
+    seen: list[Observation] = []
+    tap = Tap(seen.append)
+    for chunk in talk.chunks[:-1]:
+        tap.received(*chunk)
+    assert seen == []
+    tap.received(*talk.chunks[-1])
+    assert [o.step for o in seen] == [0]
+
+
+def test_when_too_much_waits_for_answers_the_rest_is_counted_and_the_user_told_once() -> None:
+    talk = Conversation()
+    talk.accepted(1, 0)
+    for _ in range(3):
+        talk.frames(Direction.TO_SERVER, *talk.message(1, FORWARD))
+    notices: list[str] = []
+    tap = Tap(lambda _: None, notices.append, waiting_bytes=10)
+    for chunk in talk.chunks:
+        tap.received(*chunk)
+    assert (tap.activations, tap.missed, tap.ignored) == (0, 3, 0)
+    assert notices == ["tap: more than 10 bytes wait for answers of the server; it misses what comes on top"]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +319,7 @@ def test_with_tls_training_goes_on_and_the_tap_sees_ciphertext() -> None:
     tap = Tap(seen.append, notices.append)
     credentials = grpc.ssl_server_credentials([(private, public)])
     with (
-        SplitServer(ToyHost(), token=TOKEN, credentials=credentials) as server,
+        SplitServer(ToyHost(), secret=SECRET, credentials=credentials) as server,
         Relay(server.address, observer=tap) as relay,
     ):
         link = GrpcLink([relay.address], hello(), credentials=grpc.ssl_channel_credentials(public))
@@ -272,7 +333,7 @@ def test_with_tls_training_goes_on_and_the_tap_sees_ciphertext() -> None:
 def test_a_refused_client_is_not_observed() -> None:
     seen: list[Observation] = []
     with (
-        SplitServer(ToyHost(), token=TOKEN) as server,
+        SplitServer(ToyHost(), secret=SECRET) as server,
         Relay(server.address, observer=Tap(seen.append)) as relay,
         pytest.raises(Refused, match="BAD_TOKEN"),
     ):

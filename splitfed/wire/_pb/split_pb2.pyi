@@ -59,15 +59,34 @@ class ServerFrame(_message.Message):
     data: bytes
     def __init__(self, accept: _Optional[_Union[Accept, _Mapping]] = ..., gradient: _Optional[_Union[Gradient, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
+class Claim(_message.Message):
+    __slots__ = ("run", "client", "stream", "number")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    client: int
+    stream: bytes
+    number: int
+    def __init__(self, run: _Optional[str] = ..., client: _Optional[int] = ..., stream: _Optional[bytes] = ..., number: _Optional[int] = ...) -> None: ...
+
+class Proof(_message.Message):
+    __slots__ = ("claim", "mac")
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    claim: bytes
+    mac: bytes
+    def __init__(self, claim: _Optional[bytes] = ..., mac: _Optional[bytes] = ...) -> None: ...
+
 class Hello(_message.Message):
-    __slots__ = ("run", "round", "client", "phase", "shape", "codec", "token", "next_step", "stream")
+    __slots__ = ("run", "round", "client", "phase", "shape", "codec", "next_step", "stream")
     RUN_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
-    TOKEN_FIELD_NUMBER: _ClassVar[int]
     NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     run: str
@@ -76,10 +95,9 @@ class Hello(_message.Message):
     phase: Phase
     shape: _containers.RepeatedScalarFieldContainer[int]
     codec: Codec
-    token: str
     next_step: int
     stream: bytes
-    def __init__(self, run: _Optional[str] = ..., round: _Optional[int] = ..., client: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., shape: _Optional[_Iterable[int]] = ..., codec: _Optional[_Union[Codec, str]] = ..., token: _Optional[str] = ..., next_step: _Optional[int] = ..., stream: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, run: _Optional[str] = ..., round: _Optional[int] = ..., client: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., shape: _Optional[_Iterable[int]] = ..., codec: _Optional[_Union[Codec, str]] = ..., next_step: _Optional[int] = ..., stream: _Optional[bytes] = ...) -> None: ...
 
 class Accept(_message.Message):
     __slots__ = ("next_step",)
@@ -157,6 +175,7 @@ class Refusal(_message.Message):
         TOO_MANY_STREAMS: _ClassVar[Refusal.Reason]
         SUPERSEDED: _ClassVar[Refusal.Reason]
         INTERNAL: _ClassVar[Refusal.Reason]
+        REPLAYED: _ClassVar[Refusal.Reason]
     REASON_UNSPECIFIED: Refusal.Reason
     BAD_TOKEN: Refusal.Reason
     UNKNOWN_RUN: Refusal.Reason
@@ -173,6 +192,7 @@ class Refusal(_message.Message):
     TOO_MANY_STREAMS: Refusal.Reason
     SUPERSEDED: Refusal.Reason
     INTERNAL: Refusal.Reason
+    REPLAYED: Refusal.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     reason: Refusal.Reason

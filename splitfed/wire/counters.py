@@ -1,0 +1,38 @@
+"""What a server has seen so far."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Counters:
+    """Numbers of one server; bytes are those of whole frames.
+
+    Attributes:
+        streams: opened, those of strangers included.
+        refused: refused streams and frames by reason, a name of ``Refusal.Reason`` in split.proto.
+        broken: streams that ended without `Done` or a refusal: a dead client, a dead relay, a deadline, a frame
+            so large that gRPC itself cut it off, a stream that a newer one of its client took the place of.
+    """
+
+    streams: int = 0
+    frames: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    broken: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def count(self, **more: int) -> None:
+        """Add to the numbers of these names."""
+        with self._lock:
+            for name, value in more.items():
+                setattr(self, name, getattr(self, name) + value)
+
+    def refuse(self, reason: str) -> None:
+        """Count a refusal."""
+        with self._lock:
+            self.refused[reason] += 1

@@ -1,0 +1,87 @@
+"""Lets in who proves to be a client, with one stream each."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from splitfed.errors import Refused
+from splitfed.wire.proof import Claim, proven
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class Visit(Protocol):
+    """A stream that wants in; gRPC's context is one."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        """What its client sent ahead of all messages."""
+
+    def cancel(self) -> None:
+        """End it, from any thread."""
+
+
+class _Place(NamedTuple):
+    visit: Visit
+    number: int
+
+
+class Door:
+    """Keeps the places of a server.
+
+    A place belongs to a client. Its newer stream takes the place over at once, and the older one is cancelled: it
+    may hang at a peer that is frozen. Nothing is kept of a stream that proves nothing.
+
+    Args:
+        secret: what clients' tokens are derived from.
+        places: how many clients may have a stream at once.
+    """
+
+    def __init__(self, secret: str, places: int) -> None:
+        if not secret:
+            raise ValueError("an empty secret would let everyone in")
+        self._secret = secret
+        self._places = places
+        self._lock = threading.Lock()
+        self._taken: dict[int, _Place] = {}
+        self._highest: dict[int, int] = {}  # of clients that have proven who they are, so there are few
+
+    @contextmanager
+    def admitted(self, visit: Visit) -> Iterator[Claim]:
+        """Hold a place for this stream; what it claims.
+
+        Raises:
+            Refused: it proves nothing, its proof was used before, or all places are taken.
+        """
+        claim = proven(visit.invocation_metadata(), self._secret)
+        place = _Place(visit, claim.number)
+        older = self._enter(claim, place)
+        try:
+            if older is not None:
+                older.visit.cancel()
+            yield claim
+        finally:
+            self._leave(claim, place)
+
+    def _enter(self, claim: Claim, place: _Place) -> _Place | None:
+        """Take the client's place; who had it until now."""
+        with self._lock:
+            if claim.number <= self._highest.get(claim.client, 0):
+                raise Refused(
+                    "REPLAYED",
+                    f"client-{claim.client}: its proof has the number {claim.number}, and I have seen "
+                    f"{self._highest[claim.client]}; was its clock set back?",
+                )
+            self._highest[claim.client] = claim.number  # also when there is no place: it was used
+            older = self._taken.get(claim.client)
+            if older is None and len(self._taken) >= self._places:
+                raise Refused("TOO_MANY_STREAMS", f"all {self._places} streams are in use; try again later")
+            self._taken[claim.client] = place
+            return older
+
+    def _leave(self, claim: Claim, place: _Place) -> None:
+        with self._lock:
+            if self._taken.get(claim.client) is place:
+                del self._taken[claim.client]
