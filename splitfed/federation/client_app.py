@@ -20,13 +20,16 @@ ImagesOf = Callable[[Job, int], ClientImages]
 """Finds the images of a client by its number."""
 
 
-def connect_over_grpc(job: Job) -> Connect:
-    """Streams that take the scenario's deadline, and share what they learn of addresses that do not answer."""
+def connect_over_grpc(job: Job, stopped: Callable[[], bool] | None = None) -> Connect:
+    """Streams that take the scenario's deadline, and share what they learn of addresses that do not answer.
+
+    Once ``stopped`` says so they wait for nothing more.
+    """
     deadline_s = job.scenario.federation.stream_deadline_s
     silent = Silent()
 
     def connect(addresses: Sequence[str], hello: Hello) -> AbstractContextManager[Link]:
-        return GrpcLink(addresses, hello, deadline_s=deadline_s, silent=silent)
+        return GrpcLink(addresses, hello, deadline_s=deadline_s, silent=silent, stopped=stopped)
 
     return connect
 
@@ -55,7 +58,7 @@ def build_client_app(
         key = (str(config["run"]), number)
         if key not in clients or clients[key].job.token != config["token"]:  # a server that was started anew
             job = Job.from_config(config)
-            link = connect or connect_over_grpc(job)
+            link = connect or connect_over_grpc(job, stopped)
             clients[key] = Client(job, number, images_of(job, number), link, on_step=on_step, stopped=stopped)
         client = clients[key]
         arrays = message.content.array_records["arrays"]

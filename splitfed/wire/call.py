@@ -13,7 +13,7 @@ from splitfed.wire.frames import read_refusal_trailer
 from splitfed.wire.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from splitfed.wire.proof import Metadata
 
@@ -32,6 +32,7 @@ class Call:
         max_message_bytes: the largest frame in either direction.
         keepalive: how soon a frozen peer is noticed.
         credentials: for TLS; without, the stream is in clear.
+        stopped: asked every second while an answer is waited for: once true, none is waited for.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Call:
         max_message_bytes: int,
         keepalive: limits.Keepalive,
         credentials: grpc.ChannelCredentials | None,
+        stopped: Callable[[], bool] | None = None,
     ) -> None:
         self.address = address
         self._deadline_s = deadline_s
@@ -57,7 +59,7 @@ class Call:
         stream = self._channel.stream_stream(limits.METHOD, bytes, bytes)
         self._stream = stream(questions, metadata=proof)
         self._answers: Iterator[bytes] = iter(self._stream)
-        self._watchdog = Watchdog(deadline_s, self._cancel)
+        self._watchdog = Watchdog(deadline_s, self._cancel, stopped)
 
     def ask(self, frame: bytes) -> bytes:
         """The answer to ``frame``.

@@ -71,6 +71,7 @@ class Line:
         keepalive: Keepalive,
         credentials: grpc.ChannelCredentials | None,
         silent: Silent,
+        stopped: Callable[[], bool] | None = None,
     ) -> None:
         self.sent_bytes = self.received_bytes = 0
         self._addresses = silent.without(addresses, hello.round)
@@ -82,6 +83,7 @@ class Line:
         self._keepalive = keepalive
         self._credentials = credentials
         self._silent = silent
+        self._stopped = stopped
         self._call: Call | None = None
         self._persist(hello.next_step, self._dial)
 
@@ -103,6 +105,9 @@ class Line:
     def _persist(self, step: int, attempt: Callable[[int], Answer]) -> Answer:
         last: WireError | None = None
         for again in range(self._retries + 1):
+            if self._stopped is not None and self._stopped():
+                self.close()
+                raise LinkLost(f"{self._hello} step {step}: the run is being stopped")
             if isinstance(last, LinkLost):
                 self._turn_to_next(again)
             elif last is not None:
@@ -140,6 +145,7 @@ class Line:
             max_message_bytes=self._max_message_bytes,
             keepalive=self._keepalive,
             credentials=self._credentials,
+            stopped=self._stopped,
         )
         frame, _ = self._exchange(call, hello_frame(hello, self._stream))
         if not frame.HasField("accept") or frame.accept.next_step not in (step, step + 1):

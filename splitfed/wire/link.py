@@ -20,7 +20,7 @@ from splitfed.wire.line import Line, Silent
 from splitfed.wire.session import StepResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     import grpc
@@ -82,6 +82,7 @@ class GrpcLink:
         keepalive: how soon a frozen peer is noticed.
         credentials: for TLS; without, the wire is in clear and a tap can read it.
         silent: the addresses that do not answer, shared by the streams of a client.
+        stopped: asked before each attempt, and every second of a wait: once true, the link is lost.
 
     Raises:
         Refused: the server said no, and why.
@@ -99,6 +100,7 @@ class GrpcLink:
         keepalive: limits.Keepalive = limits.KEEPALIVE,
         credentials: grpc.ChannelCredentials | None = None,
         silent: Silent | None = None,
+        stopped: Callable[[], bool] | None = None,
     ) -> None:
         self._hello = hello
         self._max_message_bytes = max_message_bytes
@@ -111,6 +113,7 @@ class GrpcLink:
             keepalive=keepalive,
             credentials=credentials,
             silent=silent or Silent(),
+            stopped=stopped,
         )
 
     def __enter__(self) -> Self:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LOOK_S = 1.0
+"""Between two looks at whether all is being stopped."""
+
 
 class Watchdog:
     """Calls ``expire`` when a limit has passed while it was armed.
@@ -20,11 +23,15 @@ class Watchdog:
     Args:
         shortest_s: the shortest limit that it is armed with.
         expire: called once, from the watchdog's thread.
+        stopped: where given, asked every second: once true, what is armed has expired.
     """
 
-    def __init__(self, shortest_s: float, expire: Callable[[], object]) -> None:
-        self._shortest_s = shortest_s
+    def __init__(
+        self, shortest_s: float, expire: Callable[[], object], stopped: Callable[[], bool] | None = None
+    ) -> None:
+        self._shortest_s = shortest_s if stopped is None else min(shortest_s, LOOK_S)
         self._expire = expire
+        self._stopped = stopped or (lambda: False)
         self._due_at = math.inf
         self._closed = threading.Event()
         self.expired = False
@@ -44,7 +51,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._closed.wait(min(self._remaining_s(), self._shortest_s)):
-            if self._remaining_s() <= 0:
+            if self._remaining_s() <= 0 or (self._stopped() and self._due_at < math.inf):
                 self.expired = True
                 self._expire()
                 return
