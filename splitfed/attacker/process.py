@@ -73,12 +73,15 @@ class Attacker:
         self._tap = tap
         self._say = say
         self._asked_to_stop = asked_to_stop or threading.Event()
-        self._attacks = [_build("attack", attack, ATTACKS, attacks.build) for attack in config.attacks]
+        self._attacks = self._built()
         released = self._defense().released(config.width)
         self._observed = Observed(config.observations, released, lambda text: say(messages.Warned(message=text)))
         self._auxiliary = load_auxiliary(config.knowledge, config.image_shape)
         self._shown_at = dict.fromkeys(range(len(self._attacks)), 0.0)
         config.out.mkdir(parents=True, exist_ok=True)
+
+    def _built(self) -> list[Attack]:
+        return [_build("attack", attack, ATTACKS, attacks.build) for attack in self.config.attacks]
 
     def run(self) -> None:
         """Learn from round to round until training is over; then finish every attack.
@@ -188,6 +191,8 @@ class Attacker:
         assert final is not None
         torch.set_num_threads(self.config.threads)  # training is over: nothing is disturbed any more
         observed = self._observed.settled(final, self.config.settle_s, self._asked_to_stop)
+        # anew: how far the live ones have come depends on what else the machine did
+        self._attacks = self._built()
         watch = self._begin(final.round, self._auxiliary)
         for position, attack in enumerate(self._attacks):
             self._complete(position, attack, final.round, observed)
