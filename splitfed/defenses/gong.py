@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -115,7 +116,7 @@ class Gong(GanDefense):
     about = "GAN-made decoys under each label, and inversed samples led astray"
     source = "Gong et al. 2023, DOI 10.1109/TIFS.2023.3295944"
     Options = GongOptions
-    unchanged = ("_pairs",)
+    unchanged: ClassVar[tuple[str, ...]] = ("_pairs",)
     options: GongOptions
 
     def __init__(self, options: GongOptions) -> None:

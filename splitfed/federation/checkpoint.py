@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ def damaged(path: Path, why: str) -> UserError:
     )
 
 
-def _entries(path: Path, content: bytes) -> dict[str, object]:
+def _entries(path: Path, content: bytes) -> dict[str, Any]:
     """The entries of a file, which are those of a `Checkpoint`.
 
     Raises:

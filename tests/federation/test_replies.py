@@ -15,11 +15,11 @@ from flwr.clientapp import ClientApp
 from splitfed.errors import SplitfedError, TrainingFailed
 from splitfed.federation.backs import BackHost
 from splitfed.federation.client import ClientImages
+from splitfed.federation.client_app import build_client_app
 from splitfed.federation.job import Job
 from splitfed.types import Phase
 from splitfed.wire.link import DirectLink
 from splitfed.wire.session import Hello, StepResult
-from tests.federation import harness
 from tests.federation.harness import Recorder, train
 from tests.federation.test_checkpoint import computed
 
@@ -47,9 +47,9 @@ def lying(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have clients lie, client 2 by default, in answer to training."""
 
     def install(lie: Lie, *, kind: str = "train", clients: Sequence[int] = (LIAR,)) -> None:
-        build = harness.build_client_app
         monkeypatch.setattr(
-            harness, "build_client_app", lambda *given, **named: Lying(build(*given, **named), lie, kind, clients)
+            "tests.federation.harness.build_client_app",
+            lambda *given, **named: Lying(build_client_app(*given, **named), lie, kind, clients),
         )
 
     return install
