@@ -26,7 +26,11 @@ from splitfed.federation.job import Job
 from splitfed.federation.local_grid import LocalGrid
 from splitfed.federation.order import SMALLEST_BATCH
 from splitfed.federation.server_app import Federation, FederationResult, build_server_app
+from splitfed.federation.task import Task
 from splitfed.live import LiveAttack
+from splitfed.metrics import gates
+from splitfed.metrics.fingerprint import fingerprint
+from splitfed.metrics.gates import GateResult
 from splitfed.models.front import Front
 from splitfed.pictures import save_outcome
 from splitfed.scenario import Cell, Scenario
@@ -36,6 +40,8 @@ from splitfed.verdict import (
     after_attack,
     cell_entry,
     cell_gates,
+    made_otherwise,
+    rows_seen,
     tap_evidence,
     victim_fingerprint,
 )
@@ -49,6 +55,8 @@ CONTROL = "untrained"
 """Always mounted: what an attack that was never trained would report."""
 CHECKED_BATCHES = 16
 """How many tapped batches the gate `defense_acts` looks at."""
+REPEATED_BATCHES = 2
+"""How many tapped batches of each client the gate `held_front` has made once more."""
 
 
 class CellRun:
@@ -84,7 +92,7 @@ class CellRun:
             result = self._train()
             before = victim_fingerprint(result)
             started = time.monotonic()
-            self._attack()
+            self._attack(sum(result.audited.values()))
             attack_s = time.monotonic() - started
         finally:
             if self._attacker is not None:
@@ -104,6 +112,8 @@ class CellRun:
                 outcomes=outcomes,
                 before=before,
                 after=after_attack(result, self.live.done),
+                coverage=self._coverage(result),
+                front=self._held_front(result),
                 defense=defense,
                 evidence=evidence,
                 auxiliary=self.lab.splits.aux,
@@ -128,20 +138,18 @@ class CellRun:
         with LocalGrid(app, self.lab.scenario.federation.clients) as grid:
             try:
                 build_server_app(federation, results)(grid, _context())
-            except BaseException:
-                self._stopped.set()  # so that the clients' threads leave, and the grid can close
-                raise
+            finally:
+                self._stopped.set()  # so that clients that are still at work leave, and the grid can close
         return results[0]
 
-    def _attack(self) -> None:
-        """Have the attacker finish. Whatever happens to it is its own loss: the cell is then INVALID."""
+    def _attack(self, images: int) -> None:
+        """Have the attacker finish with so many images. Whatever happens to it is its own loss: the cell is then
+        INVALID."""
         if self._attacker is None:
             return
         audit = self.lab.scenario.federation.rounds + 1
         try:
-            self._attacker.finish(
-                Final(round=audit, rows=len(self.lab.splits.train)), self.lab.scenario.attacker.deadline_s
-            )
+            self._attacker.finish(Final(round=audit, rows=images), self.lab.scenario.attacker.deadline_s)
         except AttackError as error:
             self.lab.notice(f"{self.cell.name}: {error}")
 
@@ -151,12 +159,38 @@ class CellRun:
         if not observed:
             return None
         number = observed[0].client
-        victim = Client(self.job, number, self.clients[number], connect_over_grpc(self.job))
-        victim.front.load_state_dict(result.front.state_dict())
-        victim.front.eval()
+        victim = self._victim(number, result)
         own = [observation for observation in observed if observation.client == number]
         plan = self.job.plan([len(client.train) for client in self.clients])
         return tap_evidence(victim, self.clients[number].train, own, result, plan)
+
+    def _victim(self, number: int, result: FederationResult) -> Task:
+        """A client of this number that holds the final front and has done nothing yet."""
+        victim = Task(Client(self.job, number, self.clients[number], connect_over_grpc(self.job)))
+        victim.front.load_state_dict(result.front.state_dict())
+        victim.front.eval()
+        return victim
+
+    def _coverage(self, result: FederationResult) -> GateResult:
+        """Gate: whether the tap has what the clients sent in the audit."""
+        seen, sent = rows_seen(self._audited(), result.audited), sum(result.audited.values())
+        return gates.tap_coverage(seen, sent, wanted=self.lab.scenario.attacker.coverage)
+
+    def _held_front(self, result: FederationResult) -> GateResult:
+        """Gate: whether the front that the attacker held made what the tap has; some batches are made once more."""
+        by_client: dict[int, list[Observation]] = {number: [] for number in range(len(self.clients))}
+        for observation in self._audited():
+            by_client[observation.client].append(observation)
+        chosen = {number: own[:: max(len(own) - 1, 1)][:REPEATED_BATCHES] for number, own in by_client.items() if own}
+        differing = [
+            batch for number, own in chosen.items() for batch in made_otherwise(self._victim(number, result), own)
+        ]
+        return gates.held_front(
+            held=self.live.done.front_before if self.live.done is not None else "",
+            final=fingerprint(result.front.state_dict()),
+            checked=sum(map(len, chosen.values())),
+            differing=differing,
+        )
 
     def _activation_bytes_per_image(self) -> float:
         """Measured on what was tapped: the codec's payload for the audit's batches."""
@@ -169,7 +203,7 @@ class CellRun:
     def _audited(self) -> list[Observation]:
         audit = self.lab.scenario.federation.rounds + 1
         seen = read_observations(self._observations, round=audit, phase=Phase.AUDIT)
-        return sorted(seen, key=lambda observation: (observation.client, observation.step))
+        return sorted((o for o in seen if o.client < len(self.clients)), key=lambda o: (o.client, o.step))
 
     # what the federation tells (federation.server_app.Watcher)
 

@@ -60,10 +60,12 @@ class Score(TypedDict):
     reid_top1: NotRequired[Number]
     reid_chance: NotRequired[Number]
     n: NotRequired[int]
+    sent: NotRequired[int]
 
 
 class AttackScore(TypedDict):
-    """How close one attack came, over ``n`` images; intervals are 95 % bootstrap intervals of the mean.
+    """How close one attack came, over ``n`` of the ``sent`` images whose activations travelled under the final front;
+    intervals are 95 % bootstrap intervals of the mean.
 
     ``psnr_db_p99`` is the 99th percentile over images (the worst protected percent), ``psnr_excess_db`` the
     mean above the class-mean predictor, ``reid_top1`` in [0, 1] with its chance level beside it. ``fid_lite0`` and
@@ -79,6 +81,7 @@ class AttackScore(TypedDict):
     reid_top1: Number
     reid_chance: Number
     n: int
+    sent: NotRequired[int]
     fid_lite0: NotRequired[Number]
     fid: NotRequired[Number]
 

@@ -107,6 +107,8 @@ class AttackerOptions(Options):
 
     margin_db: float = Field(default=3.0, ge=0)
     """Gate: on the undefended cell the strongest attack beats the class mean by this much PSNR."""
+    coverage: float = Field(default=1.0, gt=0, le=1)
+    """Gate: the share of the images sent under the final front that the tap has seen."""
     live_aux: int = Field(default=1000, ge=20)
     """Auxiliary images that it trains on between rounds; all of them count after the last round."""
     live_images: int = Field(default=96, ge=8)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from splitfed.attacker.messages import Attacked, Done
 from splitfed.defenses import Defense
 from splitfed.defenses.base import Figures, TapEvidence, TrainingPlan
-from splitfed.federation.client import Client
 from splitfed.federation.server_app import FederationResult
+from splitfed.federation.task import Task
 from splitfed.metrics import gates
 from splitfed.metrics.fid import FrechetMetric
 from splitfed.metrics.fingerprint import fingerprint
@@ -27,6 +29,9 @@ from splitfed.wire.codec import CODECS
 
 REFERENCE_GATE = "attack_beats_class_mean"
 """The gate that is measured on the undefended cell and holds for all cells of its seed."""
+
+ROUNDING = 1e-4
+"""By how much of its largest number a batch may differ when it is made once more."""
 
 TIE = 1e-5
 """SSIM of attacks that differ by less is the same: float32 images of one reconstruction, in other batches, do so."""
@@ -53,15 +58,16 @@ def trivial_scores(auxiliary: Images, victims: Images) -> dict[str, dict[str, fl
     }
 
 
-def attack_score(outcome: AttackOutcome, auxiliary: Images, seed: int) -> dict[str, Any]:
-    """The entry of one attack."""
+def attack_score(outcome: AttackOutcome, auxiliary: Images, seed: int, sent: int) -> dict[str, Any]:
+    """The entry of one attack: over ``n`` of the ``sent`` images whose activations travelled under the final front."""
     guess = class_mean(auxiliary, outcome.truth)
-    return score(
+    found = score(
         outcome.reconstruction.images,
         outcome.truth,
         class_mean_psnr_db=psnr_db(guess, outcome.truth.pixels),
         seed=seed,
     )
+    return {**found, "sent": sent}
 
 
 def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
@@ -83,25 +89,23 @@ def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:
 
 @torch.no_grad()
 def tap_evidence(
-    client: Client, images: Images, observations: Sequence[Observation], result: FederationResult, plan: TrainingPlan
+    victim: Task, images: Images, observations: Sequence[Observation], result: FederationResult, plan: TrainingPlan
 ) -> TapEvidence:
     """What was tapped of one client's audit, beside what its front gives for the same batches.
 
     Args:
-        client: a client with the final front in evaluation mode.
+        victim: a client's, with the final front in evaluation mode.
         images: its training images.
         observations: of its AUDIT stream, in the order of their steps, at least one.
         result: with what each client's defense measured.
         plan: how long each client trained.
     """
-    federation = client.job.scenario.federation
-    codec = CODECS[federation.codec]
-    starts = [o.step * federation.batch for o in observations]
-    rows = [torch.arange(start, start + len(o.activation)) for start, o in zip(starts, observations, strict=True)]
-    clean = [codec.decode(codec.encode(client.activation(Phase.AUDIT, r))) for r in rows]
+    codec = CODECS[victim.job.scenario.federation.codec]
+    rows = [_rows(victim, observation) for observation in observations]
+    clean = [codec.decode(codec.encode(victim.activation(Phase.AUDIT, r))) for r in rows]
     seen = images[torch.cat(rows)]
     return TapEvidence(
-        front=client.front,
+        front=victim.front,
         pixels=seen.pixels,
         labels=seen.labels,
         clean=torch.cat(clean),
@@ -109,6 +113,39 @@ def tap_evidence(
         measures=[measures for _, measures in sorted(result.measures.items())],
         plan=plan,
     )
+
+
+def made_otherwise(victim: Task, observations: Iterable[Observation]) -> list[str]:
+    """Which of one client's tapped AUDIT batches are not what the front in `victim` and the defense make of its images.
+
+    All is repeated, the draws of a randomised defense too, so that nothing but rounding may differ.
+    """
+    return [f"client {o.client}, step {o.step}" for o in observations if not _is_repeated(victim, o)]
+
+
+def _is_repeated(victim: Task, observation: Observation) -> bool:
+    rows = _rows(victim, observation)
+    if int(rows.max()) >= len(victim.client.images.train):
+        return False
+    codec = CODECS[victim.job.scenario.federation.codec]
+    again = codec.decode(codec.encode(victim.sent(Phase.AUDIT, observation.round, observation.step, rows)))
+    if again.shape != observation.activation.shape:
+        return False
+    return float((again - observation.activation).abs().max()) <= ROUNDING * float(again.abs().max())
+
+
+def _rows(victim: Task, observation: Observation) -> Tensor:
+    """Which of the client's images a batch of an evaluation holds."""
+    start = observation.step * victim.job.scenario.federation.batch
+    return torch.arange(start, start + len(observation.activation))
+
+
+def rows_seen(observations: Iterable[Observation], sent: Mapping[int, int]) -> int:
+    """How many of the images that each client sent in the audit, by its number, were observed."""
+    seen = Counter[int]()
+    for observation in observations:
+        seen[observation.client] += len(observation.activation)
+    return sum(min(seen[client], images) for client, images in sent.items())
 
 
 def victim_fingerprint(result: FederationResult) -> str:
@@ -135,6 +172,8 @@ def cell_gates(
     outcomes: Sequence[AttackOutcome],
     before: str,
     after: str,
+    coverage: GateResult,
+    front: GateResult,
     defense: Defense,
     evidence: TapEvidence | None,
     auxiliary: Images,
@@ -154,6 +193,8 @@ def cell_gates(
         ),
         gates.attack_learned(fits),
         gates.victim_unchanged(before, after),
+        coverage,
+        front,
         gates.defense_acts(defense.findings(evidence) if evidence is not None else []),
         gates.aux_disjoint(auxiliary, victims),
     ]
@@ -188,7 +229,8 @@ def cell_entry(
     attack_s: float,
 ) -> dict[str, Any]:
     """A cell's entry in `results.json`; `judge` adds the verdict."""
-    scores = {o.report.attack: attack_score(o, auxiliary, cell.seed) for o in outcomes if len(o.reconstruction)}
+    sent = sum(result.audited.values())
+    scores = {o.report.attack: attack_score(o, auxiliary, cell.seed, sent) for o in outcomes if len(o.reconstruction)}
     controls = {o.report.attack for o in outcomes if o.report.is_control}
     best = strongest(outcomes)
     for outcome in outcomes:

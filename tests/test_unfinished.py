@@ -15,7 +15,8 @@ from splitfed import cli, events, lab
 from splitfed.cell import CellRun
 from splitfed.errors import DataError, LinkLost, UnfinishedError, UserError
 from splitfed.events import Event
-from splitfed.federation.client import Client, StreamReport
+from splitfed.federation.client import StreamReport
+from splitfed.federation.task import Task
 from splitfed.scenario import Cell, Component, Scenario
 from splitfed.store import RunStore
 from splitfed.unfinished import Cause, CellFailure, Outcome, attempt, check_all_finished
@@ -208,14 +209,14 @@ def test_a_bug_in_one_cell_is_raised_with_its_traceback_after_the_others_have_ru
 def test_a_client_that_misses_a_round_is_on_record_and_makes_the_cell_invalid_unless_allowed(
     allowed: int, scenario_of: ScenarioOf, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = Client.train
+    honest = Task.train
 
-    def die_in_round_2(client: Client, round_number: int, addresses: Any) -> StreamReport:
-        if (client.number, round_number) == (1, 2):
+    def die_in_round_2(task: Task, round_number: int, addresses: Any) -> StreamReport:
+        if (task.client.number, round_number) == (1, 2):
             raise ConnectionResetError("its cable was pulled")
-        return honest(client, round_number, addresses)
+        return honest(task, round_number, addresses)
 
-    monkeypatch.setattr(Client, "train", die_in_round_2)
+    monkeypatch.setattr(Task, "train", die_in_round_2)
     scenario = scenario_of(federation={"missed_rounds_allowed": allowed})
     (cell,) = lab.run(scenario, out=run_dir)["cells"]
     assert cell["missed_rounds"] == {"1": [2]}

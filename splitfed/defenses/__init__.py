@@ -45,6 +45,7 @@ def _penalty(given: Any) -> str | None:
 
 
 FAULTS: dict[str, Fault] = {
+    "begin_round": of(Defense),
     "build_front": of(Front),
     "released": of(int),
     "prepare_rounds": of(int),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from splitfed.errors import PluginError
 from splitfed.metrics.findings import Finding
 from splitfed.models.front import Front, FrontSpec, PlainFront, initialise
 from splitfed.options import Options
@@ -67,7 +69,8 @@ class TapEvidence:
         labels: int64, (N,).
         clean: (N, ...), the front's output for them, in the client's batches and through the run's codec.
         tapped: (N, released), decoded from the wire.
-        measures: of each client, by number, what `Defense.measures` said after the last training round.
+        measures: of each client, in their order, what `Defense.measures` said after the last training round that it
+            took part in.
         plan: how long each client trained.
     """
 
@@ -83,8 +86,13 @@ class TapEvidence:
 class Defense(ABC):
     """A defense: a front, how it is trained, and what happens to its output before it leaves the client.
 
-    Subclasses set `name`, `about` and `source`, declare their own `Options`, and override what they change. Each client
-    has an instance of its own for as long as it lives, the server another for its backs.
+    Subclasses set `name`, `about` and `source`, declare their own `Options`, and override what they change.
+
+    **What an instance may keep.** `generate` may keep what it learned of the client's images in the instance. Each
+    round of a client, of preparation or of training, then works on an instance of its own, which `begin_round` copies
+    from that one; so does each stream at the server. What a round leaves in its instance is reported by `measures` when
+    the round is over, and is dropped with it, also where the client was lost halfway. TEST, AUDIT and the attacker have
+    instances that never generated or trained anything.
     """
 
     name: ClassVar[str]
@@ -98,10 +106,34 @@ class Defense(ABC):
     per_sample: bool = False
     """Whether what it promises needs each sample's gradient to be that sample's alone; codecs that mix samples are
     refused then."""
+    unchanged: ClassVar[tuple[str, ...]] = ()
+    """Attributes that no round changes: its instance shares them instead of copying them. For what is large."""
     Options: ClassVar[type[Options]] = Options
+
+    round: int = 0
+    """The round that this instance serves: of preparation or of training, from 1; 0 for one that serves none."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    # a round
+
+    def begin_round(self, number: int) -> Self:
+        """An instance for one round: as this one is now, and nothing that happens to it comes back.
+
+        Raises:
+            PluginError: what the defense keeps cannot be copied.
+        """
+        shared = {id(value): value for name in self.unchanged if (value := getattr(self, name)) is not None}
+        try:
+            own = copy.deepcopy(self, shared)
+        except Exception as error:
+            raise PluginError(
+                f"defense {self.name}: what it keeps cannot be copied for a round ({error}); make it in `penalty` or "
+                "`backward`, or name it in `unchanged` if no round changes it"
+            ) from error
+        own.round = number
+        return own
 
     # the network
 
@@ -133,7 +165,8 @@ class Defense(ABC):
     def generate(self, images: Images, generator: torch.Generator) -> Images:  # noqa: ARG002
         """Images that a client trains on besides its own, made from these: `generated(len(images))` of them.
 
-        Called once per client. They never belong to what an attack is scored on.
+        Called at least once per client, with the same generator each time. What an attack is scored on is never of
+        them.
         """
         return images[:0]
 
@@ -167,7 +200,7 @@ class Defense(ABC):
         output.backward(gradient, inputs=trainable(module))  # type: ignore[no-untyped-call]
 
     def measures(self) -> Figures:
-        """What this instance measured in the last training round, for `findings` and `figures`."""
+        """What this instance measured in its round, for `findings` and `figures`; measuring changes nothing."""
         return {}
 
     # after training

@@ -101,7 +101,7 @@ class DPSGD(Defense):
             self._tally.add_noise(total.neg_().add_(mean, alpha=samples))
 
     def measures(self) -> Figures:
-        """Of all of the client's steps so far: what `_Tally.figures` says."""
+        """Of all of the client's steps in this round: what `_Tally.figures` says."""
         return self._tally.figures()
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
@@ -154,7 +154,7 @@ def _clipped_length(own: PerSampleGradients, sample: int, factors: Tensor) -> fl
 
 
 class _Tally:
-    """Sums over a client's steps. A server's backs add to one in common, from several threads; no one reads that."""
+    """Sums over a client's steps in one round."""
 
     def __init__(self) -> None:
         self._samples = 0

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -115,14 +116,16 @@ class Gong(GanDefense):
     about = "GAN-made decoys under each label, and inversed samples led astray"
     source = "Gong et al. 2023, DOI 10.1109/TIFS.2023.3295944"
     Options = GongOptions
+    unchanged: ClassVar[tuple[str, ...]] = ("_pairs",)
     options: GongOptions
 
     def __init__(self, options: GongOptions) -> None:
         super().__init__(options)
         self._pairs: Pairs | None = None
+        self._inversion: InversionReport | None = None
+        # of one round: the next may bring another stem, and measures anew
         self._stemmed: Pairs | None = None
         self._gradient_norms: dict[str, float] = {}
-        self._inversion: InversionReport | None = None
 
     def generate(self, images: Images, generator: torch.Generator) -> Images:
         gan = self._train_gan(images, generator)
@@ -150,10 +153,8 @@ class Gong(GanDefense):
         return term
 
     def measures(self) -> Figures:
-        """What the GAN and the inversion came to, and the norm of each term's gradient in the round's first step. The
-        next round may bring another stem, and measures anew."""
+        """What the GAN and the inversion came to, and the norm of each term's gradient in the round's first step."""
         norms = {f"{name}_gradient_norm": norm for name, norm in self._gradient_norms.items()}
-        self._stemmed, self._gradient_norms = None, {}
         return {**super().measures(), **(asdict(self._inversion) if self._inversion else {}), **norms}
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:

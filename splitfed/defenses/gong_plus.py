@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from splitfed.defenses.base import Figures, TapEvidence, TrainingBatch
+from splitfed.defenses.base import TapEvidence, TrainingBatch
 from splitfed.defenses.gong import Gong, GongOptions, term_acts
 from splitfed.metrics.findings import Finding
 from splitfed.models.consolidation import Anchor, consolidate
@@ -43,13 +43,14 @@ class GongPlus(Gong):
     about = "gong with continual learning: weights that matter for real images are held"
     source = "Gong et al. 2023, DOI 10.1109/TIFS.2023.3295944"
     Options = GongPlusOptions
+    unchanged = (*Gong.unchanged, "_own")
     options: GongPlusOptions
 
     def __init__(self, options: GongPlusOptions) -> None:
         super().__init__(options)
         self._own: Images | None = None
         self._seed = 0
-        self._anchor: Anchor | None = None
+        self._anchor: Anchor | None = None  # of one round, whose front no other round has
 
     def generate(self, images: Images, generator: torch.Generator) -> Images:
         made = super().generate(images, generator)
@@ -70,11 +71,6 @@ class GongPlus(Gong):
     def _consolidate(self, front: Front, own: Images) -> Anchor:
         drawn_from = torch.Generator().manual_seed(self._seed)
         return consolidate(front, own, epochs=self.options.consolidation_epochs, generator=drawn_from)
-
-    def measures(self) -> Figures:
-        """As `Gong`. The next round's front is another, and gets an anchor of its own."""
-        self._anchor = None
-        return super().measures()
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """As `Gong`, and the consolidation pulled at every client's front."""

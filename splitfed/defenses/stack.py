@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -107,6 +107,7 @@ class Stack(Defense):
     about = "several defenses in one cell: layers = [{name = ...}, ...]"
     source = "the papers of its layers"
     Options = StackOptions
+    unchanged = ("layers",)
     options: StackOptions
 
     def __init__(self, options: StackOptions) -> None:
@@ -116,8 +117,12 @@ class Stack(Defense):
         self.layers = tuple(build(layer.name, layer.options) for layer in options.layers)
         self.randomised = any(layer.randomised for layer in self.layers)
         self.per_sample = any(layer.per_sample for layer in self.layers)
-        self._prepared = 0
         self._gradient_norms: dict[int, float] = {}
+
+    def begin_round(self, number: int) -> Self:
+        own = super().begin_round(number)
+        own.layers = tuple(layer.begin_round(number) for layer in self.layers)
+        return own
 
     def build_front(self, spec: FrontSpec, generator: torch.Generator) -> Front:
         layer = self._with_own("build_front")
@@ -134,9 +139,8 @@ class Stack(Defense):
     def prepare(self, front: Front, pixels: Tensor, generator: torch.Generator) -> None:
         """Each layer prepares in as many rounds as it asked for."""
         for layer in self.layers:
-            if self._prepared < layer.prepare_rounds():
+            if self.round <= layer.prepare_rounds():
                 layer.prepare(front, pixels, generator)
-        self._prepared += 1
 
     def generated(self, images: int) -> int:
         return sum(layer.generated(images) for layer in self.layers)
@@ -167,9 +171,8 @@ class Stack(Defense):
 
     def measures(self) -> Figures:
         """Each layer's, behind its number. Where terms add up, each one's gradient is measured by itself: of the sum
-        alone, one term could hide that another has none. The next round measures anew."""
-        norms, self._gradient_norms = self._gradient_norms, {}
-        found = {_numbered(number, "penalty_gradient_norm"): norm for number, norm in norms.items()}
+        alone, one term could hide that another has none."""
+        found = {_numbered(number, "penalty_gradient_norm"): norm for number, norm in self._gradient_norms.items()}
         for number, layer in enumerate(self.layers):
             found |= {_numbered(number, name): value for name, value in layer.measures().items()}
         return found

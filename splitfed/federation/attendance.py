@@ -35,11 +35,12 @@ class Attendance:
     """The answers to one question to all clients.
 
     Attributes:
-        replies: those without an error, in the order of the clients.
+        replies: those without an error by the number of the client, in their order. Whose a reply is says the node
+            that it came from, never its content.
         lost: the other clients, by number.
     """
 
-    replies: list[Message]
+    replies: dict[int, Message]
     lost: dict[int, Loss] = field(default_factory=dict)
 
 
@@ -47,7 +48,7 @@ def ask(grid: Grid, messages: Iterable[Message], deadline_s: float) -> Attendanc
     """Send these messages, one per client, and wait for the replies until the deadline."""
     asked = list(messages)
     answered = sorted(grid.send_and_receive(asked, timeout=deadline_s), key=lambda m: m.metadata.src_node_id)
-    replies = [reply for reply in answered if not reply.has_error()]
+    replies = {client_of(reply.metadata.src_node_id): reply for reply in answered if not reply.has_error()}
     lost = {client_of(m.metadata.src_node_id): _loss(m) for m in answered if m.has_error()}
     silent = {m.metadata.dst_node_id for m in asked} - {m.metadata.src_node_id for m in answered}
     late = Loss(f"no answer within {deadline_s:g} s (federation.round_deadline_s)", passing=True)

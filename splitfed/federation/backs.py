@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +28,8 @@ class Tally:
     correct: int = 0
     examples: int = 0
     finished: bool = False
+    over: bool = False
+    """Whether the server has gone on to something else."""
 
     def add(self, loss: float, correct: int, examples: int) -> None:
         """Count one batch with this mean loss."""
@@ -38,7 +40,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss and accuracy over the finished streams of one round and phase."""
+    """Mean loss and accuracy over the complete streams of one round and phase, of which there is at least one."""
 
     loss: float
     accuracy: float
@@ -62,6 +64,7 @@ class TrainSession:
 
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
         """Loss and its gradient with respect to the activation; the weights' gradients can wait for `update`."""
+        _check_open(self.tally)
         labels = _required(labels)
         leaf = activation.detach().requires_grad_()
         scores = self.back(leaf)
@@ -82,6 +85,7 @@ class TrainSession:
 
     def finish(self, steps: int, examples: int) -> None:
         """The client has sent all that it has."""
+        _check_open(self.tally)
         _check_count(self.next_step, steps, self.tally.examples, examples)
         self.tally.finished = True
 
@@ -97,6 +101,7 @@ class EvaluateSession:
     @torch.no_grad()
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
         """Loss and correct predictions of one batch; no gradient."""
+        _check_open(self.tally)
         labels = _required(labels)
         scores = self._back(activation)
         loss = F.cross_entropy(scores, labels).item()
@@ -110,6 +115,7 @@ class EvaluateSession:
 
     def finish(self, steps: int, examples: int) -> None:
         """The client has sent all that it has."""
+        _check_open(self.tally)
         _check_count(self.next_step, steps, self.tally.examples, examples)
         self.tally.finished = True
 
@@ -120,12 +126,19 @@ def _required(labels: Tensor | None) -> Tensor:
     return labels
 
 
+def _check_open(tally: Tally) -> None:
+    if tally.over:
+        raise Refused("STALE_ROUND", "you are late: I have gone on without you")
+
+
 def _check_count(steps: int, said_steps: int, examples: int, said_examples: int) -> None:
     if (steps, examples) != (said_steps, said_examples):
         raise Refused(
             "OUT_OF_ORDER",
             f"the client says {said_steps} steps and {said_examples} examples, received {steps} and {examples}",
         )
+    if not examples:
+        raise Refused("OUT_OF_ORDER", "the client says that it is through, and has sent no image")
 
 
 @dataclass
@@ -152,13 +165,16 @@ class BackHost:
     activation_shape: tuple[int, ...]
     classes: int
     round: int = 0
-    _sessions: dict[tuple[Phase, int], TrainSession | EvaluateSession] = field(default_factory=dict)
+    phase: Phase = Phase.TRAIN
+    _sessions: dict[int, TrainSession | EvaluateSession] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, number: int) -> None:
-        """Serve round `number` from now on; streams of other rounds are refused."""
+    def begin(self, number: int, phase: Phase) -> None:
+        """Serve this round and phase from now on; streams of any other are refused, also those that are open."""
         with self._lock:
-            self.round = number
+            self.round, self.phase = number, phase
+            for session in self._sessions.values():
+                session.tally.over = True
             self._sessions.clear()
 
     def open(self, hello: Hello) -> Session:
@@ -179,8 +195,12 @@ class BackHost:
         with self._lock:
             if hello.round != self.round:
                 raise Refused("STALE_ROUND", f"you train round {hello.round}; I am at {self.round}")
+            if hello.phase is not self.phase:
+                raise Refused(
+                    "STALE_ROUND", f"you are in {hello.phase.name} of round {self.round}; I am in {self.phase.name}"
+                )
             session = self._session(hello)
-            self._sessions[hello.phase, hello.client] = session
+            self._sessions[hello.client] = session
             return session
 
     def _session(self, hello: Hello) -> TrainSession | EvaluateSession:
@@ -188,20 +208,22 @@ class BackHost:
             return EvaluateSession(self.back)
         own = copy.deepcopy(self.back)
         noise = functools.partial(self.noise, hello.round, hello.client)
-        return TrainSession(own, self.optimiser(own), self.defense, noise)
+        return TrainSession(own, self.optimiser(own), self.defense.begin_round(hello.round), noise)
 
-    def finished(self, phase: Phase) -> list[int]:
-        """The clients whose stream of this phase is complete, in order."""
+    def received(self, client: int) -> int:
+        """How many images this client's stream of the present phase held; 0 for one that is not complete."""
         with self._lock:
-            return sorted(c for (p, c), s in self._sessions.items() if p is phase and s.tally.finished)
+            session = self._sessions.get(client)
+            return session.tally.examples if session is not None and session.tally.finished else 0
 
-    def score(self, phase: Phase) -> Score:
-        """Over all clients whose stream of this phase is complete; zeros if there is none."""
-        tallies = [self._sessions[phase, client].tally for client in self.finished(phase)]
+    def score(self, clients: Iterable[int]) -> Score:
+        """Over these clients' streams of the present phase, which are complete."""
+        with self._lock:
+            tallies = [self._sessions[client].tally for client in sorted(clients)]
         examples = sum(t.examples for t in tallies)
         return Score(
-            loss=sum(t.loss_sum for t in tallies) / max(examples, 1),
-            accuracy=sum(t.correct for t in tallies) / max(examples, 1),
+            loss=sum(t.loss_sum for t in tallies) / examples,
+            accuracy=sum(t.correct for t in tallies) / examples,
             examples=examples,
         )
 
@@ -224,6 +246,6 @@ class BackHost:
         self.back.load_state_dict(mean)
 
     def _train_session(self, client: int) -> TrainSession:
-        session = self._sessions[Phase.TRAIN, client]
+        session = self._sessions[client]
         assert isinstance(session, TrainSession)
         return session

@@ -11,6 +11,7 @@ from flwr.clientapp import ClientApp
 from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.client import Client, ClientImages, Connect, OnStep, StreamReport
 from splitfed.federation.job import Job
+from splitfed.federation.task import Task
 from splitfed.types import Phase
 from splitfed.wire.line import Silent
 from splitfed.wire.link import GrpcLink, Link
@@ -52,7 +53,7 @@ def build_client_app(
     app = ClientApp()
     clients: dict[tuple[str, int], Client] = {}
 
-    def client_of(message: Message, context: Context) -> tuple[Client, ConfigRecord]:
+    def begin(message: Message, context: Context) -> tuple[Task, ConfigRecord]:
         config = message.content.config_records["config"]
         number = int(context.node_config["partition-id"])
         key = (str(config["run"]), number)
@@ -60,31 +61,29 @@ def build_client_app(
             job = Job.from_config(config)
             link = connect or connect_over_grpc(job, stopped)
             clients[key] = Client(job, number, images_of(job, number), link, on_step=on_step, stopped=stopped)
-        client = clients[key]
-        arrays = message.content.array_records["arrays"]
-        load_arrays(client.front, arrays)
-        return client, config
+        task = Task(clients[key])
+        load_arrays(task.front, message.content.array_records["arrays"])
+        return task, config
 
     @app.train("prepare")
     def prepare(message: Message, context: Context) -> Message:
-        client, config = client_of(message, context)
-        examples = client.prepare(_round(config))
-        return _reply(message, to_arrays(client.front), {"client": client.number, "num-examples": examples})
+        task, config = begin(message, context)
+        examples = task.prepare(_round(config))
+        return _reply(message, to_arrays(task.front), {"num-examples": examples})
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        client, config = client_of(message, context)
-        report = client.train(_round(config), _addresses(config))
-        reply = _reply(message, to_arrays(client.front), _metrics(client, report))
+        task, config = begin(message, context)
+        report = task.train(_round(config), _addresses(config))
+        reply = _reply(message, to_arrays(task.front), _metrics(report))
         reply.content["measures"] = ConfigRecord(dict(report.measures))
         return reply
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
-        client, config = client_of(message, context)
-        phase = Phase(int(str(config["phase"])))
-        report = client.evaluate(phase, _round(config), _addresses(config))
-        return _reply(message, None, _metrics(client, report))
+        task, config = begin(message, context)
+        report = task.evaluate(Phase(int(str(config["phase"]))), _round(config), _addresses(config))
+        return _reply(message, None, _metrics(report))
 
     return app
 
@@ -99,11 +98,9 @@ def _addresses(config: ConfigRecord) -> list[str]:
     return [str(address) for address in addresses]
 
 
-def _metrics(client: Client, report: StreamReport) -> dict[str, float]:
+def _metrics(report: StreamReport) -> dict[str, float]:
     return {
-        "client": client.number,
         "num-examples": report.examples,
-        "loss": report.loss,
         "sent-bytes": report.sent_bytes,
         "received-bytes": report.received_bytes,
     }

@@ -7,14 +7,16 @@ go through the split service's sockets all the same.
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
+import time
 import traceback
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from types import TracebackType
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -23,12 +25,20 @@ from flwr.supercore.task_identity import TaskIdentity
 from splitfed.errors import LinkLost, SplitfedError, out_of_memory
 from splitfed.federation.attendance import CLIENT_HINDERED, CLIENT_RAISED
 
+logger = logging.getLogger(__name__)
+
+LEAVE_S = 10.0
+"""How long the grid waits, when it closes, for clients that were given up; they leave at their next step."""
+
 HINDRANCES = (LinkLost, OSError)
 """What a client may meet once and not again, whatever its settings are; as it may run out of memory."""
 
 
 class LocalGrid(Grid):
-    """Runs `app` once per Message in a pool of threads, one per client; a context manager.
+    """Runs `app` once per Message, each in a thread of its own; a context manager.
+
+    A client that has not answered in time is given up: its thread goes on until the client notices, and neither its
+    next Message nor anybody else waits for it.
 
     It touches two names that Flower does not document: `TaskIdentity`, which a Message asks for its run, and the
     message id, which a deployed SuperLink would set.
@@ -47,8 +57,7 @@ class LocalGrid(Grid):
             )
             for client in range(clients)
         }
-        self._at_work = {node: threading.Lock() for node in self._contexts}
-        self._pool = ThreadPoolExecutor(max_workers=clients, thread_name_prefix="client")
+        self._threads: list[threading.Thread] = []
         self._pending: dict[str, Future[Message]] = {}
         self._ids = itertools.count(1)
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, 0, 0
@@ -59,7 +68,11 @@ class LocalGrid(Grid):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        deadline = time.monotonic() + LEAVE_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if late := sorted({thread.name for thread in self._threads if thread.is_alive()}):
+            logger.warning("%s did not leave within %g s, and are left behind", ", ".join(late), LEAVE_S)
 
     def set_run(self, run: Run) -> None:
         self._run = run
@@ -86,7 +99,8 @@ class LocalGrid(Grid):
         for message in messages:
             message_id = str(next(self._ids))
             message.metadata.__dict__["_message_id"] = message_id
-            self._pending[message_id] = self._pool.submit(self._answer, message)
+            message.content = _as_sent(message.content)
+            self._pending[message_id] = self._start(message)
             ids.append(message_id)
         return ids
 
@@ -95,26 +109,48 @@ class LocalGrid(Grid):
         return [self._pending.pop(message_id).result() for message_id in done]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Replies in the order of the clients, so that an average sums in the same order every time."""
+        """Replies in the order of the clients, so that an average sums in the same order every time.
+
+        What comes after the timeout is dropped.
+        """
         ids = self.push_messages(messages)
         wait([self._pending[message_id] for message_id in ids], timeout=timeout)
-        return sorted(self.pull_messages(ids), key=lambda reply: reply.metadata.src_node_id)
+        replies = self.pull_messages(ids)
+        for message_id in ids:
+            self._pending.pop(message_id, None)
+        return sorted(replies, key=lambda reply: reply.metadata.src_node_id)
+
+    def _start(self, message: Message) -> Future[Message]:
+        future: Future[Message] = Future()
+        thread = threading.Thread(
+            target=lambda: future.set_result(self._answer(message)),
+            name=f"client-{message.metadata.dst_node_id - 1}",
+            daemon=True,
+        )
+        self._threads = [other for other in self._threads if other.is_alive()] + [thread]
+        thread.start()
+        return future
 
     def _answer(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
-        at_work = self._at_work[node]
-        if not at_work.acquire(blocking=False):  # two rounds at a time would train the same front
-            return Message(Error(CLIENT_HINDERED, "still at work on what it was asked before"), reply_to=message)
         try:
-            return self._app(message, self._contexts[node])
-        except Exception as error:
+            reply = self._app(message, self._contexts[node])
+            if not isinstance(reply, Message) or reply.metadata.src_node_id != node:
+                raise SplitfedError(f"client-{node - 1}: its ClientApp gave {reply!r:.200}; expected its own reply")
+            return reply
+        except BaseException as error:  # a client that leaves the interpreter is a lost client, no more
             hindered = isinstance(error, HINDRANCES) or out_of_memory(error)
             return Message(Error(CLIENT_HINDERED if hindered else CLIENT_RAISED, _reason(error)), reply_to=message)
-        finally:
-            at_work.release()
 
 
-def _reason(error: Exception) -> str:
+def _as_sent(content: RecordDict) -> RecordDict:
+    """What a network would deliver: settings as they are now, whatever the server writes into its own later."""
+    copied = dict(content)
+    copied.update({name: ConfigRecord(dict(settings)) for name, settings in content.config_records.items()})
+    return RecordDict(copied)
+
+
+def _reason(error: BaseException) -> str:
     """What a client says of its error; of one that is not ours also where it was raised."""
     said = "".join(traceback.format_exception_only(error)).strip()
     if isinstance(error, SplitfedError):

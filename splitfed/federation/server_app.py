@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp, strategy
@@ -22,13 +22,16 @@ from splitfed.errors import TrainingFailed
 from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.attendance import Loss, ask, client_of, nobody
 from splitfed.federation.backs import BackHost, Score
-from splitfed.federation.checkpoint import Checkpoint
+from splitfed.federation.checkpoint import Checkpoint, damaged
 from splitfed.federation.job import Job
+from splitfed.federation.replies import BadReply, TrainingReply, Unfinished, read_preparation, read_training
 from splitfed.models.back import Back
 from splitfed.models.front import Front
 from splitfed.npy import one_reader
 from splitfed.types import Phase
 from splitfed.wire.service import SplitServer
+
+Checked = TypeVar("Checked")
 
 SPARE_STREAMS = 4
 """Beyond one place per client: room to say no to numbers that take no part."""
@@ -66,10 +69,11 @@ class FederationResult:
         train_s: seconds of preparation, training and testing.
         history: (training loss, test accuracy) per round.
         refused: how many frames the service refused, by reason.
-        measures: what each client's defense measured in the last round, by the client's number.
+        measures: what each client's defense measured in the last round that it took part in, by the client's number.
         missed_rounds: by the client's number the rounds that it took no part in, or not in all of, ascending; 0 is
             the preparation, rounds + 1 the audit.
         missed_because: the first reason; empty where nobody missed anything.
+        audited: how many images the server received in the audit, by the client's number.
     """
 
     front: Front
@@ -83,6 +87,7 @@ class FederationResult:
     measures: dict[int, Figures]
     missed_rounds: dict[int, list[int]] = field(default_factory=dict)
     missed_because: str = ""
+    audited: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -145,6 +150,7 @@ class Federation:
             last = self._progress.round
             self._watcher.front_sent(last + 1, self.front)
             audit = self._evaluate(grid, config, Phase.AUDIT, last + 1)
+            audited = {client: self.host.received(client) for client in range(clients)}
             refused = dict(server.counters.refused)
         return FederationResult(
             front=self.front.eval(),
@@ -158,6 +164,7 @@ class Federation:
             measures=self._progress.measures,
             missed_rounds=self._progress.missed_rounds,
             missed_because=self._progress.missed_because,
+            audited=audited,
         )
 
     def _prepare(self, grid: Grid, config: ConfigRecord) -> None:
@@ -165,25 +172,25 @@ class Federation:
         for number in range(1, total + 1):
             content = _content(to_arrays(self.front), config, number)
             messages = [Message(content, node, "train.prepare") for node in grid.get_node_ids()]
-            replies = self._ask(grid, messages, 0, f"preparation round {number} of {total}")
+            replies = self._ask(grid, messages, 0, f"preparation round {number} of {total}", self._prepared)
             load_arrays(self.front, self._average(number, replies.values()))
             self.front.after_average()
             self._watcher.prepared(number, total)
 
     def _round(self, grid: Grid, config: ConfigRecord, number: int) -> None:
-        self.host.begin(number)
+        self.host.begin(number, Phase.TRAIN)
         self._watcher.front_sent(number, self.front)
         config["server-round"] = number
         messages = self._strategy.configure_train(number, to_arrays(self.front), config, grid)
-        replies = self._ask(grid, messages, number, f"round {number}", Phase.TRAIN)
-        self._load(self._average(number, replies.values()))
-        self.host.average({client: _metric(reply, "num-examples") for client, reply in replies.items()})
+        replies = self._ask(grid, messages, number, f"round {number}", self._trained)
+        self._load(self._average(number, (reply.message for reply in replies.values())))
+        self.host.average({client: reply.examples for client, reply in replies.items()})
         self._check_finite(number)
         for reply in replies.values():
-            self._progress.traffic_bytes += _metric(reply, "sent-bytes") + _metric(reply, "received-bytes")
-            self._progress.images_sent += _metric(reply, "num-examples")
-        self._progress.measures |= {client: _measures(reply) for client, reply in replies.items()}
-        train = self.host.score(Phase.TRAIN)
+            self._progress.traffic_bytes += reply.traffic_bytes
+            self._progress.images_sent += reply.examples
+        self._progress.measures |= {client: reply.measures for client, reply in replies.items()}
+        train = self.host.score(replies)
         test = self._evaluate(grid, config, Phase.TEST, number)
         self._progress.round = number
         self._progress.history.append((train.loss, test.accuracy))
@@ -203,36 +210,49 @@ class Federation:
         self.front.after_average()
 
     def _evaluate(self, grid: Grid, config: ConfigRecord, phase: Phase, number: int) -> Score:
-        if phase is Phase.AUDIT:
-            self.host.begin(number)
+        self.host.begin(number, phase)
         config["phase"] = int(phase)
         config["server-round"] = number
         messages = self._strategy.configure_evaluate(number, to_arrays(self.front), config, grid)
         what = "the audit" if phase is Phase.AUDIT else f"the test of round {number}"
-        self._ask(grid, messages, number, what, phase)
-        return self.host.score(phase)
+        return self.host.score(self._ask(grid, messages, number, what, self._evaluated))
 
     def _ask(
-        self, grid: Grid, messages: Iterable[Message], number: int, what: str, phase: Phase | None = None
-    ) -> dict[int, Message]:
-        """Client -> reply, of those that answered without error and whose stream of this phase is complete.
+        self, grid: Grid, messages: Iterable[Message], number: int, what: str, check: Callable[[int, Message], Checked]
+    ) -> dict[int, Checked]:
+        """Client -> what `check` made of its reply, of those whose reply can be used; the others are lost.
 
         Raises:
             TrainingFailed: there is none, for reasons that lie in the settings.
             SplitfedError: there is none, for a reason that may pass.
         """
         attendance = ask(grid, map(self._addressed, messages), self.job.scenario.federation.round_deadline_s)
-        complete = {_metric(reply, "client"): reply for reply in attendance.replies}
+        usable: dict[int, Checked] = {}
         lost = dict(attendance.lost)
-        if phase is not None:
-            for client in complete.keys() - self.host.finished(phase):
-                del complete[client]
-                lost[client] = Loss("its stream of activations did not finish", passing=True)
+        for client, reply in attendance.replies.items():
+            try:
+                usable[client] = check(client, reply)
+            except BadReply as fault:
+                lost[client] = Loss(str(fault), fault.passing)
+        told = "" if what == f"round {number}" else f"{what}: "  # the number is told beside the reason
         for client, loss in sorted(lost.items()):
-            self._lose(number, client, loss.reason if phase is Phase.TRAIN else f"{what}: {loss.reason}")
-        if not complete:
+            self._lose(number, client, f"{told}{loss.reason}")
+        if not usable:
             raise nobody(what, lost)
-        return complete
+        return usable
+
+    def _prepared(self, _: int, reply: Message) -> Message:
+        return read_preparation(reply, self.front.state_dict(), self.job.scenario.data.train)
+
+    def _trained(self, client: int, reply: Message) -> TrainingReply:
+        return read_training(reply, self.front.state_dict(), self._evaluated(client, reply))
+
+    def _evaluated(self, client: int, _: Message) -> int:
+        """How many images the client's stream held; its word does not count."""
+        images = self.host.received(client)
+        if not images:
+            raise Unfinished("its stream of activations did not finish")
+        return images
 
     def _addressed(self, message: Message) -> Message:
         """The message with settings of its own, with its client's token: Flower's strategies share one content."""
@@ -268,10 +288,13 @@ class Federation:
 
     def _resume(self) -> bool:
         saved = Checkpoint.load(self._checkpoint) if self._checkpoint else None
-        if saved is None:
+        if saved is None or self._checkpoint is None:
             return False
-        self.front.load_state_dict(saved.front)
-        self.back.load_state_dict(saved.back)
+        try:
+            self.front.load_state_dict(saved.front)
+            self.back.load_state_dict(saved.back)
+        except RuntimeError as error:
+            raise damaged(self._checkpoint, f"it is of another network: {error}") from error
         names = _Progress.__dataclass_fields__
         self._progress = _Progress(**{name: getattr(saved, name) for name in names})
         return True
@@ -298,12 +321,3 @@ def _strategy(job: Job) -> Strategy:
 def _content(arrays: ArrayRecord, config: ConfigRecord, number: int) -> RecordDict:
     config["server-round"] = number
     return RecordDict({"arrays": arrays, "config": config})
-
-
-def _metric(reply: Message, name: str) -> int:
-    return int(float(str(reply.content.metric_records["metrics"][name])))
-
-
-def _measures(reply: Message) -> Figures:
-    """What the client's defense measured; Flower's strategy drops what it does not weight, so it has a record apart."""
-    return {name: float(str(value)) for name, value in reply.content.config_records["measures"].items()}

@@ -101,6 +101,39 @@ def victim_unchanged(before: str, after: str) -> GateResult:
     return GateResult("victim_unchanged", passed, detail)
 
 
+def held_front(*, held: str, final: str, checked: int, differing: Sequence[str]) -> GateResult:
+    """The front that was attacked made the observations that were inverted.
+
+    An attack through another front than the victims' is weaker than it could be, and so is one on observations that
+    another front made.
+
+    Args:
+        held: the fingerprint of the front that the attacker says it held; empty where it says nothing.
+        final: that of the trained front.
+        checked: how many tapped batches were made once more, from the images through the trained front and the defense.
+        differing: those of them that came out otherwise, in words.
+    """
+    faults = [f"the attacker held {held or 'no front'}, trained was {final}"] if held != final else []
+    if differing:
+        faults.append(f"{len(differing)} of {checked} tapped batches were made by another front: {differing[0]}")
+    if not checked:
+        faults.append("no tapped batch could be made once more")
+    detail = f"{checked} tapped batches, made once more from their images, are what was tapped; front {held}"
+    return GateResult("held_front", not faults, "; ".join(faults) or detail)
+
+
+def tap_coverage(seen: int, sent: int, *, wanted: float) -> GateResult:
+    """What was attacked covers what was sent.
+
+    Args:
+        seen: images whose activations under the final front the tap has.
+        sent: images whose activations the server received then.
+        wanted: the share that the scenario asks for, in (0, 1].
+    """
+    detail = f"the tap saw {seen:,} of {sent:,} activations under the final front, {wanted:.0%} wanted"
+    return GateResult("tap_coverage", sent > 0 and seen >= wanted * sent, detail)
+
+
 def attack_beats_class_mean(*, attack_psnr_db: float, class_mean_psnr_db: float, margin_db: float) -> GateResult:
     """On the undefended cell the strongest attack sees more than the class, by ``margin_db`` or more.
 

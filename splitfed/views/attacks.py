@@ -17,8 +17,8 @@ TITLE = "Every attack on every defense"
 READING = (
     "PSNR in dB and SSIM over the private images, means over seeds. The strongest, marked where it is so under most "
     "seeds, is chosen on the attacker's own images, so that another may score a little higher here. [n]: over n of the "
-    "images only, since the attack is dear; other images score otherwise, and the entry beside it may be of the same "
-    "reconstructions. No entry: the attack does not apply to such a front."
+    "images only, since the attack is dear or the tap saw no more; other images score otherwise, and the entry beside "
+    "it may be of the same reconstructions. No entry: the attack does not apply to such a front."
 )
 
 
@@ -58,7 +58,8 @@ def _entry(cells: Sequence[CellResult], name: str, marks: tuple[str, str]) -> st
 
 
 def _fewer(cells: Sequence[CellResult], name: str) -> str:
-    """How many images the attack was scored on, where another attack on the same cell was scored on more."""
-    scored = min(cell["attacks"][name]["n"] for cell in cells if name in cell["attacks"])
-    most = max(score["n"] for cell in cells for score in cell["attacks"].values())
-    return f" [{scored:,}]" if scored < most else ""
+    """How many images the attack was scored on, where more were sent; where that is not on record, where another
+    attack on the same cell was scored on more."""
+    own = [cell["attacks"][name] for cell in cells if name in cell["attacks"]]
+    every = [score for cell in cells for score in cell["attacks"].values()]
+    return summary.fewer(min(score["n"] for score in own), max(score.get("sent", score["n"]) for score in every))

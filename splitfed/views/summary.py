@@ -39,6 +39,7 @@ class Row:
     params: Mapping[str, Any]
     seeds: tuple[int, ...]
     strongest: str
+    """By name; with the number of images where it was scored over only some of those that were sent."""
     accuracy: Estimate
     psnr_db: Estimate
     ssim: Estimate
@@ -88,6 +89,20 @@ def _without_name(layer: Mapping[str, Any]) -> dict[str, Any]:
 def strongest_score(cell: CellResult) -> AttackScore | None:
     """The scores of the strongest attack on a cell; None where nothing was observed."""
     return cell["attacks"][cell["strongest"]] if cell["strongest"] is not None else None
+
+
+def _strongest(cell: CellResult) -> str:
+    score = strongest_score(cell)
+    return MISSING if score is None else f"{cell['strongest']}{fewer(score['n'], score.get('sent'))}"
+
+
+def fewer(scored: int, sent: int | None) -> str:
+    """The mark of scores over only some of the images that were sent; none where that is not known.
+
+    >>> fewer(320, 6000), fewer(6000, 6000)
+    (' [320]', '')
+    """
+    return f" [{scored:,}]" if sent is not None and scored < sent else ""
 
 
 def why_not_completed(cell: CellResult) -> str:
@@ -166,7 +181,7 @@ def _row(cells: Sequence[CellResult]) -> Row:
         defense=first["defense"],
         params=first["params"],
         seeds=tuple(cell["seed"] for cell in cells),
-        strongest="/".join(dict.fromkeys(cell["strongest"] or MISSING for cell in cells)),
+        strongest="/".join(dict.fromkeys(_strongest(cell) for cell in cells)),
         accuracy=_estimate([cell["accuracy"] for cell in cells], [None] * len(cells)),
         psnr_db=estimate(lambda s: s["psnr_db"], "psnr_db_ci95"),
         ssim=estimate(lambda s: s["ssim"], "ssim_ci95"),

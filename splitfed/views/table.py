@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FRECHET = {"fid_lite0": ("FID lite0", "EfficientNet-Lite0", 1280), "fid": ("FID", "Inception-v3", 2048)}
 """The Fréchet metrics: title, network, and features per image, twice as many images of which it takes."""
 _DIFFERENCES = (("accuracy", "accuracy", 3), ("psnr_db", "PSNR dB", 1), ("ssim", "SSIM", 3), ("reid_top1", "re-id", 3))
+FEWER = "[n]: over n of the images only; other images score otherwise."
+"""What the mark beside an attack says."""
 WIDE_COLUMNS = 132
 """From this width on a terminal shows the intervals too."""
 
@@ -130,6 +132,7 @@ def how_to_read(results: Results) -> list[str]:
     return [
         "Arrows point to what is better for the defender.",
         "Scores are those of the strongest attack on each defense, by SSIM.",
+        *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
         f"guessing who is who gives re-id {percent(summary.reid_chance(results))}.",
         "Excess: PSNR above the class mean, which is leakage of the individual rather than of its class.",
@@ -167,7 +170,7 @@ CSV_FIELDS = (
     "scenario", "threat", "dataset", "synthetic", "cell", "defense", "params", "seed", "valid", "failed_gates",
     "accuracy", "majority_rate", "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
     "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
-    "ssim", "ssim_low", "ssim_high", "fid_lite0", "fid", "reid_top1", "reid_chance", "n",
+    "ssim", "ssim_low", "ssim_high", "fid_lite0", "fid", "reid_top1", "reid_chance", "n", "sent",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from splitfed.federation.backs import BackHost
 from splitfed.federation.client import Client, ClientImages
 from splitfed.federation.job import Job
 from splitfed.federation.server_app import FederationResult
+from splitfed.federation.task import Task
 from splitfed.metrics.gates import GateResult, defense_acts
 from splitfed.types import Observation, Phase
 from splitfed.verdict import tap_evidence
@@ -37,10 +38,10 @@ def audited(job: Job, shares: Sequence[ClientImages]) -> TapEvidence:
     result = train(job, shares, direct=True)
     seen: list[Observation] = []
     host = _host(job, result)
-    client = Client(job, 0, shares[0], lambda _, hello: TappedLink(host, hello, seen))
-    client.front.load_state_dict(result.front.state_dict())
-    client.evaluate(Phase.AUDIT, host.round, [])
-    return tap_evidence(client, shares[0].train, seen, result, job.plan([len(s.train) for s in shares]))
+    victim = Task(Client(job, 0, shares[0], lambda _, hello: TappedLink(host, hello, seen)))
+    victim.front.load_state_dict(result.front.state_dict())
+    victim.evaluate(Phase.AUDIT, host.round, [])
+    return tap_evidence(victim, shares[0].train, seen, result, job.plan([len(s.train) for s in shares]))
 
 
 def gate(job: Job, evidence: TapEvidence) -> GateResult:
@@ -59,5 +60,5 @@ def _host(job: Job, result: FederationResult) -> BackHost:
         activation_shape=(job.released,),
         classes=job.classes,
     )
-    host.begin(job.scenario.federation.rounds + 1)
+    host.begin(job.scenario.federation.rounds + 1, Phase.AUDIT)
     return host

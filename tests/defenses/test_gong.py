@@ -100,22 +100,25 @@ def test_before_its_images_exist_there_is_no_term(own: Images) -> None:
 
 def test_each_round_is_measured_anew(own: Images) -> None:
     defense, _, batch = prepared("gong++", own)
-    assert not term_acts("misleading", [defense.measures()]).acts
-    defense.penalty(batch)
-    measures = defense.measures()
+    one, other = defense.begin_round(1), defense.begin_round(2)
+    assert not term_acts("misleading", [one.measures()]).acts
+    one.penalty(batch)
+    measures = one.measures()
     assert term_acts("misleading", [measures]).acts
     assert term_acts("consolidation", [measures]).acts
-    assert not term_acts("consolidation", [defense.measures()]).acts
+    assert one.measures() == measures
+    assert not term_acts("consolidation", [other.measures()]).acts
+    assert other.measures()["gan_generated"] == len(own)
 
 
 def test_each_round_has_an_anchor_of_its_own(own: Images) -> None:
     defense, _, batch = prepared("gong++", own)
-    first, again = term_of(defense, batch), term_of(defense, batch)
+    one = defense.begin_round(1)
+    first, again = term_of(one, batch), term_of(one, batch)
     assert first == again
     moved(batch.front)
-    within = term_of(defense, batch)
-    defense.measures()
-    after = term_of(defense, batch)
+    within = term_of(one, batch)
+    after = term_of(defense.begin_round(2), batch)
     # held to the old place the front is pulled much harder than from where the round finds it
     assert within > after
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 from torch import Tensor
 
-from splitfed.federation.backs import Score
+from splitfed.federation.backs import BackHost, Score
 from splitfed.federation.client import ClientImages, Connect, StepReport
 from splitfed.federation.client_app import build_client_app, connect_over_grpc
 from splitfed.federation.job import Job
@@ -60,16 +60,17 @@ def train(
     watcher: Recorder | None = None,
     connect: Connect | None = None,
     direct: bool = False,
+    link: Callable[[BackHost, Hello], Link] = DirectLink,
     checkpoint: Path | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     before_step: BeforeStep | None = None,
 ) -> FederationResult:
-    """The result of a whole federation; ``direct`` leaves out the wire."""
+    """The result of a whole federation; ``direct`` leaves out the wire, and has a ``link`` in its place."""
     federation = Federation(job, watcher or Recorder(), checkpoint=checkpoint)
     if direct:
 
         def connect(addresses: Sequence[str], hello: Hello) -> AbstractContextManager[Link]:  # noqa: ARG001
-            return DirectLink(federation.host, hello)
+            return link(federation.host, hello)
 
     if before_step is not None:
         connect = _stopping_at(before_step, connect or connect_over_grpc(job))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from splitfed.errors import LinkLost, Refused, SplitfedError, TrainingFailed
-from splitfed.federation.checkpoint import Checkpoint
 from splitfed.federation.client import ClientImages, StepReport
 from splitfed.federation.job import Job
 from splitfed.metrics.fingerprint import fingerprint
@@ -126,31 +124,6 @@ def test_a_client_that_is_lost_in_an_evaluation_has_missed_the_round(job_of: Job
     assert [reason.split(":")[0] for *_, reason in watcher.lost] == ["the test of round 1", "the audit"]
 
 
-@dataclass
-class LateAt:
-    """One client waits in round 1 until it may go on."""
-
-    client: int
-    may_go_on: threading.Event
-
-    def __call__(self, hello: Hello, step: int) -> None:
-        if (hello.client, hello.round, step) == (self.client, 1, 0):
-            assert self.may_go_on.wait(60)
-
-
-def test_a_client_that_is_late_misses_its_round_and_is_not_asked_two_things_at_a_time(
-    job_of: JobOf, shares: Shares
-) -> None:
-    may_go_on = threading.Event()
-    watcher = Recorder(on_round=lambda number: may_go_on.set() if number == 2 else None)
-    job = job_of(federation={"round_deadline_s": 2})
-    result = train(job, shares, direct=True, watcher=watcher, before_step=LateAt(1, may_go_on))
-    assert result.missed_rounds[1][:2] == [1, 2]
-    reasons = [reason for _, client, reason in watcher.lost if client == 1]
-    assert reasons[0] == "no answer within 2 s (federation.round_deadline_s)"
-    assert all("still at work on what it was asked before" in reason for reason in reasons[1:3])
-
-
 def test_clients_that_cannot_prepare_are_lost_and_say_why(job_of: JobOf, shares: Shares) -> None:
     broken = replace(shares[1], train=shares[1].train[:0])
     watcher = Recorder()
@@ -226,20 +199,11 @@ def test_what_was_missed_outlives_an_interruption(job_of: JobOf, shares: Shares,
     assert "CrashError" in resumed.missed_because
 
 
-def test_a_checkpoint_from_before_misses_were_recorded_still_loads(tmp_path: Path) -> None:
-    kept = tmp_path / "cell.pt"
-    Checkpoint(1, {}, {}, [(0.1, 0.9)], 10, 5, 1.0, {}).save(kept)
-    old = {key: value for key, value in torch.load(kept).items() if not key.startswith("missed_")}
-    torch.save(old, kept)
-    loaded = Checkpoint.load(kept)
-    assert loaded is not None
-    assert (loaded.missed_rounds, loaded.missed_because) == ({}, "")
-
-
 @pytest.mark.parametrize(
     ("change", "reason", "says"),
     [
         ({"round": 9}, "STALE_ROUND", "you train round 9; I am at 1"),
+        ({"phase": Phase.AUDIT}, "STALE_ROUND", "you are in AUDIT of round 1; I am in TRAIN"),
         ({"client": 3}, "UNKNOWN_CLIENT", "you are client 3; I know 0 to 2"),
         ({"run": "other"}, "UNKNOWN_RUN", "you name run 'other'"),
         ({"shape": (47,)}, "WRONG_SHAPE", r"want activations \(48,\), got \(47,\)"),

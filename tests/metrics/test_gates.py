@@ -24,7 +24,9 @@ from splitfed.metrics.gates import (
     completed,
     defense_acts,
     finite,
+    held_front,
     is_valid,
+    tap_coverage,
     victim_unchanged,
 )
 from splitfed.types import Images
@@ -104,6 +106,26 @@ def test_a_fingerprint_tells_shapes_names_and_signs_of_zero_apart() -> None:
         fingerprint({"a": -weights}),
     ]
     assert len(set(prints)) == len(prints)
+
+
+def test_a_front_that_made_the_observations_passes_and_another_fails() -> None:
+    assert held_front(held="a", final="a", checked=6, differing=[]).passed
+    other = held_front(held="a", final="b", checked=6, differing=[])
+    assert (other.passed, other.detail) == (False, "the attacker held a, trained was b")
+    stale = held_front(held="a", final="a", checked=6, differing=["client 0, step 0", "client 0, step 4"])
+    assert not stale.passed
+    assert stale.detail == "2 of 6 tapped batches were made by another front: client 0, step 0"
+    assert not held_front(held="", final="a", checked=6, differing=[]).passed
+    assert not held_front(held="a", final="a", checked=0, differing=[]).passed
+
+
+def test_a_tap_that_saw_a_part_fails_unless_the_scenario_asks_for_no_more() -> None:
+    assert tap_coverage(480, 480, wanted=1.0).passed
+    partly = tap_coverage(320, 480, wanted=1.0)
+    assert not partly.passed
+    assert partly.detail == "the tap saw 320 of 480 activations under the final front, 100% wanted"
+    assert tap_coverage(320, 480, wanted=0.6).passed
+    assert not tap_coverage(0, 0, wanted=1.0).passed
 
 
 def test_an_attack_near_the_class_mean_fails_on_the_undefended_cell() -> None:

@@ -53,3 +53,10 @@ def test_an_attack_on_fewer_images_says_of_how_many() -> None:
     dear["attacks"]["ridge"]["n"] = 512
     assert dear["attacks"]["decoder"]["n"] > 512
     assert attacks.rows(run_results(dear), marks=("", "*")) == [["none", "27.5 / 0.800 [512]", "28.5 / 0.850*"]]
+
+
+def test_attacks_that_all_saw_less_than_was_sent_say_so() -> None:
+    partly = cell_result()
+    for score in partly["attacks"].values():
+        score |= {"n": 320, "sent": 480}
+    assert attacks.rows(run_results(partly), marks=("", "*")) == [["none", "27.5 / 0.800 [320]", "28.5 / 0.850 [320]*"]]

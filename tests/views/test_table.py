@@ -163,3 +163,18 @@ def test_what_must_be_said_of_the_images_stands_under_every_form_of_the_table() 
     for shown in (table.to_markdown(results), table.to_latex(results), " ".join(table.how_to_read(results))):
         assert "LOSSY images." in shown
     assert "LOSSY" not in table.to_markdown(run_results())
+
+
+def test_scores_over_fewer_images_than_were_sent_are_marked_and_the_mark_is_explained() -> None:
+    partly, wholly = cell_result("none"), cell_result("sca")
+    partly["attacks"]["decoder"] |= {"n": 320, "sent": 480}
+    wholly["attacks"]["decoder"] |= {"n": 480, "sent": 480}
+    results = run_results(partly, wholly)
+    assert [row.strongest for row in summary.rows(results)] == ["decoder [320]", "decoder"]
+    for shown in (table.to_markdown(results), table.to_latex(results), draw(results, 132)):
+        assert "decoder [320]" in shown
+        assert "[n]: over n of the images only" in " ".join(shown.split())
+    assert "[n]" not in table.to_markdown(run_results(wholly))
+    assert {(line["n"], line["sent"]) for line in csv.DictReader(io.StringIO(table.to_csv(results)))} >= {
+        ("320", "480")
+    }
