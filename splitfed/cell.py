@@ -102,6 +102,7 @@ class CellRun:
             frechet_metrics=self.lab.frechet_metrics,
             gate_results=cell_gates(
                 outcomes=outcomes,
+                refused=self.live.refused,
                 before=before,
                 after=after_attack(result, self.live.done),
                 defense=defense,

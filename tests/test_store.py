@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from splitfed import events
 from splitfed.errors import UserError
+from splitfed.files import file_name
 from splitfed.machine import machine_manifest
 from splitfed.results import Results, validate_results
-from splitfed.store import RunStore, file_name, read_json, write_json
+from splitfed.store import RunStore, read_json, write_json
 from tests.views.fabricated import broken, cell_result, run_results
 
 FULL = Path("/dev/full")

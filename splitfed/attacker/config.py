@@ -20,9 +20,13 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationError
 
 from splitfed.errors import ScenarioError
-from splitfed.files import as_path
+from splitfed.files import as_path, replacing, write_whole
 from splitfed.options import Options, explain
 from splitfed.types import Images, ImageShape
+
+AUXILIARY, FRONTS = "auxiliary.npz", "fronts"
+LIVE = "live-"
+"""What the names of reconstructions begin with that are shown while an attack learns."""
 
 UserPath = Annotated[Path, AfterValidator(as_path)]
 """A path in which ``~`` is the home directory."""
@@ -65,7 +69,7 @@ class AttackerConfig(Options):
     live_interval_s: float = Field(default=2.0, gt=0)
     """Least time between two of these."""
     keep_rounds: int = Field(default=1, ge=0)
-    """Training rounds whose observations stay on disk; 0 keeps all."""
+    """Training rounds whose observations and fronts stay on disk; 0 keeps all."""
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     """For learning once training is over; until then it has one."""
     settle_s: float = Field(default=20.0, gt=0)
@@ -98,19 +102,15 @@ def load_config(path: Path) -> AttackerConfig:
 def save_auxiliary(folder: Path, images: Images) -> None:
     """Write the attacker's own images."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        folder / "auxiliary.npz",
-        pixels=images.pixels.numpy(),
-        labels=images.labels.numpy(),
-        classes=np.array(images.classes),
-    )
+    with replacing(folder / AUXILIARY) as file:
+        np.savez(file, pixels=images.pixels.numpy(), labels=images.labels.numpy(), classes=np.array(images.classes))
 
 
 def load_auxiliary(folder: Path) -> Images:
     """What `save_auxiliary` wrote."""
     import torch
 
-    with np.load(folder / "auxiliary.npz") as stored:
+    with np.load(folder / AUXILIARY) as stored:
         return Images(
             pixels=torch.from_numpy(stored["pixels"]),
             labels=torch.from_numpy(stored["labels"]),
@@ -120,13 +120,20 @@ def load_auxiliary(folder: Path) -> Images:
 
 def front_path(folder: Path, round_number: int) -> Path:
     """Where the front of a round lies."""
-    return folder / "fronts" / f"{round_number:04d}.pt"
+    return folder / FRONTS / f"{round_number:04d}.pt"
 
 
 def newest_front(folder: Path) -> int | None:
     """The latest round whose front is known."""
-    rounds = [int(path.stem) for path in (folder / "fronts").glob("*.pt")]
+    rounds = [int(path.stem) for path in (folder / FRONTS).glob("*.pt")]
     return max(rounds, default=None)
+
+
+def forget_fronts(folder: Path, *, before: int) -> None:
+    """Delete the fronts of earlier rounds."""
+    for path in (folder / FRONTS).glob("*.pt"):
+        if int(path.stem) < before:
+            path.unlink(missing_ok=True)
 
 
 class Final(Options):
@@ -137,9 +144,7 @@ class Final(Options):
 
     def save(self, folder: Path) -> None:
         """Write it in one piece."""
-        partial = folder / "final.partial"
-        partial.write_text(self.model_dump_json(), encoding="utf-8")
-        partial.replace(folder / "final.json")
+        write_whole(folder / "final.json", self.model_dump_json().encode())
 
     @classmethod
     def load(cls, folder: Path) -> Final | None:

@@ -18,7 +18,7 @@ import torch
 from pydantic import ValidationError
 
 from splitfed.attacker import messages
-from splitfed.attacker.config import AttackerConfig, Final, front_path
+from splitfed.attacker.config import AttackerConfig, Final, forget_fronts, front_path
 from splitfed.errors import AttackError
 from splitfed.files import write_whole
 from splitfed.models.front import Front
@@ -41,6 +41,7 @@ class AttackerHandle:
         self._on_message = on_message
         self._listening: queue.Queue[str] = queue.Queue()
         self._done = threading.Event()
+        self._fault: Exception | None = None
         self._process: subprocess.Popen[str] | None = None
         self._log = config.out / "attacker.log"
 
@@ -53,7 +54,7 @@ class AttackerHandle:
         self.config.out.mkdir(parents=True, exist_ok=True)
         (self.config.knowledge / "fronts").mkdir(parents=True, exist_ok=True)
         config_path = self.config.out / "attacker.json"
-        config_path.write_text(json.dumps(self.config.model_dump(mode="json"), indent=2), encoding="utf-8")
+        write_whole(config_path, json.dumps(self.config.model_dump(mode="json"), indent=2).encode())
         self._process = self._spawn(config_path)
         threading.Thread(target=self._listen, daemon=True, name="attacker").start()
         try:
@@ -95,16 +96,21 @@ class AttackerHandle:
         content = BytesIO()
         torch.save(front.state_dict(), content)
         write_whole(front_path(self.config.knowledge, round_number), content.getvalue())
+        if self.config.keep_rounds:  # the observations of a round are under its front, up to the next one
+            forget_fronts(self.config.knowledge, before=round_number - self.config.keep_rounds)
 
     def finish(self, final: Final, deadline_s: float) -> None:
         """Say that training is over, and wait for the attacks to end.
 
         Raises:
             AttackError: the process died, or was not done within the deadline.
+            Exception: what `on_message` raised.
         """
         final.save(self.config.knowledge)
         deadline = time.monotonic() + deadline_s
         while not self._done.wait(timeout=0.1):
+            if self._fault is not None:
+                raise self._fault
             if not self.alive and not self._done.wait(timeout=1.0):
                 raise AttackError(f"the attacker's process ended before it was done: {self.last_words()}")
             if time.monotonic() > deadline:
@@ -139,8 +145,11 @@ class AttackerHandle:
         assert self._process is not None
         assert self._process.stdout is not None
         with self._process.stdout as lines:
-            for line in lines:
-                self._hear(line)
+            try:
+                for line in lines:
+                    self._hear(line)
+            except Exception as error:  # a run whose record cannot be written, say: `finish` raises it
+                self._fault = error
 
     def _hear(self, line: str) -> None:
         try:

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, TextIO
 
 from splitfed.attacker import messages
 from splitfed.attacker.config import (
+    LIVE,
     AttackerConfig,
     Final,
     front_path,
     load_auxiliary,
     newest_front,
 )
+from splitfed.files import as_open_as, file_name, make_private, replacing
 from splitfed.types import Phase
 from splitfed.wire.relay import Relay
 
@@ -51,7 +53,8 @@ def run(config: AttackerConfig, output: TextIO = sys.stdout) -> None:
     say = Speaker(output)
     _end_with_parent()
     observer = LateObserver()
-    with Relay(config.upstream, listen=config.listen, observer=observer) as relay:
+    make_private(config.out)  # what is recorded and made of it are private images
+    with as_open_as(config.out), Relay(config.upstream, listen=config.listen, observer=observer) as relay:
         say(messages.Listening(address=relay.address))
         Attacker(config, observer.wake(_tap(config, say)), say).run()
 
@@ -125,7 +128,7 @@ class Attacker:
         self._auxiliary = load_auxiliary(config.knowledge)
         self._attacks: list[Attack] = [build(c.name, c.options) for c in config.attacks]
         self._shown_at = dict.fromkeys(range(len(self._attacks)), 0.0)
-        config.out.mkdir(parents=True, exist_ok=True)
+        make_private(config.out)
 
     def run(self) -> None:
         """Learn from round to round until training is over; then finish every attack."""
@@ -137,7 +140,10 @@ class Attacker:
     def _follow(self) -> None:
         """Learn from the fronts of training as they come."""
         for round_number in self._rounds():
-            self._begin(round_number, self._auxiliary[: self.config.live_aux])
+            try:
+                self._begin(round_number, self._auxiliary[: self.config.live_aux])
+            except FileNotFoundError:
+                continue  # this front has been replaced by newer ones since it was seen
             self._learn_until_next(round_number)
 
     def _rounds(self) -> Iterator[int]:
@@ -229,7 +235,7 @@ class Attacker:
                 break
         if not observed:
             return None
-        path = self.config.out / f"live-{attack.name}.npz"
+        path = self.config.out / f"{LIVE}{file_name(attack.name)}.npz"
         self._save(path, attack, observed)
         return path
 
@@ -254,7 +260,7 @@ class Attacker:
             started = time.monotonic()
             while not self._advance(position, final.round):
                 pass
-            path = self.config.out / f"{attack.name}.npz"
+            path = self.config.out / f"{file_name(attack.name)}.npz"
             self._save(path, attack, observed)
             fit = messages.Fit(**vars(attack.evidence()))
             watch.blame(attack.name)
@@ -303,9 +309,8 @@ class Attacker:
             images = [reconstruct(attack, observation.activation[rows], shape) for observation, rows in chosen]
         pixels = torch.cat(images).numpy() if images else np.zeros((0, *shape), np.float32)
         index = np.concatenate([o.index()[rows] for o, rows in chosen]) if chosen else np.zeros((0, 4), np.int64)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, index=index, images=pixels)
-        partial.replace(path)
+        with replacing(path) as file:
+            np.savez(file, index=index, images=pixels)
 
     def _load_front(self, round_number: int) -> HeldFront:
         import torch
