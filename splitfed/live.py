@@ -74,7 +74,6 @@ class LiveAttack:
     def _refusing(self, attack: str, what: str, *, counts: bool = False) -> Iterator[None]:
         """Say once of this attack that ``what`` is refused, and go on without it."""
         try:
-            check_name(attack)
             yield
         except (AttackError, IndexError) as error:
             name = _legible(attack)
@@ -85,6 +84,7 @@ class LiveAttack:
                 self._notice(f"attack {name}: {what} is refused and not scored: {error}")
 
     def _learned(self, message: messages.Learned) -> None:
+        check_name(message.attack)
         psnr = structure = strip = None
         if message.reconstructions is not None:
             shown = self._load(message.reconstructions)
@@ -107,6 +107,7 @@ class LiveAttack:
         )
 
     def _finished(self, message: messages.Attacked) -> None:
+        check_name(message.attack)
         if message.fit is not None:
             _check_finite(message.fit)
         reconstruction = self._load(message.reconstructions)

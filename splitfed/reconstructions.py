@@ -63,13 +63,14 @@ def _opened(cell: Path, name: str) -> Iterator[IO[bytes]]:
     if folder.resolve() != folder:
         raise AttackError(f"{folder} is a link; expected the attacker's own folder")
     try:
-        file = os.fdopen(os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         why = "it is a link" if error.errno == errno.ELOOP else error.strerror
         raise AttackError(f"{name!r} cannot be read: {why}") from error
-    with file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise AttackError(f"{name!r} cannot be read: it is no file")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise AttackError(f"{name!r} cannot be read: it is no file")
+    with os.fdopen(descriptor, "rb") as file:
         yield file
 
 
@@ -83,13 +84,13 @@ def _arrays(file: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check(name: str, index: np.ndarray, images: np.ndarray, shape: ImageShape) -> None:
-    wanted = (len(images), 4)
-    if index.dtype != np.int64 or index.shape != wanted:
-        raise AttackError(f"{name!r}: expected an index {wanted} of int64, found {index.shape} of {index.dtype}")
     if images.dtype != np.float32 or images.shape[1:] != tuple(shape):
         raise AttackError(
             f"{name!r}: expected images (N, {', '.join(map(str, shape))}) of float32, found {images.shape} of "
             f"{images.dtype}"
         )
+    wanted = (len(images), 4)
+    if index.dtype != np.int64 or index.shape != wanted:
+        raise AttackError(f"{name!r}: expected an index {wanted} of int64, found {index.shape} of {index.dtype}")
     if len(np.unique(index, axis=0)) != len(index):
         raise AttackError(f"{name!r}: a row of its index is there twice")
