@@ -12,12 +12,15 @@ import pytest
 
 from splitfed import lab
 from splitfed.data import Splits
+from splitfed.errors import UserError
+from splitfed.events import RoundFinished
 from splitfed.federation.checkpoint import Checkpoint
 from splitfed.results import Results
 from splitfed.scenario import Scenario
 from splitfed.store import RunStore
 from splitfed.tidy import identity, tidy
 from splitfed.types import Phase
+from splitfed.views.report import write_report
 from splitfed.wire.observations import read_observations
 
 ScenarioOf = Callable[..., Scenario]
@@ -35,21 +38,19 @@ def _open_umask() -> Iterator[None]:
     os.umask(before)
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def finished(
-    request: pytest.FixtureRequest, scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Scenario, dict[str, Any], RunStore]:
-    """A run in this process, and one whose cells have processes of their own."""
+Finished = tuple[Scenario, dict[str, Any], RunStore]
+
+
+@pytest.fixture(scope="module")
+def finished(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run whose cells have processes of their own."""
     scenario = scenario_of(
         federation={"rounds": 3}, attack=ATTACKS, defense=[{"name": "none"}, {"name": "laplace", "label": LONG}]
     )
     out = tmp_path_factory.mktemp("runs")
-    results = lab.run(scenario, out=out, jobs=request.param)
+    results = lab.run(scenario, out=out, jobs=2)
     (run,) = out.iterdir()
     return scenario, results, RunStore.open(run)
-
-
-Finished = tuple[Scenario, dict[str, Any], RunStore]
 
 
 def test_all_that_a_run_leaves_is_its_owners_alone(finished: Finished) -> None:
@@ -141,9 +142,6 @@ def test_a_cell_whose_reconstructions_are_gone_is_left_out_of_the_pictures(finis
 
 
 def test_a_run_that_another_process_runs_is_not_resumed(finished: Finished) -> None:
-    from splitfed.errors import UserError
-    from splitfed.views.report import write_report
-
     scenario, results, store = finished
     with store.running():
         before = {path: path.stat().st_mtime_ns for path in store.path.rglob("*")}
@@ -157,8 +155,6 @@ def test_a_run_that_another_process_runs_is_not_resumed(finished: Finished) -> N
 
 
 def test_a_cell_that_is_resumed_after_its_results_were_lost_trains_no_round_again(finished: Finished) -> None:
-    from splitfed.events import RoundFinished
-
     scenario, results, store = finished
     (store.path / "results.json").unlink()
     heard: list[Any] = []
