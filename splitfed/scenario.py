@@ -112,7 +112,8 @@ class AttackerOptions(Options):
     live_images: int = Field(default=96, ge=8)
     """Observations that it reconstructs for the live view."""
     keep_rounds: int = Field(default=1, ge=0)
-    """Training rounds whose observations stay on disk; 0 keeps all."""
+    """Of how many of the newest rounds TRAIN and TEST observations and fronts stay on disk until the cell is finished;
+    0 keeps those of all rounds, for good."""
     deadline_s: float = Field(default=1800, gt=0)
     """How long the lab waits for the attack after the last round."""
 

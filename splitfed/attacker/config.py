@@ -69,7 +69,7 @@ class AttackerConfig(Options):
     live_interval_s: float = Field(default=2.0, gt=0)
     """Least time between two of these."""
     keep_rounds: int = Field(default=1, ge=0)
-    """Training rounds whose observations and fronts stay on disk; 0 keeps all."""
+    """Of how many of the newest rounds TRAIN and TEST observations and fronts stay on disk; 0 keeps all."""
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     """For learning once training is over; until then it has one."""
     settle_s: float = Field(default=20.0, gt=0)
