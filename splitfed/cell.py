@@ -110,6 +110,7 @@ class CellRun:
             frechet_metrics=self.lab.frechet_metrics,
             gate_results=cell_gates(
                 outcomes=outcomes,
+                refused=self.live.refused,
                 before=before,
                 after=after_attack(result, self.live.done),
                 coverage=self._coverage(result),

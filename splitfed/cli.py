@@ -155,6 +155,11 @@ def _add_scenario(commands: Any) -> None:
     scenario.add_argument("--data-root", type=_path, help="where to look for data sets first")
     scenario.add_argument("--out", type=_path, default=Path("runs"), help="where run directories are made (runs)")
     scenario.add_argument("--resume", type=_path, metavar="RUN", help="go on with this run; finished cells are kept")
+    scenario.add_argument(
+        "--share",
+        action="store_true",
+        help="let others read the run, as far as your umask does; it holds private images and is yours alone otherwise",
+    )
     scenario.add_argument("--jobs", type=int, default=1, metavar="N", help="run N cells at a time (1)")
     scenario.add_argument(
         "--runner", choices=("local", "ray"), default="local", help="where cells run: here, or on a Ray cluster"
@@ -223,12 +228,12 @@ def _add_bench(commands: Any) -> None:
 
 
 def _scenario(arguments: argparse.Namespace) -> int:
-    from splitfed.scenario import Scenario, load
+    from splitfed.recorded import recorded_scenario
+    from splitfed.scenario import load
     from splitfed.store import RunStore
 
     if arguments.resume is not None:
-        stored = RunStore.open(arguments.resume).manifest["scenario"]
-        scenario = Scenario.model_validate(stored)
+        scenario = recorded_scenario(RunStore.open(arguments.resume))
         _check_resumed(arguments, scenario.name)
     elif arguments.name is None:
         raise UserError("which scenario? `splitfed scenarios` lists them; the main job is medmnist_split")
@@ -245,6 +250,9 @@ def _check_resumed(arguments: argparse.Namespace, name: str) -> None:
         raise UserError(
             "--resume goes on with the settings that the run was started with: leave out --set, --seeds, --quick"
         )
+    if arguments.share:
+        opened = f"chmod -R go+rX {arguments.resume}"
+        raise UserError(f"--resume leaves a run as open as it is: leave out --share, and open it with: {opened}")
     if arguments.name not in (None, name):
         raise UserError(f"{arguments.resume} is a run of {name}, not of {arguments.name}")
 
@@ -265,6 +273,7 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
                 resume=arguments.resume,
                 jobs=arguments.jobs,
                 runner=arguments.runner,
+                share=arguments.share,
                 subscribers=subscribers,
             )
         except KeyboardInterrupt:
@@ -275,7 +284,7 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
     write_report(store)
     with output.reader_may_leave():
         _print_table(results)
-        print(f"\n{store.path}/: results.json, report.html, images/")
+        print(f"\n{store.path}/: results.json, report.html, images/; {_size(store)} in all")
     return OK if results["valid"] else INVALID
 
 
@@ -339,6 +348,12 @@ def _print_table(results: Any) -> None:
     from splitfed.views.table import results_table
 
     ViewConsole().print(results_table(results))
+
+
+def _size(store: Any) -> str:
+    from splitfed.views.text import byte_count
+
+    return byte_count(files.size_bytes(store.path))
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from splitfed.errors import UserError
+from splitfed.files import size_bytes
 from splitfed.plugins import Registry
+from splitfed.views.text import byte_count
 
 PACKAGES = ("torch", "flwr", "grpcio", "protobuf", "numpy", "pillow", "pydantic", "rich", "scikit-learn")
 PLUGIN_GROUPS = ("datasets", "defenses", "attacks")
@@ -47,6 +49,7 @@ def checks_of(data_root: Path | None) -> Iterator[Check]:
     yield Check("python", sys.version.split()[0], "install Python 3.11 or newer" if old else "")
     yield from (_package(name) for name in PACKAGES)
     yield _disk()
+    yield from _runs(Path("runs"))
     yield _loopback()
     yield from _data(data_root)
     for group in PLUGIN_GROUPS:
@@ -65,6 +68,15 @@ def _disk() -> Check:
     short = free_gib < FREE_GIB_WANTED
     cure = f"free {FREE_GIB_WANTED:g} GiB, or name another place with --out" if short else ""
     return Check("disk", f"{free_gib:.1f} GiB free here", cure)
+
+
+def _runs(root: Path) -> Iterator[Check]:
+    """What the runs take that lie where they are made by default."""
+    sizes = {manifest.parent.name: size_bytes(manifest.parent) for manifest in root.glob("*/manifest.json")}
+    if sizes:
+        largest = max(sizes, key=lambda name: sizes[name])
+        took = f"{byte_count(sum(sizes.values()))} in {len(sizes)}, of that {byte_count(sizes[largest])} in {largest}"
+        yield Check(f"runs in {root}/", took, "")
 
 
 def _loopback() -> Check:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from splitfed.errors import UserError
+from splitfed.files import as_open_as
 from splitfed.store import read_json, write_json
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class FeatureRecord(TypedDict):
 
 def save(run: Path, record: FeatureRecord) -> None:
     """Replace the record of the run in this directory in one step."""
-    write_json(run / FILE, record)
+    with as_open_as(run):
+        write_json(run / FILE, record)
 
 
 def load(run: Path) -> FeatureRecord | None:
@@ -84,10 +86,10 @@ def load(run: Path) -> FeatureRecord | None:
     path = run / FILE
     if not path.is_file():
         return None
-    candidate = read_json(path)
+    cure = f"delete it, and make it anew with: splitfed report {run} --features"
+    candidate = read_json(path, cure=cure)
     faults = _faults(candidate)
     if faults:
-        cure = "delete it, and make it anew with: splitfed report RUN --features"
         raise UserError(f"{path} does not fit its schema ({'; '.join(faults)}): {cure}")
     return cast("FeatureRecord", candidate)
 

@@ -33,6 +33,7 @@ from splitfed.models.front import Front, initialise
 from splitfed.models.sparse import learn_dictionary
 from splitfed.models.sparse_front import SparseStemFront
 from splitfed.models.two_layers import KERNEL_SIZE, SPARSITY, TWO_LAYERS, Build, sparse_features
+from splitfed.recorded import recorded_scenario
 from splitfed.scenario import Scenario
 from splitfed.seeding import generator
 from splitfed.store import RunStore
@@ -122,7 +123,7 @@ def measure(
     """
     embed = embed or umap_embedding()
     bus = Bus(*subscribers)
-    scenario = Scenario.model_validate(store.manifest["scenario"])
+    scenario = recorded_scenario(store)
     root = None if data_root is None else as_path(data_root)
     plan = _plan(scenario, load_images(scenario, root, bus, of_run=store)[1])
     guess = class_mean(plan.known, plan.shown)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-import tempfile
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+from urllib.parse import quote
 
 from splitfed.errors import UserError
 
 UNNAMED = "standard output, or a file that was being written"
 ELSEWHERE = "name another place"
+
+LONGEST_NAME_BYTES = 200
+"""File systems take 255; the rest is for what is put before and after a name."""
+DRAFT = ".draft"
+"""The suffix of a file that is still being written, or was when its writer was killed."""
 
 _ACCESS = "give this user access to it, or {elsewhere}"
 _ROOM = "free space there, or {elsewhere}"
@@ -93,35 +104,135 @@ def check_place(folder: Path, *, elsewhere: str = ELSEWHERE) -> None:
     raise cannot("write into", folder, fault, elsewhere=elsewhere)
 
 
-def write_whole(path: Path, data: bytes, *, elsewhere: str = ELSEWHERE) -> None:
-    """Replace a file in one step, also if the machine stops in between: the old one stays, or the new one is there.
+def file_name(name: str) -> str:
+    """A file name of at most `LONGEST_NAME_BYTES` for any name, the same each time; different names stay different.
 
-    A link is followed; a device or a pipe is written to as it is.
+    >>> file_name("sca 0.5/seed 1")
+    'sca%200.5%2Fseed%201'
+    """
+    quoted = quote(name, safe="=,+@()", errors="surrogatepass")
+    if not quoted.strip("."):
+        quoted = quoted.replace(".", "%2E") or "%"
+    if len(quoted) <= LONGEST_NAME_BYTES:
+        return quoted
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    end = f"%~{digest}"  # no quoted name has this in it
+    return quoted[: LONGEST_NAME_BYTES - len(end)] + end
+
+
+def write_whole(path: Path, data: bytes, *, elsewhere: str = ELSEWHERE) -> None:
+    """Replace a file in one step; see `replacing`.
+
+    Raises:
+        UserError: it cannot be written; the message says why and what to do.
+    """
+    with replacing(path, elsewhere=elsewhere) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path, *, elsewhere: str = ELSEWHERE) -> Iterator[IO[bytes]]:
+    """A file to write to that takes the place of ``path`` when the block ends.
+
+    Also if the machine stops in between, the old one stays or the new one is there. The new one has the old one's
+    permissions; a first one those that the process gives to new files. A link is followed; a device or a pipe is
+    written to as it is.
 
     Raises:
         UserError: it cannot be written; the message says why and what to do.
     """
     try:
-        target = path.resolve()
+        target = _resolved(path)
         if target.exists() and not (target.is_file() or target.is_dir()):
-            target.write_bytes(data)
+            with target.open("wb") as device:
+                yield device
         else:
-            _replace(target, data)
-    except (OSError, RuntimeError) as error:  # pathlib calls a circle of links a RuntimeError
-        fault = error if isinstance(error, OSError) else OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        raise cannot("write", path, fault, elsewhere=elsewhere) from error
+            with _draft_of(target) as file:
+                yield file
+    except OSError as error:
+        raise cannot("write", path, error, elsewhere=elsewhere) from error
 
 
-def _replace(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}-")
-    draft = Path(name)
+def publish_folder(draft: Path, folder: Path) -> None:
+    """Give a folder of files its name once all of them are on the disk, also if the machine stops in between.
+
+    Raises:
+        OSError: a file cannot be written, or there is a folder of that name that is not empty.
+    """
+    for file in draft.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    _sync_folder(draft)
+    draft.rename(folder)
+    _sync_folder(folder.parent)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Delete what writers that were killed have left in this folder; nobody else may be writing there."""
+    for draft in folder.glob(f".*{DRAFT}"):
+        with suppress(OSError):
+            draft.unlink()
+
+
+@contextmanager
+def as_open_as(folder: Path) -> Iterator[None]:
+    """Files and folders that this process makes in here are for those alone who may use ``folder``.
+
+    It sets the umask, which holds for all threads of the process and for the processes that it starts.
+    """
+    others = stat.S_IRWXG | stat.S_IRWXO
+    before = os.umask(others & ~folder.stat().st_mode)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        yield
+    finally:
+        os.umask(before)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that its owner alone may use; one that is there stays as open as it is."""
+    folder.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
+
+
+def size_bytes(folder: Path) -> int:
+    """The sum of the sizes of all files below a folder; those that cannot be seen count nothing."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(place) / name).lstat().st_size
+    return total
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:  # what pathlib calls a circle of links
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+
+
+@contextmanager
+def _draft_of(path: Path) -> Iterator[IO[bytes]]:
+    draft = path.parent / f".{secrets.token_hex(8)}{DRAFT}"
+    try:
+        with draft.open("xb") as file:
+            yield file
             file.flush()
+            if path.is_file():
+                draft.chmod(stat.S_IMODE(path.stat().st_mode))
             os.fsync(file.fileno())
-        draft.chmod(0o644)  # temporary files are private; a run may be read by others
         draft.replace(path)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk too, where the file system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -8,8 +8,8 @@ Each cell ends with what the defense cost, what still leaked, and the gates that
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,16 @@ from splitfed.data.provenance import WAY_OUT, Provenance, check_same, provenance
 from splitfed.data.splits import absent_classes
 from splitfed.errors import DataError, TrainingFailed, UserError
 from splitfed.events import Bus, Subscriber
-from splitfed.files import as_path, check_place
+from splitfed.files import as_open_as, as_path, check_place
 from splitfed.machine import machine_manifest
 from splitfed.metrics.fid import load_frechet_metrics
 from splitfed.pictures import save_cells_compared
+from splitfed.recorded import recorded_scenario
 from splitfed.repeats import summarise
 from splitfed.results import all_valid
 from splitfed.scenario import Cell, Scenario
 from splitfed.store import WITH_OUT, RunStore
+from splitfed.tidy import identity, tidy
 from splitfed.unfinished import CellFailure, Outcome, attempt, check_all_finished
 from splitfed.verdict import (
     REFERENCE_GATE,
@@ -40,6 +42,8 @@ from splitfed.verdict import (
     reference_gate,
     trivial_scores,
 )
+
+WITHOUT_LOCK = "no locks on this file system: nothing keeps a second process from resuming this run while it goes on"
 
 
 def run(
@@ -50,6 +54,7 @@ def run(
     resume: str | Path | None = None,
     jobs: int = 1,
     runner: str = "local",
+    share: bool = False,
     subscribers: Sequence[Subscriber] = (),
 ) -> dict[str, Any]:
     """Run a scenario, or go on with one, and return its results (the content of `results.json`).
@@ -61,14 +66,16 @@ def run(
         resume: the directory of a run to go on with; its finished cells are kept.
         jobs: cells at a time, each in a process of its own where there are several.
         runner: ``local``, or ``ray`` to spread the cells over a Ray cluster.
+        share: whether others may read the run, as far as this user's umask lets them. It holds private images: else it
+            is this user's alone. One that is resumed stays as open as it is.
         subscribers: called with every event.
 
     A cell that cannot be trained with its settings is INVALID, one that fails otherwise is left out; the others run
     all the same.
 
     Raises:
-        UserError: data that cannot be found or shared, a run that cannot be resumed, a place that cannot be written, or
-            no Ray; or a cell that waits for the user.
+        UserError: data that cannot be found or shared, a run that cannot be resumed or that another process runs, a
+            place that cannot be written, or no Ray; or a cell that waits for the user.
         UnfinishedError: a cell that failed for a reason that may not come again.
         RuntimeError: a cell that met a bug.
     """
@@ -81,12 +88,19 @@ def run(
     check_place(out if resumed is None else resumed.path, elsewhere=WITH_OUT)
     load_frechet_metrics(scenario.metrics)
     bus = Bus(*subscribers)
-    dataset, splits = load_images(scenario, data_root, bus, of_run=resumed)
-    for seed in sorted({cell.seed for cell in scenario.cells()}):
-        own_positions(scenario, splits.train.labels, seed)
-    with resumed or _create(scenario, out, provenance(dataset, data_root)) as store, one_thread():
+    with ExitStack() as held:
+        alone = resumed is None or held.enter_context(resumed.running())
+        dataset, splits = load_images(scenario, data_root, bus, of_run=resumed)
+        for seed in sorted({cell.seed for cell in scenario.cells()}):
+            own_positions(scenario, splits.train.labels, seed)
+        store = held.enter_context(resumed or _create(scenario, out, provenance(dataset, data_root), share))
+        if resumed is None:
+            alone = held.enter_context(store.running())
+        held.enter_context(one_thread())
         bus.keep_record(store.append_event)
         lab = Lab(scenario, store, bus, dataset, splits)
+        if not alone:
+            lab.notice(WITHOUT_LOCK)
         return lab.run(partial(_spread, lab, jobs, runner, data_root))
 
 
@@ -111,9 +125,9 @@ def _run_cells(runner: str) -> Callable[..., None]:
 def _measure_elsewhere(run_dir: Path, data_root: Path | None, cell: Cell, say: Subscriber) -> dict[str, Any]:
     """What a process or a machine of its own does for one cell of this run."""
     store = RunStore.open(run_dir)
-    scenario = Scenario.model_validate(store.manifest["scenario"])
+    scenario = recorded_scenario(store)
     dataset, splits = load_images(scenario, data_root, Bus(), of_run=store)
-    with one_thread():
+    with as_open_as(run_dir), one_thread():
         return Lab(scenario, store, Bus(record=say), dataset, splits).measure(cell)
 
 
@@ -156,10 +170,12 @@ class Lab:
                 self.notice(f"{metric.requirement}, this run has {len(self.splits.train):,}: it is left out")
         if not self.store.has_results:
             self.store.save_results(self._results([]))
+        for entry in self._entries():
+            self._tidy(entry)
         spread([cell for cell in cells if cell.name not in finished])
         results: dict[str, Any] = {**self.store.results}
         first_seed = [entry for entry in results["cells"] if entry["seed"] == self.scenario.seed]
-        save_cells_compared(self.store, CellRun(self, cells[0]).truth, first_seed)
+        save_cells_compared(self.store, CellRun(self, cells[0]).truth, first_seed, self.notice)
         check_all_finished(self.unfinished, len(cells), self.store.path)
         self.bus.emit(events.RunFinished(results=results, valid=results["valid"]))
         return results
@@ -193,7 +209,14 @@ class Lab:
         entries = [e for e in self._entries() if e["cell"] != cell.name] + [entry]
         self._apply_reference(entries, cell.seed)
         self.store.save_results(self._results(entries))
+        self._tidy(entry)
         self.bus.emit(events.CellFinished(cell=cell.name, result=entry))
+
+    def _tidy(self, entry: Mapping[str, Any]) -> None:
+        """Delete what nobody reads of a cell that is finished."""
+        keep_training = self.scenario.attacker.keep_rounds == 0
+        folder, strongest = self.store.cell_dir(entry["cell"]), entry["strongest"]
+        tidy(folder, identity(self.splits.aux), strongest=strongest, keep_training=keep_training)
 
     def _apply_reference(self, entries: list[dict[str, Any]], seed: int) -> None:
         """The undefended cell of a seed vouches for the attacker in all cells of that seed."""
@@ -242,14 +265,14 @@ class Lab:
         self.bus.emit(events.Notice(message=message, level=level))
 
 
-def _create(scenario: Scenario, out: Path, images: Provenance) -> RunStore:
+def _create(scenario: Scenario, out: Path, images: Provenance, share: bool = False) -> RunStore:
     settings = {"scenario": scenario.model_dump(mode="json"), "images": images.model_dump(mode="json")}
-    return RunStore.create(out, scenario.name, {**settings, **machine_manifest()})
+    return RunStore.create(out, scenario.name, {**settings, **machine_manifest()}, share=share)
 
 
 def _reopen(scenario: Scenario, resume: Path) -> RunStore:
     store = RunStore.open(resume)
-    if Scenario.model_validate(store.manifest["scenario"]) != scenario:
+    if recorded_scenario(store) != scenario:
         raise UserError(f"{resume} was started with other settings; resume it without --set, or start a new run")
     return store
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from splitfed.errors import AttackError
+from splitfed.files import file_name
 from splitfed.metrics.quality import psnr_db
-from splitfed.store import RunStore, file_name
-from splitfed.truth import Truth, load_reconstruction
+from splitfed.reconstructions import read_reconstruction
+from splitfed.store import RunStore
+from splitfed.truth import Truth
 from splitfed.types import Reconstruction
 from splitfed.verdict import AttackOutcome
 from splitfed.views.grid import save_cell_grid, save_comparison, save_extremes
@@ -32,14 +35,21 @@ def save_outcome(store: RunStore, cell: str, strongest: str | None, outcomes: Se
             )
 
 
-def save_cells_compared(store: RunStore, truth: Truth, entries: Sequence[Mapping[str, Any]]) -> None:
-    """The same private images, and below them what the strongest attack on each of these cells made of them."""
+Made = Sequence[tuple[Mapping[str, Any], Reconstruction]]
+"""The entries of cells, and what the strongest attack on each made of the private images."""
+
+
+def save_cells_compared(
+    store: RunStore, truth: Truth, entries: Sequence[Mapping[str, Any]], notice: Callable[[str], None]
+) -> None:
+    """The same private images, and below them what the strongest attack on each of these cells made of them.
+
+    A cell whose reconstructions cannot be read is left out, of which `notice` is told.
+    """
+    attacked = _made(store, truth, entries, notice)
     rows: dict[str, np.ndarray] = {}
     index: np.ndarray | None = None
-    for entry in entries:
-        if entry["strongest"] is None:
-            continue
-        made = _reconstruction(store, entry)
+    for entry, made in attacked:
         first = made.index[:COMPARED_IMAGES]
         index = first if index is None else index
         if np.array_equal(first, index):  # a tap that missed images shows others; they would not be comparable
@@ -47,33 +57,40 @@ def save_cells_compared(store: RunStore, truth: Truth, entries: Sequence[Mapping
     if index is not None:
         originals = truth.behind(index).pixels.numpy()
         save_comparison(store.images_dir / "comparison.png", originals, rows, first=COMPARED_IMAGES)
-    save_extremes_compared(store, truth, entries)
+    save_extremes_compared(store, truth, attacked)
 
 
-def save_extremes_compared(store: RunStore, truth: Truth, entries: Sequence[Mapping[str, Any]]) -> None:
+def save_extremes_compared(store: RunStore, truth: Truth, attacked: Made) -> None:
     """The private images that leak most, middling and least without a defense, and what each cell made of these.
 
     In the manner of figures 3 and 4 of arXiv 2403.14772. Nothing is drawn without an undefended cell.
     """
-    attacked = [entry for entry in entries if entry["strongest"] is not None]
-    reference = next((entry for entry in attacked if entry["defense"] == REFERENCE), None)
-    if reference is None:
+    bare = next((made for entry, made in attacked if entry["defense"] == REFERENCE), None)
+    if bare is None:
         return
-    bare = _reconstruction(store, reference)
     originals = truth.behind(bare.index).pixels
     scores = psnr_db(bare.images, originals).numpy()
     ranked = np.argsort(-scores, kind="stable")
     chosen = ranked[[0, (len(ranked) - 1) // 2, -1]]
     rows = {
-        f"{entry['cell']}, {entry['strongest']}": made
-        for entry in attacked
-        if (made := _of(_reconstruction(store, entry), bare.index[chosen])) is not None
+        f"{entry['cell']}, {entry['strongest']}": shown
+        for entry, made in attacked
+        if (shown := _of(made, bare.index[chosen])) is not None
     }
     save_extremes(store.images_dir / "extremes.png", originals[chosen].numpy(), rows, scores[chosen])
 
 
-def _reconstruction(store: RunStore, entry: Mapping[str, Any]) -> Reconstruction:
-    return load_reconstruction(store.cell_dir(entry["cell"]) / "attack" / f"{entry['strongest']}.npz")
+def _made(store: RunStore, truth: Truth, entries: Sequence[Mapping[str, Any]], notice: Callable[[str], None]) -> Made:
+    found = []
+    for entry in entries:
+        if entry["strongest"] is None:
+            continue
+        file = f"{file_name(entry['strongest'])}.npz"
+        try:
+            found.append((entry, read_reconstruction(store.cell_dir(entry["cell"]), file, truth.job.shape)))
+        except AttackError as error:
+            notice(f"{entry['cell']} is left out of the pictures that compare cells: {error}")
+    return found
 
 
 def _of(made: Reconstruction, wanted: np.ndarray) -> np.ndarray | None:

@@ -114,7 +114,8 @@ class AttackerOptions(Options):
     live_images: int = Field(default=96, ge=8)
     """Observations that it reconstructs for the live view."""
     keep_rounds: int = Field(default=1, ge=0)
-    """Training rounds whose observations stay on disk; 0 keeps all."""
+    """Of how many of the newest rounds TRAIN and TEST observations and fronts stay on disk until the cell is finished;
+    0 keeps those of all rounds, for good."""
     threads: int = Field(default=2, ge=1)
     """For learning after the last round; a fixed number, whatever the cores and the cells at a time: another one sums
     in another order, so that results differ in their last digits."""

@@ -9,6 +9,9 @@ runs/<scenario>-<time>/
     images/           image grids and strips
     features.json     features after two layers, where `report --features` measured them
     report.html       everything above in one page
+    run.lock          held by the process that runs it; whoever only reads needs no lock
+
+It holds private images, so that it is its owner's alone unless it was made to be shared.
 """
 
 from __future__ import annotations
@@ -17,15 +20,15 @@ import json
 import os
 import re
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from splitfed import events
 from splitfed.errors import UserError
-from splitfed.files import as_path, cannot, write_whole
+from splitfed.files import LONGEST_NAME_BYTES, as_open_as, as_path, cannot, file_name, remove_drafts, write_whole
+from splitfed.lock import locked
 from splitfed.results import Results, validate_results, without_nonfinite
 
 if TYPE_CHECKING:
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Results", "RunStore"]
 
 WITH_OUT = "name another place with --out"
-MANIFEST, EVENTS, RESULTS, REPORT = "manifest.json", "events.jsonl", "results.json", "report.html"
+RESTORE = "restore it from a copy of this run"
+MANIFEST, EVENTS, RESULTS, REPORT, LOCK = "manifest.json", "events.jsonl", "results.json", "report.html", "run.lock"
 
 
 class RunStore:
@@ -46,16 +50,25 @@ class RunStore:
         self._event_log: IO[bytes] | None = None
 
     @classmethod
-    def create(cls, root: str | Path, scenario_name: str, manifest: Mapping[str, Any]) -> RunStore:
+    def create(
+        cls, root: str | Path, scenario_name: str, manifest: Mapping[str, Any], *, share: bool = False
+    ) -> RunStore:
         """A new run directory under ``root`` with its manifest, to which ``created`` (ISO 8601) is added.
+
+        Args:
+            root: made where it is not there.
+            scenario_name: what its own name begins with.
+            manifest: what is to be said of the run.
+            share: whether others may read it, as far as this user's umask lets them.
 
         Raises:
             UserError: it cannot be made there.
         """
-        store = cls(_new_directory(as_path(root), scenario_name))
+        store = cls(_new_directory(as_path(root), scenario_name, 0o777 if share else 0o700))
         created = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
-            write_json(store.path / MANIFEST, {"created": created, **manifest})
+            with as_open_as(store.path):
+                write_json(store.path / MANIFEST, {"created": created, **manifest})
         except UserError:
             store.path.rmdir()  # else it would look like a run
             raise
@@ -87,7 +100,27 @@ class RunStore:
         runs = [cls(manifest.parent) for manifest in root.glob(f"*/{MANIFEST}")]
         if not runs:
             raise UserError(f"no run under {root}: start one with `splitfed scenario NAME`, or name its path")
-        return max(runs, key=lambda run: (str(run.manifest.get("created", "")), run.path.name))
+        return max(runs, key=lambda run: (run._created(), run.path.name))
+
+    def _created(self) -> str:
+        """When this run was made; nothing where its manifest is damaged."""
+        with suppress(UserError):
+            return str(self.manifest.get("created", ""))
+        return ""
+
+    @contextmanager
+    def running(self) -> Iterator[bool]:
+        """Be the one process that runs this run, whose files are then as open as its directory.
+
+        Yields whether others are kept out: not every file system has locks.
+
+        Raises:
+            UserError: another process runs it; the message says which.
+        """
+        with as_open_as(self.path), locked(self.path / LOCK) as alone:
+            for folder in (self.path / "images", self.path / "checkpoints"):
+                remove_drafts(folder)
+            yield alone
 
     def __enter__(self) -> RunStore:
         return self
@@ -105,8 +138,14 @@ class RunStore:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What `create` wrote."""
-        manifest: dict[str, Any] = read_json(self.path / MANIFEST)
+        """What `create` wrote.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        manifest = read_json(self.path / MANIFEST)
+        if not isinstance(manifest, dict):
+            raise UserError(f"{self.path / MANIFEST} is damaged: expected a table, found {manifest!r}; {RESTORE}")
         return manifest
 
     @property
@@ -123,7 +162,8 @@ class RunStore:
         """
         if not self.has_results:
             raise UserError(f"{self.path} has no {RESULTS} yet: no cell of this run has finished")
-        return validate_results(read_json(self.path / RESULTS))
+        cure = f"{RESTORE}, or delete it and have the cells attacked anew: splitfed scenario --resume {self.path}"
+        return validate_results(read_json(self.path / RESULTS, cure=cure))
 
     @property
     def report_path(self) -> Path:
@@ -211,16 +251,6 @@ class RunStore:
         return folder
 
 
-def file_name(name: str) -> str:
-    """A file name for any name; different names stay different.
-
-    >>> file_name("sca 0.5/seed 1")
-    'sca%200.5%2Fseed%201'
-    """
-    quoted = quote(name, safe="=,+@()")
-    return quoted.replace(".", "%2E") if quoted.strip(".") == "" else quoted
-
-
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as strict JSON, whole or not at all, also if the machine stops in between.
 
@@ -230,16 +260,16 @@ def write_json(path: Path, value: object) -> None:
     write_whole(path, _utf8(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"))
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, cure: str = RESTORE) -> Any:
     """What `write_json` wrote.
 
     Raises:
-        UserError: the file is not JSON; the message says where it breaks.
+        UserError: the file is not JSON; the message says where it breaks, and ``cure``.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {error}; {cure}") from None
 
 
 def _utf8(text: str) -> bytes:
@@ -247,22 +277,22 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _new_directory(root: Path, scenario_name: str) -> Path:
+def _new_directory(root: Path, scenario_name: str, mode: int) -> Path:
     stem = re.sub(r"[^\w.-]+", "-", scenario_name).strip(".-") or "run"
-    base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    short = stem.encode()[: LONGEST_NAME_BYTES - len("-20260101-120000")].decode("utf-8", "ignore")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        return _first_free(root, base)
+        return _first_free(root, f"{short}-{time.strftime('%Y%m%d-%H%M%S')}", mode)
     except OSError as error:
         raise cannot("make a run directory in", root, error, elsewhere=WITH_OUT) from error
 
 
-def _first_free(root: Path, base: str) -> Path:
+def _first_free(root: Path, base: str, mode: int) -> Path:
     attempt = 1
     while True:
         path = root / (base if attempt == 1 else f"{base}-{attempt}")
         try:
-            path.mkdir()  # two runs that start in the same second: one makes it, the other counts on
+            path.mkdir(mode)  # two runs that start in the same second: one makes it, the other counts on
         except FileExistsError:
             attempt += 1
         else:

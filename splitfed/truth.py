@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,8 +12,7 @@ from torch import Tensor
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
 from splitfed.federation.order import evaluation_batches, training_batches
-from splitfed.npy import one_reader
-from splitfed.types import Images, Reconstruction
+from splitfed.types import Images
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,11 @@ class Truth:
         return Images(pixels[back], labels[back], images[0].classes)
 
     def private(self, index: np.ndarray) -> np.ndarray:
-        """Which rows of an opaque index come from a client's own image: bool, (N,)."""
+        """Which rows of an opaque index come from a client's own image: bool, (N,).
+
+        Raises:
+            IndexError: a row names no image, nor one that was generated.
+        """
         found = np.zeros(len(index), dtype=bool)
         for stream in _streams(index):
             places, rows = self._rows_of(index, stream)
@@ -57,14 +59,23 @@ class Truth:
     def _of_stream(self, index: np.ndarray, stream: tuple[int, int]) -> tuple[Tensor, Images]:
         """Where this stream's rows stand in `index`, and the images behind them."""
         places, rows = self._rows_of(index, stream)
-        return torch.from_numpy(places), self.clients[stream[1]].train[torch.from_numpy(rows)]
+        own = self.clients[stream[1]].train
+        for place in places[rows >= len(own)]:
+            raise IndexError(f"{_named(index[place].tolist())} is of no client's own image")
+        return torch.from_numpy(places), own[torch.from_numpy(rows)]
 
     def _rows_of(self, index: np.ndarray, stream: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Where this stream's rows stand in `index`, and which of the client's training images they are."""
         round_number, client = stream
+        audit = self.job.scenario.federation.rounds + 1
+        known = 1 <= round_number <= audit and 0 <= client < len(self.clients)
+        batches = self._batches(round_number, client, len(self.clients[client].train)) if known else []
         places = np.flatnonzero((index[:, 0] == round_number) & (index[:, 1] == client))
-        batches = self._batches(round_number, client, len(self.clients[client].train))
-        rows = [int(batches[step][row]) for step, row in index[places, 2:]]
+        rows = []
+        for step, row in index[places, 2:].tolist():
+            if not (0 <= step < len(batches) and 0 <= row < len(batches[step])):
+                raise IndexError(f"{_named((*stream, step, row))} names no image")
+            rows.append(int(batches[step][row]))
         return places, np.array(rows, dtype=np.int64)
 
     def _batches(self, round_number: int, client: int, images: int) -> list[Tensor]:
@@ -74,11 +85,9 @@ class Truth:
         return training_batches(self.job, client, trained_on, round_number)
 
 
+def _named(row: Sequence[int]) -> str:
+    return "round {}, client {}, step {}, row {}".format(*row)
+
+
 def _streams(index: np.ndarray) -> list[tuple[int, int]]:
     return [(int(r), int(c)) for r, c in np.unique(index[:, :2], axis=0)]
-
-
-def load_reconstruction(path: Path) -> Reconstruction:
-    """What the attacker's process wrote."""
-    with one_reader, np.load(path) as stored:
-        return Reconstruction(index=stored["index"], images=torch.from_numpy(stored["images"]))

@@ -170,6 +170,7 @@ def after_attack(result: FederationResult, done: Done | None) -> str:
 def cell_gates(
     *,
     outcomes: Sequence[AttackOutcome],
+    refused: Mapping[str, str],
     before: str,
     after: str,
     coverage: GateResult,
@@ -181,7 +182,10 @@ def cell_gates(
     result: FederationResult,
     options: FederationOptions,
 ) -> list[GateResult]:
-    """All gates of a cell but the reference gate and `finite`, which need the scores."""
+    """All gates of a cell but the reference gate and `finite`, which need the scores.
+
+    ``refused`` has by name the attacks whose reconstructions could not be scored, and why.
+    """
     fits = {o.report.attack: o.report.fit for o in outcomes if not o.report.is_control and o.report.fit}
     return [
         gates.completed(),
@@ -191,7 +195,7 @@ def cell_gates(
             allowed=options.missed_rounds_allowed,
             reason=result.missed_because,
         ),
-        gates.attack_learned(fits),
+        gates.attack_learned(fits, refused),
         gates.victim_unchanged(before, after),
         coverage,
         front,

@@ -16,6 +16,8 @@ import pytest
 import splitfed
 from splitfed import cli
 from splitfed.defenses import DEFENSES
+from splitfed.doctor import checks_of
+from splitfed.store import RunStore
 
 
 def run_cli(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -112,6 +114,7 @@ def test_a_scenario_ends_with_a_table_and_a_run_directory(tmp_path: Path) -> Non
     assert {"manifest.json", "events.jsonl", "results.json", "report.html", "images"} <= {
         path.name for path in run_dir.iterdir()
     }
+    assert done.stdout.endswith(" kB in all\n")
     for kind, mark in (("md", "|"), ("csv", ","), ("latex", "tabular"), ("json", '"schema"')):
         shown = run_cli("report", str(run_dir), "--format", kind)
         assert shown.returncode == cli.OK
@@ -322,6 +325,75 @@ def test_a_disk_that_is_full_ends_a_run_with_one_message_and_it_can_go_on(tmp_pa
     assert "Traceback" not in done.stderr
     resumed = run_cli("scenario", "--resume", str(run), "--live", "none")
     assert resumed.returncode in (cli.OK, cli.INVALID), resumed.stderr
+
+
+def modes(folder: Path) -> set[int]:
+    return {path.stat().st_mode & 0o777 for path in [folder, *folder.rglob("*")]}
+
+
+def test_a_run_is_private_and_what_is_written_elsewhere_is_not(finished: Path, tmp_path: Path) -> None:
+    assert modes(finished) == {0o700, 0o600}
+    before = os.umask(0o022)
+    try:
+        for form in ("html", "md"):
+            assert run_cli("report", str(finished), "--format", form, "--output", str(tmp_path / form)).returncode == 0
+    finally:
+        os.umask(before)
+    assert [(tmp_path / form).stat().st_mode & 0o777 for form in ("html", "md")] == [0o644, 0o644]
+
+
+def test_a_run_can_be_shared_when_it_is_started(tmp_path: Path) -> None:
+    command = ["scenario", small(tmp_path, rounds=1, margin_db=0.0), "--out", str(tmp_path / "runs"), "--live", "none"]
+    done = run_cli(*command, "--share", umask=0o027)
+    assert done.returncode in (cli.OK, cli.INVALID), done.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    assert modes(run) == {0o750, 0o640}
+    refused = run_cli("scenario", "--resume", str(run), "--share")
+    assert refused.returncode == cli.USER_MISTAKE
+    assert f"chmod -R go+rX {run}" in refused.stderr
+
+
+def test_two_processes_do_not_resume_one_run(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "splitfed", "scenario", small(tmp_path, rounds=500), "--out", str(runs)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_round(runs, process)
+        (run,) = runs.iterdir()
+        second = run_cli("scenario", "--resume", str(run), "--live", "none")
+        assert process.poll() is None
+        process.kill()
+        process.communicate(timeout=60)
+    assert second.returncode == cli.USER_MISTAKE
+    assert second.stderr.startswith(f"splitfed: {run} is in use by process {process.pid} on ")
+    assert second.stderr.count("\n") == 1
+    with RunStore.open(run).running() as alone:  # a kill frees it
+        assert alone
+
+
+@pytest.mark.parametrize(
+    ("manifest", "says"),
+    [
+        ("", "manifest.json is damaged: "),
+        ("[]", "manifest.json is damaged: expected a table"),
+        ("{}", "manifest.json is damaged: it has no scenario"),
+        ('{"scenario": {"name": "a"}}', "manifest.json is damaged or of another version"),
+    ],
+)
+def test_a_damaged_manifest_is_no_bug(
+    tmp_path: Path, manifest: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.json").write_text(manifest)
+    assert cli.main(["scenario", "--resume", str(tmp_path)]) == cli.USER_MISTAKE
+    assert says in capsys.readouterr().err
+
+
+def test_doctor_says_what_runs_take(finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not [check for check in checks_of(None) if check.name.startswith("runs")]
+    shutil.copytree(finished, tmp_path / "runs" / finished.name)
+    (check,) = [check for check in checks_of(None) if check.name.startswith("runs")]
+    assert check.found.endswith(f"kB in {finished.name}")
+    assert "kB in 1, of that" in check.found
 
 
 def test_a_fault_of_the_machine_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from splitfed import files
 from splitfed.errors import UserError
@@ -105,3 +110,132 @@ def test_only_faults_of_the_machine_are_explained() -> None:
     with pytest.raises(FileNotFoundError) as missing:
         Path("/no/such/file").read_bytes()
     assert files.explain(missing.value) == "/no/such/file: No such file or directory; check the path"
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """The umask that most systems set."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+LONG_NAMES = st.text(st.characters(codec=None), min_size=1, max_size=12).map(lambda text: text * 40)
+
+
+@given(st.lists(st.text() | LONG_NAMES, min_size=2, max_size=6, unique=True))
+def test_any_name_gives_a_file_name_that_every_file_system_takes(names: list[str]) -> None:
+    found = [files.file_name(name) for name in names]
+    assert found == [files.file_name(name) for name in names]
+    assert len(set(found)) == len(names)
+    for name in found:
+        assert 0 < len(name.encode()) <= files.LONGEST_NAME_BYTES
+        assert name not in {".", ".."}
+        assert "/" not in name
+        assert name.isprintable()
+
+
+def test_long_names_that_begin_alike_stay_apart() -> None:
+    """As fifty accented letters and a seed do: each letter takes six bytes."""
+    names = [f"{'é' * 50}-seed{seed}" for seed in range(3)]
+    assert len({files.file_name(name) for name in names}) == 3
+    assert files.file_name(names[0]).startswith("%C3%A9")
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_a_new_file_has_the_permissions_that_the_user_gives_to_files(tmp_path: Path) -> None:
+    files.write_whole(tmp_path / "open", b"")
+    os.umask(0o027)
+    files.write_whole(tmp_path / "closed", b"")
+    assert (mode(tmp_path / "open"), mode(tmp_path / "closed")) == (0o644, 0o640)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
+    (tmp_path / "a").touch(0o600)
+    files.write_whole(tmp_path / "a", b"new")
+    assert mode(tmp_path / "a") == 0o600
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_what_is_made_for_a_folder_is_as_open_as_it(tmp_path: Path) -> None:
+    private, shared = tmp_path / "private", tmp_path / "shared"
+    files.make_private(private)
+    shared.mkdir()
+    files.make_private(shared)  # it is there: nothing changes
+    for folder, of_folders, of_files in ((private, 0o700, 0o600), (shared, 0o755, 0o644)):
+        with files.as_open_as(folder):
+            (folder / "deeper").mkdir()
+            files.write_whole(folder / "a", b"")
+        assert (mode(folder), mode(folder / "deeper"), mode(folder / "a")) == (of_folders, of_folders, of_files)
+    (tmp_path / "after").touch()
+    assert mode(tmp_path / "after") == 0o644
+
+
+def test_a_name_of_many_bytes_is_written_too(tmp_path: Path) -> None:
+    target = tmp_path / ("🩻" * 63)
+    files.write_whole(target, b"whole")
+    assert target.read_bytes() == b"whole"
+
+
+def test_the_file_and_its_name_are_on_the_disk_before_it_counts_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), (tmp_path / "a").exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    files.write_whole(tmp_path / "a", b"text")
+    assert synced == [(False, False), (True, True)]
+    synced.clear()
+    (tmp_path / "draft").mkdir()
+    (tmp_path / "draft" / "part").touch()
+    files.publish_folder(tmp_path / "draft", tmp_path / "whole")
+    assert [is_folder for is_folder, _ in synced] == [False, True, True]
+    assert (tmp_path / "whole" / "part").is_file()
+
+
+def test_an_error_within_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+
+    def fail() -> None:
+        with files.replacing(tmp_path / "a") as file:
+            file.write(b"half of the new o")
+            raise RuntimeError("no picture")
+
+    with pytest.raises(RuntimeError, match="no picture"):
+        fail()
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_a_writer_that_is_killed_leaves_the_old_file_and_a_draft_that_can_be_cleared(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom splitfed import files\n"
+        "with files.replacing(Path(sys.argv[1])) as file:\n"
+        "    file.write(bytes(5000)); file.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+    files.remove_drafts(tmp_path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_the_size_of_a_folder_is_that_of_all_files_below(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "one").write_bytes(bytes(100))
+    (tmp_path / "a" / "b" / "two").write_bytes(bytes(20))
+    (tmp_path / "a" / "gone").symlink_to("/nowhere")
+    assert 120 <= files.size_bytes(tmp_path) <= 120 + len("/nowhere")
+    assert files.size_bytes(tmp_path / "nowhere") == 0

@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from splitfed import events
 from splitfed.errors import UserError
 from splitfed.machine import machine_manifest
 from splitfed.results import Results, validate_results
-from splitfed.store import RunStore, file_name, read_json, write_json
+from splitfed.store import RunStore, read_json, write_json
 from tests.views.fabricated import broken, cell_result, run_results
 
 FULL = Path("/dev/full")
@@ -76,11 +74,56 @@ def test_each_cell_has_its_own_folder_below_cells(store: RunStore) -> None:
     assert store.checkpoints_dir.is_dir()
 
 
-@given(st.lists(st.text(min_size=1, max_size=12), min_size=2, max_size=6, unique=True))
-def test_different_names_stay_different_files(names: list[str]) -> None:
-    quoted = [file_name(name) for name in names]
-    assert len(set(quoted)) == len(names)
-    assert not any("/" in name or name in {".", ".."} for name in quoted)
+def test_labels_and_names_of_any_length_give_folders(tmp_path: Path) -> None:
+    for scenario in ("é" * 120, "🩻" * 120, "λ" * 300):
+        store = RunStore.create(tmp_path, scenario, {})
+        labels = [f"{'é' * 50}{end}" for end in ("", "a", "b")]
+        assert len({store.cell_dir(label) for label in labels}) == 3
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """The umask that most systems set."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+@pytest.mark.parametrize(("share", "of_folders", "of_files"), [(False, 0o700, 0o600), (True, 0o755, 0o644)])
+def test_a_run_is_its_owners_alone_unless_it_is_shared(
+    tmp_path: Path, share: bool, of_folders: int, of_files: int
+) -> None:
+    store = RunStore.create(tmp_path / "runs", "a", {}, share=share)
+    with store, store.running():
+        store.append_event(events.Notice(message="a"))
+        store.save_results(run_results())
+        store.cell_dir("none")
+    found = {path.name: path.stat().st_mode & 0o777 for path in [store.path, *store.path.rglob("*")]}
+    assert {found.pop(name) for name in (store.path.name, "cells", "none")} == {of_folders}
+    assert set(found) == {"manifest.json", "events.jsonl", "results.json", "run.lock"}
+    assert set(found.values()) == {of_files}
+    assert (tmp_path / "runs").stat().st_mode & 0o777 == 0o755  # others have runs in there
+
+
+def test_one_process_runs_a_run_and_clears_what_a_killed_one_left(store: RunStore) -> None:
+    (store.images_dir / ".0123456789abcdef.draft").touch()
+    with store.running() as alone:
+        assert alone
+        assert list(store.images_dir.iterdir()) == []
+        with pytest.raises(UserError, match="is in use by process"), RunStore.open(store.path).running():
+            pass
+    with RunStore.open(store.path).running() as alone:
+        assert alone
+
+
+def test_a_damaged_manifest_is_named_with_the_way_out(store: RunStore, tmp_path: Path) -> None:
+    for content in ("", "[1]", "null", '{"created', "[" * 100_000):
+        (store.path / "manifest.json").write_text(content)
+        with pytest.raises(UserError, match=r"manifest\.json is damaged: .*restore it from a copy"):
+            _ = store.manifest
+    whole = RunStore.create(tmp_path, "zebra", {})
+    assert RunStore.latest(tmp_path).path == whole.path
 
 
 def test_events_are_read_back_while_the_run_goes_on(store: RunStore) -> None:
@@ -249,9 +292,10 @@ def test_numbers_that_are_not_finite_are_stored_as_null(store: RunStore) -> None
 
 
 def test_a_damaged_results_file_is_named(store: RunStore) -> None:
-    (store.path / "results.json").write_text('{"schema": 1, "cells"')
-    with pytest.raises(UserError, match=r"results\.json is damaged"):
-        _ = store.results
+    for content in ('{"schema": 1, "cells"', ""):
+        (store.path / "results.json").write_text(content)
+        with pytest.raises(UserError, match=r"results\.json is damaged: .*or delete it and .* --resume"):
+            _ = store.results
 
 
 def test_the_schema_check_names_the_place_of_the_fault() -> None:

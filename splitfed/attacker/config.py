@@ -28,6 +28,10 @@ def _is_address(value: str) -> str:
 Address = Annotated[str, AfterValidator(_is_address)]
 """host:port, an IPv6 host in brackets."""
 
+AUXILIARY, FRONTS = "auxiliary.npz", "fronts"
+LIVE = "live-"
+"""What the names of reconstructions begin with that are shown while an attack learns."""
+
 UserPath = Annotated[Path, AfterValidator(as_path)]
 """A path in which ``~`` is the home directory."""
 
@@ -69,7 +73,7 @@ class AttackerConfig(Options):
     live_interval_s: float = Field(default=2.0, gt=0)
     """Least time between two of these."""
     keep_rounds: int = Field(default=1, ge=0)
-    """Training rounds whose observations stay on disk; 0 keeps all."""
+    """Of how many of the newest rounds TRAIN and TEST observations and fronts stay on disk; 0 keeps all."""
     threads: int = Field(default=2, ge=1)
     """For learning once training is over; until then it has one. Another number sums in another order, so that results
     differ in their last digits."""

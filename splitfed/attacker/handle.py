@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from splitfed import child
 from splitfed.attacker import messages
 from splitfed.attacker.config import AttackerConfig
-from splitfed.attacker.knowledge import Final, front_path
+from splitfed.attacker.knowledge import Final, forget_fronts, front_path
 from splitfed.attacker.last_words import exit_in_words, last_words
 from splitfed.errors import AttackError, UserError
 from splitfed.files import write_whole
@@ -76,7 +76,7 @@ class AttackerHandle:
         self.config.out.mkdir(parents=True, exist_ok=True)
         (self.config.knowledge / "fronts").mkdir(parents=True, exist_ok=True)
         config_path = self.config.out / "attacker.json"
-        config_path.write_text(json.dumps(self.config.model_dump(mode="json"), indent=2), encoding="utf-8")
+        write_whole(config_path, json.dumps(self.config.model_dump(mode="json"), indent=2).encode())
         # its standard input ties it to this process: it closes with it, however that ends
         command = child.arguments("attacker", "--config", str(config_path), "--ends-with", "0")
         with self._log.open("w", encoding="utf-8") as log:
@@ -113,6 +113,8 @@ class AttackerHandle:
             write_whole(front_path(self.config.knowledge, round_number), content.getvalue())
         except UserError as error:
             self._report(f"the attacker does not get the front of round {round_number}: {error}")
+        if self.config.keep_rounds:  # the observations of a round are under its front, up to the next one
+            forget_fronts(self.config.knowledge, before=round_number - self.config.keep_rounds)
 
     def finish(self, final: Final, deadline_s: float) -> None:
         """Say that training is over, and wait for the attacks to end.

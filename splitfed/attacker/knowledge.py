@@ -23,8 +23,10 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
+from splitfed.attacker.config import AUXILIARY, FRONTS
 from splitfed.attacks.auxiliary import FEWEST_IMAGES
 from splitfed.errors import DataError, UserError
+from splitfed.files import replacing, write_whole
 from splitfed.options import Options, explain
 from splitfed.types import Images, ImageShape
 
@@ -39,12 +41,8 @@ MOST_CHANGES = 30
 def save_auxiliary(folder: Path, images: Images) -> None:
     """Write the attacker's own images."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        folder / "auxiliary.npz",
-        pixels=images.pixels.numpy(),
-        labels=images.labels.numpy(),
-        classes=np.array(images.classes),
-    )
+    with replacing(folder / AUXILIARY) as file:
+        np.savez(file, pixels=images.pixels.numpy(), labels=images.labels.numpy(), classes=np.array(images.classes))
 
 
 def load_auxiliary(folder: Path, shape: ImageShape) -> Images:
@@ -53,7 +51,7 @@ def load_auxiliary(folder: Path, shape: ImageShape) -> Images:
     Raises:
         DataError: an array is missing or is not what the attacker can learn from; the message names the file.
     """
-    path = folder / "auxiliary.npz"
+    path = folder / AUXILIARY
     arrays = _read_arrays(path, ("pixels", "labels", "classes"))
     pixels = _checked_pixels(path, arrays["pixels"], shape)
     classes = _checked_classes(path, arrays["classes"])
@@ -67,7 +65,7 @@ def auxiliary_classes(folder: Path) -> tuple[str, ...]:
     Raises:
         DataError: see `load_auxiliary`.
     """
-    path = folder / "auxiliary.npz"
+    path = folder / AUXILIARY
     return _checked_classes(path, _read_arrays(path, ("classes",))["classes"])
 
 
@@ -130,7 +128,7 @@ def _checked_labels(path: Path, labels: np.ndarray, images: int, classes: tuple[
 
 def front_path(folder: Path, round_number: int) -> Path:
     """Where the front of a round lies."""
-    return folder / "fronts" / f"{round_number:04d}.pt"
+    return folder / FRONTS / f"{round_number:04d}.pt"
 
 
 def newest_front(folder: Path) -> int | None:
@@ -140,11 +138,18 @@ def newest_front(folder: Path) -> int | None:
         UserError: a front is not called by its round.
     """
     rounds = []
-    for path in (folder / "fronts").glob("*.pt"):
+    for path in (folder / FRONTS).glob("*.pt"):
         if not path.stem.isdecimal() or path != front_path(folder, int(path.stem)):
             raise UserError(f"{path}: want a front to be called by its round, as 0003.pt for round 3")
         rounds.append(int(path.stem))
     return max(rounds, default=None)
+
+
+def forget_fronts(folder: Path, *, before: int) -> None:
+    """Delete the fronts of earlier rounds."""
+    for path in (folder / FRONTS).glob("*.pt"):
+        if path.stem.isdecimal() and int(path.stem) < before:
+            path.unlink(missing_ok=True)
 
 
 def load_front(folder: Path, round_number: int, front: nn.Module) -> None:
@@ -206,9 +211,7 @@ class Final(Options):
 
     def save(self, folder: Path) -> None:
         """Write it in one piece."""
-        partial = folder / "final.partial"
-        partial.write_text(self.model_dump_json(), encoding="utf-8")
-        partial.replace(folder / "final.json")
+        write_whole(folder / "final.json", self.model_dump_json().encode())
 
     @classmethod
     def load(cls, folder: Path) -> Final | None:

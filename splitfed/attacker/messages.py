@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from splitfed.options import Options
+
+
+class _Numbers(Options):
+    """A message with numbers: one that is none, the loss of an attack that diverges say, arrives as it is."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
 
 class Listening(Options):
@@ -19,7 +25,7 @@ class Listening(Options):
     address: str
 
 
-class Learned(Options):
+class Learned(_Numbers):
     """One unit of work is done; `reconstructions` names a file when there is a new one to look at."""
 
     kind: Literal["learned"] = "learned"
@@ -30,7 +36,7 @@ class Learned(Options):
     reconstructions: str | None = None
 
 
-class Fit(Options):
+class Fit(_Numbers):
     """What an attack says about its training with the final front (`attacks.base.FitEvidence`)."""
 
     first_loss: float
@@ -42,7 +48,7 @@ class Fit(Options):
     plateaued: bool
 
 
-class Attacked(Options):
+class Attacked(_Numbers):
     """One attack is done: its evidence, and the file with its reconstructions of all final observations."""
 
     kind: Literal["attacked"] = "attacked"

@@ -19,13 +19,14 @@ from pydantic import ValidationError
 
 from splitfed import attacks, defenses
 from splitfed.attacker import messages
-from splitfed.attacker.config import AttackerConfig, ComponentConfig
+from splitfed.attacker.config import LIVE, AttackerConfig, ComponentConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
 from splitfed.attacker.knowledge import Final, load_auxiliary, load_front, newest_front
 from splitfed.attacker.observed import Observed, affordable
 from splitfed.attacks import ATTACKS, Attack
 from splitfed.defenses import DEFENSES, Defense
 from splitfed.errors import ScenarioError, unknown
+from splitfed.files import file_name, make_private, replacing
 from splitfed.models.front import FrontSpec
 from splitfed.options import explain
 from splitfed.seeding import generator
@@ -78,7 +79,7 @@ class Attacker:
         self._observed = Observed(config.observations, released, lambda text: say(messages.Warned(message=text)))
         self._auxiliary = load_auxiliary(config.knowledge, config.image_shape)
         self._shown_at = dict.fromkeys(range(len(self._attacks)), 0.0)
-        config.out.mkdir(parents=True, exist_ok=True)
+        make_private(config.out)
 
     def _built(self) -> list[Attack]:
         return [_build("attack", attack, ATTACKS, attacks.build) for attack in self.config.attacks]
@@ -102,7 +103,10 @@ class Attacker:
     def _follow(self) -> None:
         """Learn from the fronts of training as they come."""
         for round_number in self._rounds():
-            self._begin(round_number, self._auxiliary[: self.config.live_aux])
+            try:
+                self._begin(round_number, self._auxiliary[: self.config.live_aux])
+            except FileNotFoundError:
+                continue  # this front has been replaced by newer ones since it was seen
             self._learn_until_next(round_number)
 
     def _rounds(self) -> Iterator[int]:
@@ -183,7 +187,7 @@ class Attacker:
     def _reconstruct_live(self, attack: Attack, round_number: int) -> Path | None:
         """Reconstruct the first observations of this round, if there are any yet."""
         observed = self._observed.first(round_number, self.config.live_images)
-        return self._save(f"live-{attack.name}", attack, observed) if observed else None
+        return self._save(LIVE + file_name(attack.name), attack, observed) if observed else None
 
     def _finish(self) -> None:
         """All attacks on the final front, each to its plateau, on every observation of it."""
@@ -232,9 +236,8 @@ class Attacker:
         pixels = torch.cat(images).numpy() if images else np.zeros((0, *shape), np.float32)
         index = np.concatenate([o.index()[rows] for o, rows in chosen]) if chosen else np.zeros((0, 4), np.int64)
         path = self.config.out / f"{name}.npz"
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, index=index, images=pixels)
-        partial.replace(path)
+        with replacing(path) as file:
+            np.savez(file, index=index, images=pixels)
         return path
 
     def _load_front(self, round_number: int) -> HeldFront:

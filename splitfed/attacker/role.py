@@ -70,16 +70,22 @@ def _attack(config_path: Path, say: Speaker, asked_to_stop: threading.Event) -> 
     """Whether all attacks were done before the work was asked to stop."""
     from splitfed.attacker.config import load_config
     from splitfed.attacker.messages import Listening, Warned
+    from splitfed.files import as_open_as, make_private
     from splitfed.wire.relay import Relay
 
     config = load_config(config_path)
+    make_private(config.out)  # what is recorded and made of it are private images
     observer = LateObserver()
 
     def warn(text: str) -> None:
         say(Warned(message=text))
 
     # the observer is left before the relay, which waits until all that it holds was observed
-    with Relay(config.upstream, listen=config.listen, observer=observer, notice=warn) as relay, observer:
+    with (
+        as_open_as(config.out),
+        Relay(config.upstream, listen=config.listen, observer=observer, notice=warn) as relay,
+        observer,
+    ):
         say(Listening(address=relay.address))
         from splitfed.attacker.process import Attacker, StoppedEarly
 

@@ -1,8 +1,9 @@
 """Decoded images on disk: written whole or not at all, read back without copying.
 
 An entry is a folder with ``pixels.npy``, ``labels.npy``, ``digests.npy`` and ``about.json``, and where they are known
-``groups.npy`` and ``parts.npy``. It is built under another name and
-renamed when complete, so an interrupted decoding leaves nothing that could be taken for an entry.
+``groups.npy`` and ``parts.npy``. It is built under another name and renamed when it is complete and on the disk, so an
+interrupted decoding leaves nothing that could be taken for an entry. Images may be private: entries are as open as the
+folder in which they lie, and that is made for its owner alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from splitfed.data.source import Decoded, Found
 from splitfed.errors import DataError
+from splitfed.files import as_open_as, make_private, publish_folder
 
 FORMAT = 3  # raise it when decoding changes, so that old entries are not read
 ROWS_PER_BLOCK = 256
@@ -129,21 +131,29 @@ def _read_entry(entry: Path) -> Decoded | None:
 
 
 def _build_entry(entry: Path, build: Build) -> None:
-    entry.parent.mkdir(parents=True, exist_ok=True)
+    make_private(entry.parent)
     long_ago_s = time.time() - ABANDONED_S
     _remove(old for old in entry.parent.glob(".partial-*") if old.stat().st_mtime < long_ago_s)
     partial = entry.parent / f".partial-{uuid.uuid4().hex}"
-    partial.mkdir()
+    with as_open_as(entry.parent):
+        partial.mkdir()
+        try:
+            build(partial)
+            _publish(partial, entry)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _publish(partial: Path, entry: Path) -> None:
+    """Another process may have been quicker: then its entry stays."""
+    if _read_entry(entry) is not None:
+        return
+    shutil.rmtree(entry, ignore_errors=True)
     try:
-        build(partial)
-        if _read_entry(entry) is None:
-            shutil.rmtree(entry, ignore_errors=True)
-            partial.rename(entry)
+        publish_folder(partial, entry)
     except OSError:
-        if _read_entry(entry) is None:  # else another process was quicker: its entry stays
+        if _read_entry(entry) is None:
             raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _remove(folders: Iterable[Path]) -> None:

@@ -77,6 +77,8 @@ def _fetch_to(url: str, target: Path, md5: str, on_progress: Progress, limits: D
             partial = Path(name)
             with os.fdopen(handle, "wb") as file:
                 found = _copy(response, file, target.name, on_progress, limits)
+                file.flush()
+                os.fsync(file.fileno())
         if found != md5:
             raise _MirrorError(f"expected md5 {md5}, got {found}")
         partial.replace(target)

@@ -71,15 +71,17 @@ def clients_took_part(
     return GateResult("clients_took_part", count <= allowed, detail)
 
 
-def attack_learned(fits: Mapping[str, Fit]) -> GateResult:
+def attack_learned(fits: Mapping[str, Fit], refused: Mapping[str, str] | None = None) -> GateResult:
     """Every attack's parameters moved and its training loss fell.
 
     An attack that was never trained makes any defense look strong. ``fits`` is the evidence by attack name;
-    the `untrained` control does not belong in it. No attack at all fails.
+    the `untrained` control does not belong in it. No attack at all fails, and so does one of ``refused``: attacks
+    whose output could not be scored, and why.
     """
     failures = [f"{name}: {why}" for name, fit in fits.items() if (why := _why_not_learned(fit))]
+    failures += [f"{name} has no score: {why}" for name, why in (refused or {}).items()]
     losses = ", ".join(f"{name} {fit.first_loss:.4g} -> {fit.last_loss:.4g}" for name, fit in fits.items())
-    if not fits:
+    if not fits and not failures:
         failures = ["no attack was mounted"]
     return GateResult("attack_learned", not failures, "; ".join(failures) or f"training loss {losses}")
 

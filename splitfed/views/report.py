@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from html import escape
 from typing import TYPE_CHECKING
 
 from splitfed.errors import UserError
-from splitfed.files import write_whole
+from splitfed.files import as_open_as, file_name, size_bytes, write_whole
 from splitfed.repeats import by_defense, measured
-from splitfed.store import RunStore, file_name
+from splitfed.store import RunStore
 from splitfed.views import attacks, features, ledger, page, summary, table
 from splitfed.views.plot import Mark, Rule, Series, line_chart, scatter_chart
 from splitfed.views.progress import RunProgress
-from splitfed.views.text import MISSING, SYNTHETIC, duration, number, percent
+from splitfed.views.text import MISSING, SYNTHETIC, byte_count, duration, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,8 @@ def write_report(store: RunStore, path: Path | None = None) -> Path:
         run.apply(event)
     text = page.page(f"splitfed: {results['scenario']}", _body(store, results, run))
     place = path or store.report_path
-    write_whole(place, text.encode("utf-8", "backslashreplace"), elsewhere=WITH_OUTPUT)
+    with nullcontext() if path else as_open_as(store.path):  # elsewhere the user's own umask decides who may read it
+        write_whole(place, text.encode("utf-8", "backslashreplace"), elsewhere=WITH_OUTPUT)
     return place
 
 
@@ -62,6 +64,7 @@ def _body(store: RunStore, results: Results, run: RunProgress) -> Iterator[str]:
     manifest = json.dumps(store.manifest, indent=2, ensure_ascii=False)
     yield page.section(
         "What this run was made with",
+        page.paragraph(f"{store.path.name} takes {byte_count(size_bytes(store.path))} on disk."),
         page.folded("Scenario, seeds, versions, commit and machine", page.element("pre", escape(manifest))),
     )
 

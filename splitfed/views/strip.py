@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from splitfed.files import replacing
 
 Pixels = NDArray[Any]
 """Images, (N, C, H, W) with one or three channels: floats in [0, 1] or uint8."""
@@ -51,8 +52,11 @@ def load_strip(path: Path) -> Canvas | None:
 
 
 def write_png(path: Path, canvas: Canvas, **options: Any) -> None:
-    """Write a picture whole or not at all; ``options`` go to Pillow's PNG writer."""
+    """Write a picture whole or not at all; ``options`` go to Pillow's PNG writer.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    Image.fromarray(canvas).save(draft, format="PNG", **options)
-    draft.replace(path)
+    with replacing(path) as file:
+        Image.fromarray(canvas).save(file, format="PNG", **options)

@@ -31,8 +31,8 @@ class ObservationWriter:
 
     Args:
         path: the directory, made when it does not exist.
-        keep_rounds: how many of the newest training rounds to keep, None for all; what was seen in TEST and
-            AUDIT is always kept.
+        keep_rounds: of how many of the newest rounds to keep what was seen in TRAIN and TEST, None for all; what was
+            seen in AUDIT is always kept.
     """
 
     def __init__(self, path: Path, *, keep_rounds: int | None = None) -> None:
@@ -65,14 +65,14 @@ class ObservationWriter:
         _cut_to_whole_records(path)
         new = path.open("ab")
         self._files[phase] = (round_, new)
-        if phase is Phase.TRAIN:
-            self._prune()
+        if phase is not Phase.AUDIT:
+            self._prune(phase)
         return new
 
-    def _prune(self) -> None:
+    def _prune(self, phase: Phase) -> None:
         if self._keep_rounds is None:
             return
-        for path in sorted(self._path.glob(f"{Phase.TRAIN.name.lower()}.*.obs"))[: -self._keep_rounds]:
+        for path in sorted(self._path.glob(f"{phase.name.lower()}.*.obs"))[: -self._keep_rounds]:
             path.unlink()
 
 

@@ -216,3 +216,14 @@ def test_a_front_that_cannot_be_handed_over_is_the_attackers_loss(tmp_path: Path
     front_path(settings.knowledge, 2).mkdir()
     handle.publish_front(2, front())
     assert ear.wait_for_warning("the attacker does not get the front of round 2")
+
+
+@pytest.mark.parametrize(("keep_rounds", "kept"), [(1, [5, 6]), (2, [4, 5, 6]), (0, [1, 2, 3, 4, 5, 6])])
+def test_fronts_are_kept_as_long_as_the_observations_under_them(
+    keep_rounds: int, kept: list[int], tmp_path: Path
+) -> None:
+    settings = prepare(tmp_path).model_copy(update={"keep_rounds": keep_rounds})
+    handle = AttackerHandle(settings, Ear())
+    for number in range(1, 7):
+        handle.publish_front(number, front())
+    assert sorted(int(path.stem) for path in (settings.knowledge / "fronts").iterdir()) == kept

@@ -10,10 +10,10 @@ from splitfed.defenses import build
 from splitfed.defenses.base import TrainingBatch
 from splitfed.defenses.gong import PAIRS_PER_CLASS, Gong, Pairs, inversion_acts, misleading_loss, term_acts
 from splitfed.defenses.gong_plus import GongPlus
+from splitfed.files import file_name
 from splitfed.models.front import Front, FrontSpec
 from splitfed.scenario import load, validate
 from splitfed.seeding import generator
-from splitfed.store import file_name
 from splitfed.types import Images
 from tests.conftest import ScenarioOf
 

@@ -107,13 +107,10 @@ def test_observations_can_be_read_while_they_are_written(tmp_path: Path) -> None
     writer.close()
 
 
-def test_old_training_rounds_are_pruned_and_nothing_else(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        *(observed(0, round_=r, phase=p) for r in range(1, 12) for p in (Phase.TRAIN, Phase.AUDIT)),
-        keep_rounds=2,
-    )
+def test_old_rounds_are_pruned_but_for_the_audits(tmp_path: Path) -> None:
+    write(tmp_path, *(observed(0, round_=r, phase=p) for r in range(1, 12) for p in Phase), keep_rounds=2)
     assert [o.round for o in read_observations(tmp_path, phase=Phase.TRAIN)] == [10, 11]
+    assert [o.round for o in read_observations(tmp_path, phase=Phase.TEST)] == [10, 11]
     assert [o.round for o in read_observations(tmp_path, phase=Phase.AUDIT)] == list(range(1, 12))
 
 

@@ -1,0 +1,70 @@
+"""One writer at a time for a run directory: a lock that ends with the process that holds it, however that ends."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from splitfed.errors import UserError
+from splitfed.files import cannot
+
+_WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
+_MOST_BYTES = 4096
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold the lock of the folder in which this file lies, or is made; who holds it stands in the file.
+
+    Yields whether it is held: not every file system has locks. The file stays, as another process may be waiting to
+    open it.
+
+    Raises:
+        UserError: another process holds it; the message says which, or the file cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise cannot("write", path, error) from error
+    try:
+        yield _lock(descriptor, path.parent)
+    finally:
+        os.close(descriptor)  # ends the lock; processes that are started meanwhile do not inherit it
+
+
+def _lock(descriptor: int, folder: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"{folder} is in use by {_holder(descriptor)}: wait until that has ended, or end it. Reading is free: "
+            f"splitfed report {folder}"
+        ) from None
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+        return False
+    holder = {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "since": datetime.now().astimezone().isoformat("T", "seconds"),
+    }
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    return True
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock, in words."""
+    try:
+        holder = json.loads(os.pread(descriptor, _MOST_BYTES, 0))
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"  # which has only just begun
