@@ -21,11 +21,11 @@ from splitfed import attacks, defenses
 from splitfed.attacker import messages
 from splitfed.attacker.config import LIVE, AttackerConfig, ComponentConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
-from splitfed.attacker.knowledge import Final, load_auxiliary, load_front, newest_front
+from splitfed.attacker.knowledge import Final, front_path, load_auxiliary, load_front, newest_front
 from splitfed.attacker.observed import Observed, affordable
 from splitfed.attacks import ATTACKS, Attack
 from splitfed.defenses import DEFENSES, Defense
-from splitfed.errors import ScenarioError, unknown
+from splitfed.errors import ScenarioError, UserError, unknown
 from splitfed.files import file_name, make_private, replacing
 from splitfed.models.front import FrontSpec
 from splitfed.options import explain
@@ -105,7 +105,9 @@ class Attacker:
         for round_number in self._rounds():
             try:
                 self._begin(round_number, self._auxiliary[: self.config.live_aux])
-            except FileNotFoundError:
+            except UserError:
+                if front_path(self.config.knowledge, round_number).exists():
+                    raise
                 continue  # this front has been replaced by newer ones since it was seen
             self._learn_until_next(round_number)
 
