@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench proto clean
+.PHONY: demo test lint bench soak proto clean
 
 demo: $(VENV)/.installed
 	$(BIN)/splitfed scenario medmnist_split
@@ -23,6 +23,9 @@ bench: $(VENV)/.installed
 	$(BIN)/splitfed bench wire
 	$(BIN)/splitfed bench scl
 	$(BIN)/splitfed bench scenario
+
+soak: $(VENV)/.installed
+	$(BIN)/python benchmarks/soak.py
 
 proto: $(VENV)/.installed-dev
 	$(BIN)/python protos/generate.py

@@ -51,6 +51,11 @@ def failing(error: Exception) -> Callable[[], dict[str, Any]]:
         (DataError("no such image"), Cause.USER, "no such image"),
         (LinkLost("no answer"), Cause.HINDERED, "no answer"),
         (MemoryError(), Cause.HINDERED, "MemoryError: run fewer cells at a time"),
+        (
+            OSError(28, "No space left on device", "grid.png"),
+            Cause.USER,
+            "grid.png: No space left on device; free space",
+        ),
         (KeyError("weights"), Cause.BUG, "KeyError: 'weights'"),
     ],
 )
