@@ -45,8 +45,8 @@ def test_a_tap_that_saw_a_part_makes_the_cell_invalid_and_scores_say_of_how_many
 ) -> None:
     """One client's audit goes past the relay, as after a break of its stream."""
 
-    def connect_past_the_relay(job: Job) -> Callable[..., AbstractContextManager[Link]]:
-        honest = connect_over_grpc(job)
+    def connect_past_the_relay(job: Job, *rest: Any) -> Callable[..., AbstractContextManager[Link]]:
+        honest = connect_over_grpc(job, *rest)
 
         def connect(addresses: Sequence[str], hello: Hello) -> AbstractContextManager[Link]:
             past = hello.client == 0 and hello.phase is Phase.AUDIT
