@@ -8,12 +8,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splitfed import __version__, files, output
-from splitfed.errors import PluginError, UnfinishedError, UserError
+from splitfed.errors import PluginError, SplitfedError, UnfinishedError, UserError
 
 if TYPE_CHECKING:
     from splitfed.events import Subscriber
@@ -258,9 +258,8 @@ def _check_resumed(arguments: argparse.Namespace, name: str) -> None:
 
 
 def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
-    from splitfed.views.report import write_report
-
     watched = _Watched(arguments.data_root)
+    failure: Exception | None = None
     with _view(arguments.live) as view:
         from splitfed.lab import run
 
@@ -280,12 +279,29 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
             return _interrupted(watched)
         except OSError as error:
             raise _broken_off(error, watched) from error
-    store = watched.store()
+        except (SplitfedError, RuntimeError) as error:
+            failure = error
+    if failure is not None:
+        _show_what_is_finished(watched)
+        raise failure
+    _show(watched.store())
+    return OK if results["valid"] else INVALID
+
+
+def _show(store: Any) -> None:
+    from splitfed.views.report import write_report
+
     write_report(store)
     with output.reader_may_leave():
-        _print_table(results)
+        _print_table(store.results)
         print(f"\n{store.path}/: results.json, report.html, images/; {_size(store)} in all")
-    return OK if results["valid"] else INVALID
+
+
+def _show_what_is_finished(watched: _Watched) -> None:
+    """Where a cell failed, the others are worth their table all the same."""
+    if watched.run_dir is not None and watched.store().finished_cells():
+        with suppress(SplitfedError, OSError):  # what is told next weighs more
+            _show(watched.store())
 
 
 def _interrupted(watched: _Watched) -> int:

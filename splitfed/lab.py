@@ -175,8 +175,10 @@ class Lab:
         spread([cell for cell in cells if cell.name not in finished])
         results: dict[str, Any] = {**self.store.results}
         first_seed = [entry for entry in results["cells"] if entry["seed"] == self.scenario.seed]
-        save_cells_compared(self.store, CellRun(self, cells[0]).truth, first_seed, self.notice)
-        check_all_finished(self.unfinished, len(cells), self.store.path)
+        try:
+            save_cells_compared(self.store, CellRun(self, cells[0]).truth, first_seed, self.notice)
+        finally:
+            check_all_finished(self.unfinished, len(cells), self.store.path)
         self.bus.emit(events.RunFinished(results=results, valid=results["valid"]))
         return results
 
@@ -216,7 +218,10 @@ class Lab:
         """Delete what nobody reads of a cell that is finished."""
         keep_training = self.scenario.attacker.keep_rounds == 0
         folder, strongest = self.store.cell_dir(entry["cell"]), entry["strongest"]
-        tidy(folder, identity(self.splits.aux), strongest=strongest, keep_training=keep_training)
+        try:
+            tidy(folder, identity(self.splits.aux), strongest=strongest, keep_training=keep_training)
+        except UserError as error:  # the cell is finished all the same, and the next resume tidies again
+            self.notice(f"{entry['cell']}: {error}")
 
     def _apply_reference(self, entries: list[dict[str, Any]], seed: int) -> None:
         """The undefended cell of a seed vouches for the attacker in all cells of that seed."""

@@ -114,7 +114,7 @@ def _hear(worker: _Worker) -> Event | Outcome:
     """The next event, or what became of the cell."""
     try:
         said: Event | Outcome = worker.pipe.recv()
-    except EOFError:
+    except (EOFError, OSError):  # the latter where it was killed in the midst of a message
         worker.process.join(STOP_S)
         if worker.process.exitcode == UNGUARDED:
             raise UserError(UNGUARDED_MESSAGE) from None

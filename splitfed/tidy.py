@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from splitfed.attacker.config import AUXILIARY, FRONTS
-from splitfed.files import file_name, write_whole
+from splitfed.files import file_name, remove_drafts, write_whole
 from splitfed.types import Images, Phase
 
 
@@ -38,6 +38,7 @@ def tidy(cell: Path, auxiliary: Mapping[str, int | str], *, strongest: str | Non
         shutil.rmtree(cell / "knowledge" / FRONTS, ignore_errors=True)
         for phase in (Phase.TRAIN, Phase.TEST):
             _delete(*(cell / "observations").glob(f"{phase.name.lower()}.*.obs"))
+    remove_drafts(cell / "attack")
     shown = None if strongest is None else f"{file_name(strongest)}.npz"
     _delete(*(path for path in (cell / "attack").glob("*.npz") if path.name != shown))
 

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from splitfed.errors import SplitfedError, UnfinishedError, UserError, out_of_memory
+from splitfed.errors import PluginError, SplitfedError, UnfinishedError, UserError, out_of_memory
 from splitfed.files import explain
 
 
@@ -17,7 +17,7 @@ class Cause(Enum):
     """Whose the fault is."""
 
     USER = "user"
-    """The user can mend it, a full disk for instance, and then resume."""
+    """The user can mend it, a full disk or a plug-in, and then resume."""
     HINDERED = "hindered"
     """It may not come again: a process that was killed, a deadline, too little memory."""
     BUG = "bug"
@@ -36,7 +36,7 @@ class CellFailure:
     @classmethod
     def of(cls, error: Exception) -> CellFailure:
         """What this error says."""
-        if isinstance(error, UserError):
+        if isinstance(error, UserError | PluginError):
             return cls(str(error), Cause.USER)
         if isinstance(error, SplitfedError):
             return cls(str(error))

@@ -77,6 +77,14 @@ def test_moved_images_are_found_by_the_root_that_is_named(own: Scenario, tmp_pat
         assert lab.load_images(whole, root, Bus(), of_run=run)[0].identity == before.identity
 
 
+def test_a_copy_as_it_was_comes_before_the_changed_folder(own: Scenario, tmp_path: Path) -> None:
+    whole = own.model_copy(update={"data": own.data.model_copy(update={"path": str(tmp_path / "mine")})})
+    run, before = started(whole, tmp_path / "runs")
+    shutil.copytree(tmp_path / "mine", tmp_path / "backup" / "mine")
+    (tmp_path / "mine" / "a" / "new.jpeg").write_bytes(jpeg(999))
+    assert lab.load_images(whole, tmp_path / "backup", Bus(), of_run=run)[0].identity == before.identity
+
+
 def test_a_link_in_the_root_is_found_again(medical: Scenario, tmp_path: Path) -> None:
     images_of(tmp_path / "far" / "MedNIST", MEDICAL_CLASSES)
     (tmp_path / "root").mkdir()

@@ -13,7 +13,7 @@ import torch
 
 from splitfed import cli, events, lab
 from splitfed.cell import CellRun
-from splitfed.errors import DataError, LinkLost, UnfinishedError, UserError
+from splitfed.errors import DataError, LinkLost, PluginError, UnfinishedError, UserError
 from splitfed.events import Event
 from splitfed.federation.client import StreamReport
 from splitfed.federation.task import Task
@@ -50,6 +50,7 @@ def failing(error: Exception) -> Callable[[], dict[str, Any]]:
     [
         (DataError("no such image"), Cause.USER, "no such image"),
         (LinkLost("no answer"), Cause.HINDERED, "no answer"),
+        (PluginError("plug-in x: protect raised"), Cause.USER, "plug-in x: protect raised"),
         (MemoryError(), Cause.HINDERED, "MemoryError: run fewer cells at a time"),
         (
             OSError(28, "No space left on device", "grid.png"),

@@ -59,6 +59,7 @@ class AttackerHandle:
 
         Raises:
             AttackError: it ended, or did not listen within the deadline; the message quotes its log.
+            UserError: its settings cannot be written, as on a full disk.
         """
         try:
             self._process = self._spawn()
@@ -121,12 +122,10 @@ class AttackerHandle:
 
         Raises:
             AttackError: the process ended, or was not done within the deadline.
+            UserError: it cannot be told, as on a full disk.
         """
         self._awaited = True
-        try:
-            final.save(self.config.knowledge)
-        except OSError as error:
-            raise AttackError(f"the attacker cannot be told that training is over: {error}") from error
+        final.save(self.config.knowledge)
         if self._wait(self._done, deadline_s):
             return
         if self._over:
@@ -134,7 +133,7 @@ class AttackerHandle:
         raise AttackError(f"the attacker was not done within {deadline_s:g} s (attacker.deadline_s)")
 
     def stop(self) -> None:
-        """End the process, gently at first."""
+        """End the process, gently at first; what it has said is heard, and nothing comes after this."""
         if self._process is None:
             return
         self._awaited = True
@@ -145,6 +144,8 @@ class AttackerHandle:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._listener is not None and self._listener is not threading.current_thread():
+            self._listener.join(HEAR_OUT_S)
 
     def last_words(self) -> str:
         """What of its standard error says most about its end."""

@@ -78,6 +78,7 @@ class Attacker:
         released = self._defense().released(config.width)
         self._observed = Observed(config.observations, released, lambda text: say(messages.Warned(message=text)))
         self._auxiliary = load_auxiliary(config.knowledge, config.image_shape)
+        self._left_out: set[str] = set()
         self._shown_at = dict.fromkeys(range(len(self._attacks)), 0.0)
         make_private(config.out)
 
@@ -150,6 +151,9 @@ class Attacker:
         unfit = [attack for attack in self._attacks if not attack.applies(knowledge)]
         for attack in unfit:
             self._attacks.remove(attack)
+            if attack.name in self._left_out:
+                continue
+            self._left_out.add(attack.name)
             text = f"attack {attack.name} is left out: it needs {attack.needs}, and this defense has none"
             self._say(messages.Warned(message=text, level="info"))
 
@@ -218,7 +222,7 @@ class Attacker:
         started = time.monotonic()
         while not self._advance(position, round_number):
             pass
-        path = self._save(attack.name, attack, observed)
+        path = self._save(file_name(attack.name), attack, observed)
         self._say(
             messages.Attacked(
                 attack=attack.name,

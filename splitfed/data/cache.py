@@ -14,6 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -133,7 +134,8 @@ def _read_entry(entry: Path) -> Decoded | None:
 def _build_entry(entry: Path, build: Build) -> None:
     make_private(entry.parent)
     long_ago_s = time.time() - ABANDONED_S
-    _remove(old for old in entry.parent.glob(".partial-*") if old.stat().st_mtime < long_ago_s)
+    with suppress(FileNotFoundError):  # another process was just at it
+        _remove(old for old in entry.parent.glob(".partial-*") if old.stat().st_mtime < long_ago_s)
     partial = entry.parent / f".partial-{uuid.uuid4().hex}"
     with as_open_as(entry.parent):
         partial.mkdir()

@@ -154,8 +154,9 @@ def _resolve(source: DatasetSource, path: Path, roots: tuple[Path, ...], *, root
         raise DataError(f"{source.name}: takes no path, found {path}; leave it out")
     wanted = as_path(path)
     places = [start / wanted for start in ((*roots, Path()) if root_named else (Path(), *roots))]
-    if wanted.is_absolute():  # moved since, perhaps to where the user says that data lie
-        places += [place for root in roots for place in (root / wanted.name, root) if place.name == wanted.name]
+    if wanted.is_absolute():  # moved or changed since, and as it was where the user says that data lie
+        copies = [place for root in roots for place in (root / wanted.name, root) if place.name == wanted.name]
+        places = [*copies, *places] if root_named else [*places, *copies]
     for place in places:
         if place.exists():
             return place

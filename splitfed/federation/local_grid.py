@@ -22,7 +22,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from splitfed.errors import LinkLost, SplitfedError, out_of_memory
+from splitfed.errors import LinkLost, PluginError, Refused, SplitfedError, out_of_memory
 from splitfed.federation.attendance import CLIENT_HINDERED, CLIENT_RAISED
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,11 @@ logger = logging.getLogger(__name__)
 LEAVE_S = 10.0
 """How long the grid waits, when it closes, for clients that were given up; they leave at their next step."""
 
-HINDRANCES = (LinkLost, OSError)
-"""What a client may meet once and not again, whatever its settings are; as it may run out of memory."""
+HINDRANCES = (LinkLost, OSError, PluginError)
+"""What a client may meet once and not again, whatever its settings are; as it may run out of memory. A plug-in can be
+mended."""
+NOT_ITS_FAULT = frozenset({"INTERNAL", "TOO_MANY_STREAMS"})
+"""Refusals that lie with the server."""
 
 
 class LocalGrid(Grid):
@@ -139,7 +142,8 @@ class LocalGrid(Grid):
                 raise SplitfedError(f"client-{node - 1}: its ClientApp gave {reply!r:.200}; expected its own reply")
             return reply
         except BaseException as error:  # a client that leaves the interpreter is a lost client, no more
-            hindered = isinstance(error, HINDRANCES) or out_of_memory(error)
+            refused_by_server = isinstance(error, Refused) and error.reason in NOT_ITS_FAULT
+            hindered = isinstance(error, HINDRANCES) or refused_by_server or out_of_memory(error)
             return Message(Error(CLIENT_HINDERED if hindered else CLIENT_RAISED, _reason(error)), reply_to=message)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -23,9 +24,14 @@ class Visit(Protocol):
         """End it, from any thread."""
 
 
+REMEMBERED = 32
+"""Streams of a client that others of its own have taken the place of; more than it opens in a round."""
+
+
 class _Place(NamedTuple):
     visit: Visit
     number: int
+    stream: bytes
 
 
 class Door:
@@ -47,16 +53,18 @@ class Door:
         self._lock = threading.Lock()
         self._taken: dict[int, _Place] = {}
         self._highest: dict[int, int] = {}  # of clients that have proven who they are, so there are few
+        self._superseded: dict[int, deque[bytes]] = {}
 
     @contextmanager
     def admitted(self, visit: Visit) -> Iterator[Claim]:
         """Hold a place for this stream; what it claims.
 
         Raises:
-            Refused: it proves nothing, its proof was used before, or all places are taken.
+            Refused: it proves nothing, its proof was used before, another stream of its client has taken its place, or
+                all places are taken.
         """
         claim = proven(visit.invocation_metadata(), self._secret)
-        place = _Place(visit, claim.number)
+        place = _Place(visit, claim.number, claim.stream)
         older = self._enter(claim, place)
         try:
             if older is not None:
@@ -75,10 +83,15 @@ class Door:
                     f"{self._highest[claim.client]}; was its clock set back?",
                 )
             self._highest[claim.client] = claim.number  # also when there is no place: it was used
+            superseded = self._superseded.setdefault(claim.client, deque(maxlen=REMEMBERED))
+            if claim.stream in superseded:  # what its client was given up at, say, and goes on with all the same
+                raise Refused("SUPERSEDED", f"client-{claim.client}: another stream of yours has taken the place")
             older = self._taken.get(claim.client)
             if older is None and len(self._taken) >= self._places:
                 raise Refused("TOO_MANY_STREAMS", f"all {self._places} streams are in use; try again later")
             self._taken[claim.client] = place
+            if older is not None and older.stream != claim.stream:
+                superseded.append(older.stream)
             return older
 
     def _leave(self, claim: Claim, place: _Place) -> None:

@@ -35,8 +35,10 @@ class Silent:
         self._addresses: set[str] = set()
 
     def add(self, address: str, round_: int) -> None:
-        """It did not answer in this round."""
-        if round_ != self._round:
+        """It did not answer in this round. What a stream of an earlier round says counts no more."""
+        if round_ < self._round:
+            return
+        if round_ > self._round:
             self._round, self._addresses = round_, set()
         self._addresses.add(address)
 

@@ -20,7 +20,7 @@ from splitfed.attacker import messages
 from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.handle import AttackerHandle
 from splitfed.attacker.knowledge import Final, front_path
-from splitfed.errors import AttackError
+from splitfed.errors import AttackError, UserError
 from tests.attacker.quick import SLOW, config, front, prepare
 
 SOON_S = 20.0
@@ -227,3 +227,34 @@ def test_fronts_are_kept_as_long_as_the_observations_under_them(
     for number in range(1, 7):
         handle.publish_front(number, front())
     assert sorted(int(path.stem) for path in (settings.knowledge / "fronts").iterdir()) == kept
+
+
+def test_nothing_is_said_once_it_was_stopped(tmp_path: Path) -> None:
+    """What comes after the scores were taken would change a verdict that does not know of it."""
+    slow: list[str] = []
+    begun = threading.Event()
+
+    def hear(message: messages.Message) -> None:
+        if isinstance(message, messages.Attacked):
+            begun.set()
+            time.sleep(0.3)
+        slow.append(message.kind)
+
+    with AttackerHandle(prepare(tmp_path), hear) as handle:
+        handle.start()
+        finishing = threading.Thread(target=handle.finish, args=(Final(round=1, rows=0), 60))
+        finishing.start()
+        assert begun.wait(60)
+        handle.stop()
+        said = len(slow)
+        finishing.join(60)
+    assert len(slow) == said
+
+
+def test_what_it_cannot_be_told_waits_for_the_user(tmp_path: Path) -> None:
+    settings = prepare(tmp_path)
+    with AttackerHandle(settings, Ear()) as handle:
+        handle.start()
+        (settings.knowledge / "final.json").mkdir()
+        with pytest.raises(UserError, match=r"cannot write .*final\.json"):
+            handle.finish(Final(round=1, rows=0), deadline_s=60)
