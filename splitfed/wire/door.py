@@ -53,7 +53,8 @@ class Door:
         self._lock = threading.Lock()
         self._taken: dict[int, _Place] = {}
         self._highest: dict[int, int] = {}  # of clients that have proven who they are, so there are few
-        self._superseded: dict[int, deque[bytes]] = {}
+        self._displaced: dict[int, deque[bytes]] = {}
+        self._superseded: dict[int, set[bytes]] = {}
 
     @contextmanager
     def admitted(self, visit: Visit) -> Iterator[Claim]:
@@ -83,16 +84,24 @@ class Door:
                     f"{self._highest[claim.client]}; was its clock set back?",
                 )
             self._highest[claim.client] = claim.number  # also when there is no place: it was used
-            superseded = self._superseded.setdefault(claim.client, deque(maxlen=REMEMBERED))
-            if claim.stream in superseded:  # what its client was given up at, say, and goes on with all the same
+            # what its client was given up at, say, and goes on with all the same
+            if claim.stream in self._superseded.get(claim.client, ()):
                 raise Refused("SUPERSEDED", f"client-{claim.client}: another stream of yours has taken the place")
             older = self._taken.get(claim.client)
             if older is None and len(self._taken) >= self._places:
                 raise Refused("TOO_MANY_STREAMS", f"all {self._places} streams are in use; try again later")
             self._taken[claim.client] = place
             if older is not None and older.stream != claim.stream:
-                superseded.append(older.stream)
+                self._displaced.setdefault(claim.client, deque(maxlen=REMEMBERED)).append(older.stream)
             return older
+
+    def accepted(self, claim: Claim) -> None:
+        """This stream's Hello was accepted: those that it has displaced do not come back.
+
+        Not before, or whoever has a client's token would shut it out with a Hello that is then refused.
+        """
+        with self._lock:
+            self._superseded[claim.client] = {*self._displaced.get(claim.client, ())} - {claim.stream}
 
     def _leave(self, claim: Claim, place: _Place) -> None:
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -121,6 +122,7 @@ class SplitServer:
             ledger=self._ledger,
             counters=self.counters,
             waits=self._waits,
+            accepted=partial(self._door.accepted, claim),
         )
         return stream.answers()
 

@@ -14,7 +14,7 @@ from splitfed.wire.frames import accept_frame, finished_frame, known_reason, ref
 from splitfed.wire.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from splitfed.wire.checks import StreamRules
     from splitfed.wire.counters import Counters
@@ -47,7 +47,7 @@ WAITS = Waits()
 
 
 class ServerStream:
-    """Answers the frames of one stream, whose client has proven ``claim``."""
+    """Answers the frames of one stream, whose client has proven ``claim``; ``accepted`` is told once its Hello was."""
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class ServerStream:
         ledger: Ledger,
         counters: Counters,
         waits: Waits,
+        accepted: Callable[[], None],
     ) -> None:
         self._frames = frames
         self._claim = claim
@@ -66,6 +67,7 @@ class ServerStream:
         self._ledger = ledger
         self._counters = counters
         self._waits = waits
+        self._accepted = accepted
         self._watchdog = Watchdog(min(waits), context.cancel)
 
     def answers(self) -> Iterator[bytes]:
@@ -88,6 +90,7 @@ class ServerStream:
     def _conversation(self) -> Iterator[bytes]:
         hello, stream = self._introduction()
         seat, turn, next_step = self._ledger.take_seat(hello, stream)
+        self._accepted()
         yield from self._send(accept_frame(next_step))
         while (raw := self._next_frame(self._waits.idle_s)) is not None:
             frame, data = unpack(pb.ClientFrame, raw)

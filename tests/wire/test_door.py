@@ -29,11 +29,26 @@ def test_a_stream_that_was_displaced_does_not_displace_in_its_turn() -> None:
     """What a client was given up at in round 1 redials, while its round 2 is under way."""
     door = Door(SECRET, places=4)
     late, newer, again = Visitor(0, b"late", 1), Visitor(0, b"newer", 2), Visitor(0, b"late", 3)
-    with door.admitted(late), door.admitted(newer):
+    with door.admitted(late), door.admitted(newer) as claim:
         assert late.cancelled
+        door.accepted(claim)
         with pytest.raises(Refused, match="another stream of yours has taken the place"), door.admitted(again):
             pytest.fail("it was let in")
         assert not newer.cancelled
+
+
+def test_a_stream_whose_hello_was_refused_shuts_nobody_out() -> None:
+    """Somebody has the client's token, and names another run."""
+    door = Door(SECRET, places=4)
+    honest, stranger, again = Visitor(0, b"honest", 1), Visitor(0, b"stranger", 2), Visitor(0, b"honest", 3)
+    with door.admitted(honest), door.admitted(stranger), door.admitted(again) as claim:
+        door.accepted(claim)
+        assert stranger.cancelled
+        with (
+            pytest.raises(Refused, match="has taken the place"),
+            door.admitted(Visitor(0, b"stranger", 4)),
+        ):
+            pytest.fail("it was let in")
 
 
 def test_a_stream_that_goes_on_takes_its_own_place_again_and_again() -> None:
