@@ -13,6 +13,7 @@ import pytest
 
 import splitfed
 from splitfed import child
+from tests.small_scenario import small
 
 PACKAGE = Path(splitfed.__file__).parent
 PARENT = """
@@ -25,25 +26,6 @@ INSTALLED = """
 from splitfed.cli import main
 if __name__ == "__main__":
     raise SystemExit(main())
-"""
-SMALL = """
-name = "small"
-[data]
-name = "digits"
-train = 480
-aux = 600
-test = 240
-[model]
-width = 48
-[federation]
-rounds = 1
-batch = 32
-[attacker]
-margin_db = 1.0
-[[defense]]
-name = "none"
-[[attack]]
-name = "ridge"
 """
 
 
@@ -121,7 +103,7 @@ def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_run_and_its_processes_do_not_see_the_current_folder(jobs: str, trap: Path) -> None:
-    (trap / "small.toml").write_text(SMALL, encoding="utf-8")
+    small(trap, rounds=1)
     command = trap / "bin" / "splitfed"
     command.parent.mkdir()
     command.write_text(INSTALLED, encoding="utf-8")

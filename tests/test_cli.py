@@ -18,39 +18,13 @@ from splitfed import cli
 from splitfed.defenses import DEFENSES
 from splitfed.doctor import checks_of
 from splitfed.store import RunStore
+from tests.small_scenario import small
 
 
 def run_cli(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     """A process of its own, as a user starts it."""
     command = [sys.executable, "-m", "splitfed", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)  # type: ignore[call-overload,no-any-return]
-
-
-SMALL = """
-name = "small"
-[data]
-name = "digits"
-train = 480
-aux = 600
-test = 240
-[model]
-width = 48
-[federation]
-rounds = {rounds}
-batch = 32
-[attacker]
-margin_db = {margin_db}
-[[defense]]
-name = "none"
-[[attack]]
-name = "ridge"
-"""
-
-
-def small(folder: Path, *, rounds: int = 2, margin_db: float = 1.0) -> str:
-    file = folder / "small.toml"
-    file.write_text(SMALL.format(rounds=rounds, margin_db=margin_db))
-    return str(file)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["scenario", "--help"], ["--version"]])

@@ -13,7 +13,7 @@ import pytest
 
 import splitfed
 from splitfed import cli, output
-from tests.test_cli import small
+from tests.small_scenario import small
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
 LATIN = {"PYTHONIOENCODING": "latin-1"}

@@ -16,7 +16,7 @@ from splitfed.events import Event, Notice
 from splitfed.parallel import Say, run_cells
 from splitfed.scenario import Cell, Component
 from splitfed.unfinished import Cause, CellFailure, Outcome
-from tests.test_cli import small
+from tests.small_scenario import small
 
 CELLS = [Cell(name=name, defense=Component(name="none"), seed=seed) for seed, name in enumerate("abcd")]
 

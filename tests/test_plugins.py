@@ -23,7 +23,7 @@ from splitfed.plugins import Registry
 from splitfed.scenario import validate
 from splitfed.types import ImageShape, Phase
 from tests.installed import install, splitfed
-from tests.test_cli import small
+from tests.small_scenario import small
 
 ATTACKS = """
 from splitfed.attacks import Attack
