@@ -24,10 +24,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from splitfed import events, lab
-from splitfed.attacker.handle import AttackerHandle
-from splitfed.events import Event
-from splitfed.scenario import Scenario, validate
+from splitfed.config.scenario import Scenario, validate
+from splitfed.experiment import run as lab
+from splitfed.experiment.attacker_process import AttackerProcess
+from splitfed.records import events
+from splitfed.records.events import Event
 
 ROUNDS = 3
 STARVED_S, FED_S = 0.09, 0.01
@@ -101,18 +102,18 @@ class Trouble:
 @contextlib.contextmanager
 def attacker_told_to(trouble: Trouble) -> Any:
     """The attacker of the next run, known by its process number."""
-    start: Callable[[AttackerHandle], str] = AttackerHandle.start
+    start: Callable[[AttackerProcess], str] = AttackerProcess.start
 
-    def watched(handle: AttackerHandle) -> str:
+    def watched(handle: AttackerProcess) -> str:
         address = start(handle)
         trouble.pid = handle.pid
         return address
 
-    setattr(AttackerHandle, "start", watched)  # noqa: B010 - mypy takes the plain form for a mistake
+    setattr(AttackerProcess, "start", watched)  # noqa: B010 - mypy takes the plain form for a mistake
     try:
         yield
     finally:
-        setattr(AttackerHandle, "start", start)  # noqa: B010
+        setattr(AttackerProcess, "start", start)  # noqa: B010
         trouble.end()
 
 

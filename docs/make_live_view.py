@@ -15,10 +15,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from splitfed import events
 from splitfed.errors import UserError
-from splitfed.store import RunStore
-from splitfed.views.terminal import LiveView
+from splitfed.records import events
+from splitfed.records.store import RunStore
+from splitfed.views.terminal.live import LiveView
 
 
 def main() -> None:

@@ -13,18 +13,18 @@ __version__ = "0.1.0"
 __all__ = ["Scenario", "load", "run"]
 
 if TYPE_CHECKING:
-    from splitfed.lab import run
-    from splitfed.scenario import Scenario, load
+    from splitfed.config.scenario import Scenario, load
+    from splitfed.experiment.run import run
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `import splitfed` and `splitfed --help` stay fast."""
     if name == "run":
-        from splitfed.lab import run
+        from splitfed.experiment.run import run
 
         return run
     if name in ("Scenario", "load"):
-        from splitfed import scenario
+        from splitfed.config import scenario
 
         return getattr(scenario, name)
     raise AttributeError(f"module 'splitfed' has no attribute {name!r}")

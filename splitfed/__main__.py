@@ -1,5 +1,5 @@
 """`python -m splitfed`."""
 
-from splitfed.cli import main
+from splitfed.cli.main import main
 
 raise SystemExit(main())

@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,13 @@ from typing import IO
 from urllib.parse import quote
 
 from splitfed.errors import UserError
+
+one_reader = threading.Lock()
+"""Held by whoever reads NumPy's own format while other threads may.
+
+The head of such a file is a Python literal. CPython up to 3.11.7 at least now and then fails where two threads parse
+one at the same time ("SystemError: AST constructor recursion depth mismatch", gh-106905): a client would miss a round.
+"""
 
 UNNAMED = "standard output, or a file that was being written"
 ELSEWHERE = "name another place"

@@ -37,6 +37,11 @@ class Registry(dict[str, T]):
         """What these are, for messages: ``defense``."""
         self.broken: list[Broken] = []
 
+    def take_over(self, other: Registry[T]) -> None:
+        """Have what another registry has, its broken plug-ins included."""
+        self.update(other)
+        self.broken.extend(other.broken)
+
     def why_not(self, name: str, *, apart_from: Collection[str] = ()) -> str:
         """What to say about a name that is not in here: its plug-in is broken, or nobody knows it."""
         whys = [broken.why for broken in self.broken if broken.name == name]

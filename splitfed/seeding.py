@@ -23,7 +23,7 @@ def seed_for(run_seed: int, purpose: str, *numbers: int) -> int:
     >>> seed_for(0, "batches", 1, 2) == seed_for(0, "batches", 12)
     False
     """
-    # Each part in its decimal form, the purpose by repr: quotes and commas keep neighbours apart.
+    # Each part in its decimal form, the purpose by repr: quotes and commas keep neighbors apart.
     parts = ",".join([str(int(run_seed)), repr(purpose), *(str(int(number)) for number in numbers)])
     digest = hashlib.blake2b(parts.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - SEED_BITS)

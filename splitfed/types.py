@@ -120,23 +120,23 @@ class Knowledge:
             (B, C, H, W) and a generator for the defense's randomness, returns activations (B, ...).
         expected: pixels to what `observe` gives on average, differentiably.
         front: that front itself, frozen, for attacks that read its weights; they must not change it.
-        randomised: whether two calls of `observe` on the same pixels differ.
+        randomized: whether two calls of `observe` on the same pixels differ.
         nonnegative: whether the front's own output is never negative, so that whatever is below 0 is noise.
-        dear: whether a pass over some thousand images takes many seconds, so that it pays to ask less.
+        expensive: whether a pass over some thousand images takes many seconds, so that it pays to ask less.
     """
 
     auxiliary: Images
     observe: Callable[[Tensor, torch.Generator], Tensor]
     expected: Callable[[Tensor], Tensor]
     front: nn.Module
-    randomised: bool = False
+    randomized: bool = False
     nonnegative: bool = False
-    dear: bool = False
+    expensive: bool = False
 
     def features(self, activation: Tensor) -> Tensor:
         """What an attack learns from: activations as rows, (B, d), float32, without what is known to be noise."""
         rows = activation.flatten(1).float()
-        return rows.clamp_min(0) if self.randomised and self.nonnegative else rows
+        return rows.clamp_min(0) if self.randomized and self.nonnegative else rows
 
 
 @dataclass(frozen=True)

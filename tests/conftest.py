@@ -10,9 +10,9 @@ import torch
 from hypothesis import settings
 
 from splitfed import data
+from splitfed.config.scenario import Cell, Component, Scenario, validate
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
-from splitfed.scenario import Cell, Component, Scenario, validate
 
 # how long an example takes says more about the machine than about the code
 settings.register_profile("untimed", deadline=None)
@@ -45,7 +45,7 @@ def scenario_of() -> ScenarioOf:
             "name": "small",
             "data": {"name": "digits", "train": 480, "aux": 600, "test": 240},
             "model": {"width": 48},
-            "federation": {"clients": 3, "rounds": 2, "batch": 32, "stream_deadline_s": 20},
+            "federation": {"clients": 3, "rounds": 2, "batch_size": 32, "stream_deadline_s": 20},
             "attacker": {"margin_db": 1.0},
             "defense": [{"name": "none"}],
             "attack": [{"name": "ridge"}],

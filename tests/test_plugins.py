@@ -12,15 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitfed import attacks, data, defenses, doctor, plugins
+from splitfed import attacks, data, defenses, plugins
 from splitfed.attacks import Attack, FitEvidence, Progress
 from splitfed.attacks.ridge import Ridge
+from splitfed.cli import doctor
+from splitfed.config.scenario import validate
 from splitfed.defenses import Defense, check_protected
 from splitfed.defenses.none import NoDefense
 from splitfed.errors import AttackError, DataError, PluginError, ScenarioError, SplitfedError
 from splitfed.metrics.findings import Finding
 from splitfed.plugins import Registry
-from splitfed.scenario import validate
 from splitfed.types import ImageShape, Phase
 from tests.installed import install, splitfed
 from tests.small_scenario import small
@@ -211,7 +212,7 @@ BAD_METHODS = [
     ("def figures(self, evidence): return {'loss': torch.ones(1)}", "figures.. gave 'loss': Tensor; .*convert it with"),
     ("def findings(self, evidence): return [(True, 'it did')]", r"findings.. gave \(True, 'it did'\) in its list"),
     ("def findings(self, evidence): return None", "findings.. gave NoneType; expected a list of Finding"),
-    ("def penalty(self, batch): return torch.ones(3)", r"penalty.. gave \(3,\); expected one number"),
+    ("def regularizer(self, batch): return torch.ones(3)", r"regularizer.. gave \(3,\); expected one number"),
     ("def released(self, width): return width / 2", "released.. gave float; expected int"),
     ("def __init__(self, options): raise KeyError('gpu')", "__init__.. raised KeyError: 'gpu'"),
 ]
@@ -219,7 +220,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "protect": (torch.ones(2, 5), torch.Generator(), Phase.TRAIN),
     "figures": (None,),
     "findings": (None,),
-    "penalty": (None,),
+    "regularizer": (None,),
     "released": (5,),
 }
 

@@ -28,10 +28,6 @@ def _is_address(value: str) -> str:
 Address = Annotated[str, AfterValidator(_is_address)]
 """host:port, an IPv6 host in brackets."""
 
-AUXILIARY, FRONTS = "auxiliary.npz", "fronts"
-LIVE = "live-"
-"""What the names of reconstructions begin with that are shown while an attack learns."""
-
 UserPath = Annotated[Path, AfterValidator(as_path)]
 """A path in which ``~`` is the home directory."""
 
@@ -51,7 +47,7 @@ class AttackerConfig(Options):
     listen: Address = "127.0.0.1:0"
     """host:port for the clients; port 0 takes a free one."""
     knowledge: UserPath
-    """The folder that `knowledge` describes."""
+    """The folder of `protocol` from which it learns what a participant knows."""
     observations: UserPath
     """Where the tap records activations."""
     out: UserPath

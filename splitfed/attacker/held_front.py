@@ -16,8 +16,8 @@ from splitfed.types import Phase
 class HeldFront:
     """Images in, activations out, as a client would send them: the front, then the defense's `protect`.
 
-    Several attacks ask about the same images, and a sparse front is dear to run, so its output for a batch is
-    kept. The noise of a randomised defense is drawn anew each time.
+    Several attacks ask about the same images, and a sparse front is expensive to run, so its output for a batch is
+    kept. The noise of a randomized defense is drawn anew each time.
 
     Attributes:
         front: in evaluation mode, its weights frozen.

@@ -1,41 +1,25 @@
-"""The folder in which the attacker finds what a participant knows; whatever lies in it is checked when it is read.
+"""The attacker's own images and the fronts that it is given, written and read; `protocol` says where they lie.
 
-    knowledge/
-        auxiliary.npz          pixels float32 (N, C, H, W) in [0, 1], labels int64 (N,), class names
-        fronts/0003.pt         the front that every participant got at the start of round 3
-        final.json             written once training is over: which front is final, how many rows to expect
-
-The lab writes this folder; in a deployment a participant does.
+Whatever lies there is checked when it is read: in a deployment a participant writes it, not the lab.
 """
 
 from __future__ import annotations
 
-import json
-import time
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
-from splitfed.attacker.config import AUXILIARY, FRONTS
+from splitfed.attacker.changing_files import first_line, when_whole
+from splitfed.attacker.protocol import AUXILIARY, front_path
 from splitfed.attacks.auxiliary import FEWEST_IMAGES
 from splitfed.errors import DataError, UserError
-from splitfed.files import replacing, write_whole
-from splitfed.options import Options, explain
+from splitfed.files import replacing
 from splitfed.types import Images, ImageShape
-
-T = TypeVar("T")
-
-UNDER_WAY_S = 1.0
-"""A file that does not fit and has not changed for so long is no longer being written."""
-MOST_CHANGES = 30
-"""So often is a file looked at that changes all the time and never fits."""
 
 
 def save_auxiliary(folder: Path, images: Images) -> None:
@@ -80,7 +64,7 @@ def _read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         raise DataError(f"{path}, the attacker's own images, cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise DataError(
-            f"{path} is damaged, or no archive of plain arrays ({_first_line(error)}): write it with numpy.savez"
+            f"{path} is damaged, or no archive of plain arrays ({first_line(error)}): write it with numpy.savez"
         ) from error
 
 
@@ -126,32 +110,6 @@ def _checked_labels(path: Path, labels: np.ndarray, images: int, classes: tuple[
     return labels.astype(np.int64)
 
 
-def front_path(folder: Path, round_number: int) -> Path:
-    """Where the front of a round lies."""
-    return folder / FRONTS / f"{round_number:04d}.pt"
-
-
-def newest_front(folder: Path) -> int | None:
-    """The latest round whose front is known.
-
-    Raises:
-        UserError: a front is not called by its round.
-    """
-    rounds = []
-    for path in (folder / FRONTS).glob("*.pt"):
-        if not path.stem.isdecimal() or path != front_path(folder, int(path.stem)):
-            raise UserError(f"{path}: want a front to be called by its round, as 0003.pt for round 3")
-        rounds.append(int(path.stem))
-    return max(rounds, default=None)
-
-
-def forget_fronts(folder: Path, *, before: int) -> None:
-    """Delete the fronts of earlier rounds."""
-    for path in (folder / FRONTS).glob("*.pt"):
-        if path.stem.isdecimal() and int(path.stem) < before:
-            path.unlink(missing_ok=True)
-
-
 def load_front(folder: Path, round_number: int, front: nn.Module) -> None:
     """Give `front` the weights of this round.
 
@@ -159,7 +117,7 @@ def load_front(folder: Path, round_number: int, front: nn.Module) -> None:
         UserError: there is no such file, it is no state dict, or one of another front, or has NaN; it says which.
     """
     path = front_path(folder, round_number)
-    state = _when_whole(path, _read_state)
+    state = when_whole(path, _read_state)
     misfits = _misfits(state, front.state_dict())
     if misfits:
         raise UserError(
@@ -179,7 +137,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise UserError(f"no {path}: put it there before the file that speaks of its round") from None
     except Exception as error:  # whatever the bytes lead PyTorch to
         raise UserError(
-            f"{path} is damaged, or no state dict ({_first_line(error)}): write it with torch.save, and rename it into "
+            f"{path} is damaged, or no state dict ({first_line(error)}): write it with torch.save, and rename it into "
             "place when it is whole"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -203,62 +161,6 @@ def _misfits(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str]:
     ]
 
 
-class Final(Options):
-    """Training is over: the front of `round` is final, and its AUDIT streams hold `rows` images."""
-
-    round: int = Field(ge=1)
-    rows: int = Field(ge=0)
-
-    def save(self, folder: Path) -> None:
-        """Write it in one piece."""
-        write_whole(folder / "final.json", self.model_dump_json().encode())
-
-    @classmethod
-    def load(cls, folder: Path) -> Final | None:
-        """What `save` wrote, or None while training goes on.
-
-        Raises:
-            UserError: it is no JSON, or has other keys.
-        """
-        path = folder / "final.json"
-        return _when_whole(path, cls._read) if path.is_file() else None
-
-    @classmethod
-    def _read(cls, path: Path) -> Final:
-        try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            raise UserError(explain(error, cls, str(path))) from None
-        except (OSError, ValueError) as error:
-            raise UserError(f'{path}: {_first_line(error)}; want JSON, as {{"round": 7, "rows": 6000}}') from error
-
-
-def _when_whole(path: Path, read: Callable[[Path], T]) -> T:
-    """What `read` makes of a file. One that does not fit may be in the midst of being written: it is read again as long
-    as it changes."""
-    for _ in range(MOST_CHANGES):
-        before = _stamp(path)
-        try:
-            return read(path)
-        except UserError:
-            time.sleep(UNDER_WAY_S)
-            if _stamp(path) == before:
-                raise
-    return read(path)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
 def _listed(names: list[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

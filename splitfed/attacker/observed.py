@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splitfed.attacker.knowledge import Final
+from splitfed.attacker.protocol import Final
 from splitfed.types import Observation, Phase
 from splitfed.wire.observations import read_observations
 

@@ -18,11 +18,12 @@ import torch
 from pydantic import ValidationError
 
 from splitfed import attacks, defenses
-from splitfed.attacker import messages
-from splitfed.attacker.config import LIVE, AttackerConfig, ComponentConfig
+from splitfed.attacker import protocol
+from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
-from splitfed.attacker.knowledge import Final, front_path, load_auxiliary, load_front, newest_front
+from splitfed.attacker.knowledge import load_auxiliary, load_front
 from splitfed.attacker.observed import Observed, affordable
+from splitfed.attacker.protocol import LIVE, Final, front_path, newest_front
 from splitfed.attacks import ATTACKS, Attack
 from splitfed.defenses import DEFENSES, Defense
 from splitfed.errors import ScenarioError, UserError, unknown
@@ -64,7 +65,7 @@ class Attacker:
         self,
         config: AttackerConfig,
         tap: Tap,
-        say: Callable[[messages.Message], None],
+        say: Callable[[protocol.Message], None],
         asked_to_stop: threading.Event | None = None,
     ) -> None:
         torch.set_num_threads(1)
@@ -76,7 +77,7 @@ class Attacker:
         self._asked_to_stop = asked_to_stop or threading.Event()
         self._attacks = self._built()
         released = self._defense().released(config.width)
-        self._observed = Observed(config.observations, released, lambda text: say(messages.Warned(message=text)))
+        self._observed = Observed(config.observations, released, lambda text: say(protocol.Warned(message=text)))
         self._auxiliary = load_auxiliary(config.knowledge, config.image_shape)
         self._left_out: set[str] = set()
         self._shown_at = dict.fromkeys(range(len(self._attacks)), 0.0)
@@ -125,16 +126,16 @@ class Attacker:
             yield newest
 
     def _begin(self, round_number: int, auxiliary: Images) -> FrontWatch:
-        """Face the front of this round with every attack; a sparse front is dear to run on many images."""
+        """Face the front of this round with every attack; a sparse front is expensive to run on many images."""
         held = self._load_front(round_number)
         knowledge = Knowledge(
             auxiliary,
             held,
             expected=held.expected,
             front=held.front,
-            randomised=self._defense().randomised,
+            randomized=self._defense().randomized,
             nonnegative=held.nonnegative,
-            dear=held.front.dear,
+            expensive=held.front.expensive,
         )
         self._leave_out_unfit(knowledge)
         watch = FrontWatch(held)
@@ -155,7 +156,7 @@ class Attacker:
                 continue
             self._left_out.add(attack.name)
             text = f"attack {attack.name} is left out: it needs {attack.needs}, and this defense has none"
-            self._say(messages.Warned(message=text, level="info"))
+            self._say(protocol.Warned(message=text, level="info"))
 
     def _learn_until_next(self, round_number: int) -> None:
         """One unit of work per attack in turn, until there is a newer front or enough to look at."""
@@ -180,7 +181,7 @@ class Attacker:
         if shown is not None:
             self._shown_at[position] = time.monotonic()
         self._say(
-            messages.Learned(
+            protocol.Learned(
                 attack=attack.name,
                 round=round_number,
                 epoch=progress.epoch,
@@ -208,7 +209,7 @@ class Attacker:
             self._complete(position, attack, final.round, observed)
             watch.blame(attack.name)
         self._say(
-            messages.Done(
+            protocol.Done(
                 front_before=watch.before,
                 front_after=watch.now,
                 moved_by=tuple(watch.moved_by),
@@ -224,10 +225,10 @@ class Attacker:
             pass
         path = self._save(file_name(attack.name), attack, observed)
         self._say(
-            messages.Attacked(
+            protocol.Attacked(
                 attack=attack.name,
                 is_control=attack.is_control,
-                fit=messages.Fit(**vars(attack.evidence())),
+                fit=protocol.FitReport(**vars(attack.evidence())),
                 reconstructions=path.name,
                 seconds=time.monotonic() - started,
             )

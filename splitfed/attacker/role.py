@@ -19,7 +19,7 @@ from splitfed.errors import UserError
 
 if TYPE_CHECKING:
     from splitfed.attacker.config import AttackerConfig
-    from splitfed.attacker.messages import Message
+    from splitfed.attacker.protocol import Message
     from splitfed.wire.tap import Tap
 
 PATIENT = {"GOMP_SPINCOUNT": "1000"}
@@ -69,7 +69,7 @@ class Speaker:
 def _attack(config_path: Path, say: Speaker, asked_to_stop: threading.Event) -> bool:
     """Whether all attacks were done before the work was asked to stop."""
     from splitfed.attacker.config import load_config
-    from splitfed.attacker.messages import Listening, Warned
+    from splitfed.attacker.protocol import Listening, Warned
     from splitfed.files import as_open_as, make_private
     from splitfed.wire.relay import Relay
 

@@ -73,7 +73,7 @@ class Attack(ABC):
     about: ClassVar[str]
     """One line for `splitfed attacks`."""
     adaptivity: ClassVar[str]
-    """One line: what it does about a randomised defense. An attack that does nothing about it makes noise look
+    """One line: what it does about a randomized defense. An attack that does nothing about it makes noise look
     like protection."""
     needs: ClassVar[str] = "nothing in particular"
     """What a front must have for the attack to apply; see `applies`."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from splitfed.attacks.convolutional import ConvolutionalResidual
 from splitfed.attacks.decoder import Decoder, DecoderOptions, new_residual
-from splitfed.attacks.inverter import Session
+from splitfed.attacks.inverter import Target
 from splitfed.attacks.residual import Training
 
 
@@ -33,10 +33,10 @@ class ConvDecoder(Decoder):
     Options = ConvDecoderOptions
     options: ConvDecoderOptions
 
-    def _make(self, session: Session) -> Training:
-        shape = session.auxiliary.shape
-        dense = new_residual(session, self.options, outputs=shape.pixels)
-        network = ConvolutionalResidual(dense, shape, channels=self.options.channels, generator=session.generator)
+    def _make(self, target: Target) -> Training:
+        shape = target.auxiliary.shape
+        dense = new_residual(target, self.options, outputs=shape.pixels)
+        network = ConvolutionalResidual(dense, shape, channels=self.options.channels, generator=target.generator)
         network.silence()
         return Training(network)
 

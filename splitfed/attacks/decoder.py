@@ -10,7 +10,7 @@ from torch.nn.utils import clip_grad_norm_
 from splitfed.attacks.augmentation import augment
 from splitfed.attacks.auxiliary import Pairs, observe
 from splitfed.attacks.base import Progress
-from splitfed.attacks.inverter import Inverter, Session
+from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.linear import LinearMap, mean_map
 from splitfed.attacks.residual import Residual, Training
 from splitfed.attacks.ridge import fit_to_front
@@ -36,23 +36,23 @@ class DecoderOptions(Options):
     """Residual blocks."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Of Adam, anew with each front."""
-    batch: int = Field(default=128, ge=1)
+    batch_size: int = Field(default=128, ge=1)
     max_epochs: int = Field(default=50, ge=1)
     """Per front. A training without a plateau by then ends with the learning rate at zero, and says so."""
     ssim_weight: float = Field(default=1.0, ge=0)
     """Weight of 1 - SSIM in the loss, beside the PSNR in units of 10 dB."""
     ridge_draws: int = Field(default=4, ge=1, le=100)
-    """Draws of a randomised defense for the ridge regression that it starts from."""
+    """Draws of a randomized defense for the ridge regression that it starts from."""
     augmented_copies: int = Field(default=8, ge=0, le=64)
-    """Mirrored and shifted copies of the auxiliary images, learned from in turn, unless the defense is randomised."""
-    augmented_copies_dear: int = Field(default=1, ge=0, le=64)
-    """The same for a front that is dear to run, such as one with sparse layers."""
+    """Mirrored and shifted copies of the auxiliary images, learned from in turn, unless the defense is randomized."""
+    augmented_copies_expensive: int = Field(default=1, ge=0, le=64)
+    """The same for a front that is expensive to run, such as one with sparse layers."""
 
 
 class Decoder(Inverter):
     """Starts exactly at ridge; a residual network on whitened features is trained to a plateau.
 
-    A randomised defense is drawn afresh each epoch; of any other, epochs go in turn over the auxiliary images and
+    A randomized defense is drawn afresh each epoch; of any other, epochs go in turn over the auxiliary images and
     augmented copies of them. Reconstructions come from a running average of the weights,
     as it was after the epoch that did best on the validation part. With a new front, ridge and whitening are
     fitted anew and the network goes on from its best weights, if those still help.
@@ -72,68 +72,68 @@ class Decoder(Inverter):
         self._training: Training | None = None
 
     def advance(self) -> Progress:
-        session, training = self._begun, self._made
-        train_loss = self._train_epoch(session, training)
-        validation_loss = self._loss_on(session.validation, self._predict_last)
+        target, training = self._begun, self._made
+        train_loss = self._train_epoch(target, training)
+        validation_loss = self._loss_on(target.validation, self._predict_last)
         if self._schedule.judge(validation_loss):
             training.keep()
         self._epochs += 1
         self._plateaued = self._schedule.plateaued
         return Progress(self._epochs, train_loss, validation_loss, self._schedule.plateaued, self._schedule.finished)
 
-    def _start(self, session: Session) -> float:
-        self._ridge: LinearMap = fit_to_front(session, draws=self.options.ridge_draws)
-        self._whiten = fit_whitening(session.fit.features)
+    def _start(self, target: Target) -> float:
+        self._ridge: LinearMap = fit_to_front(target, draws=self.options.ridge_draws)
+        self._whiten = fit_whitening(target.fit.features)
         if self._training is None:
-            self._training = self._make(session)
+            self._training = self._make(target)
             self._before = fingerprint(self._training.average.state_dict())
-        elif self._loss_on(session.validation, self._predict) < self._loss_on(session.validation, self._ridge):
+        elif self._loss_on(target.validation, self._predict) < self._loss_on(target.validation, self._ridge):
             self._training.resume()
         else:
             self._training.silence()
-        self._turn, self._copies = 0, {0: session.fit}
-        self._optimiser = torch.optim.Adam(self._training.network.parameters(), fused=True)
-        start_loss = self._loss_on(session.validation, self._predict)
+        self._turn, self._copies = 0, {0: target.fit}
+        self._optimizer = torch.optim.Adam(self._training.network.parameters(), fused=True)
+        start_loss = self._loss_on(target.validation, self._predict)
         self._schedule = Schedule(self.options.learning_rate, self.options.max_epochs, start_loss=start_loss)
         # before any learning, ridge's included: where noise leaves nothing to add to ridge, it has still learned
-        return self._loss_on(session.fit, mean_map(session.fit.features, session.fit.targets))
+        return self._loss_on(target.fit, mean_map(target.fit.features, target.fit.targets))
 
-    def _make(self, session: Session) -> Training:
-        network = new_residual(session, self.options, outputs=session.auxiliary.shape.pixels)
+    def _make(self, target: Target) -> Training:
+        network = new_residual(target, self.options, outputs=target.auxiliary.shape.pixels)
         network.silence()
         return Training(network)
 
-    def _train_epoch(self, session: Session, training: Training) -> float:
+    def _train_epoch(self, target: Target, training: Training) -> float:
         """One pass over the fit part; the mean loss over its images."""
-        pairs = self._pairs(session)
+        pairs = self._pairs(target)
         # what does not change within the epoch is computed in one go
         inputs, start = self._inputs(pairs.features), self._ridge(pairs.features)
-        order = torch.randperm(len(inputs), generator=session.generator)
+        order = torch.randperm(len(inputs), generator=target.generator)
         total = 0.0
-        batches = torch.split(order, self.options.batch)
+        batches = torch.split(order, self.options.batch_size)
         for number, rows in enumerate(batches, start=1):
             predicted = start[rows] + training.network(inputs[rows])
             loss = self._losses(predicted, pairs.targets[rows]).mean()
-            self._optimiser.zero_grad()
+            self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             clip_grad_norm_(training.network.parameters(), LONGEST_GRADIENT)
-            self._schedule.set_rate(self._optimiser, number / len(batches))
-            self._optimiser.step()
+            self._schedule.set_rate(self._optimizer, number / len(batches))
+            self._optimizer.step()
             training.after_step()
             total += loss.item() * len(rows)
         return total / len(inputs)
 
-    def _pairs(self, session: Session) -> Pairs:
+    def _pairs(self, target: Target) -> Pairs:
         """What this epoch learns from."""
-        knowledge = session.knowledge
-        if knowledge.randomised:
-            return session.redraw_fit()
-        copies = self.options.augmented_copies_dear if knowledge.dear else self.options.augmented_copies
+        knowledge = target.knowledge
+        if knowledge.randomized:
+            return target.redraw_fit()
+        copies = self.options.augmented_copies_expensive if knowledge.expensive else self.options.augmented_copies
         turn = self._turn % (copies + 1)
         self._turn += 1
         if turn not in self._copies:
-            own = session.auxiliary.pixels[session.auxiliary.fit]
-            self._copies[turn] = observe(knowledge, augment(own, session.generator), session.generator)
+            own = target.auxiliary.pixels[target.auxiliary.fit]
+            self._copies[turn] = observe(knowledge, augment(own, target.generator), target.generator)
         return self._copies[turn]
 
     def _losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
@@ -168,13 +168,13 @@ class Decoder(Inverter):
         return self._training
 
 
-def new_residual(session: Session, options: DecoderOptions, *, outputs: int) -> Residual:
-    """The network that these options ask for, its weights drawn from the session's generator."""
+def new_residual(target: Target, options: DecoderOptions, *, outputs: int) -> Residual:
+    """The network that these options ask for, its weights drawn from the target's generator."""
     return Residual(
-        session.fit.features.shape[1],
+        target.fit.features.shape[1],
         outputs,
         width=options.width,
         hidden=options.hidden,
         blocks=options.blocks,
-        generator=session.generator,
+        generator=target.generator,
     )

@@ -48,7 +48,7 @@ def error_directions(errors: Tensor, held_out: Tensor) -> Tensor:
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Sum of the absolute differences of neighbouring pixels, (B,), of images (B, C, H, W)."""
+    """Sum of the absolute differences of neighboring pixels, (B,), of images (B, C, H, W)."""
     down = (images[..., 1:, :] - images[..., :-1, :]).abs()
     right = (images[..., 1:] - images[..., :-1]).abs()
     return down.flatten(1).sum(dim=1) + right.flatten(1).sum(dim=1)
@@ -56,7 +56,7 @@ def total_variation(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Descent:
-    """Minimise over z, for x = clamp(start + L·z) and each image by itself,
+    """Minimize over z, for x = clamp(start + L·z) and each image by itself,
 
         ½ Σⱼ (expected(x)ⱼ − activationⱼ)² / (noiseⱼ + misfit·scale) + variation·TV(x) + ½‖z‖².
 
@@ -85,7 +85,7 @@ class Descent:
             steps: of Adam.
         """
         error = torch.zeros(len(start), self.directions.shape[1], requires_grad=True)
-        optimiser = torch.optim.Adam([error], betas=BETAS)
+        optimizer = torch.optim.Adam([error], betas=BETAS)
         trust = 1 / (self.noise + weights.misfit * self.scale)
         for step in range(steps):
             with torch.enable_grad():
@@ -95,9 +95,9 @@ class Descent:
                 # asked for, not accumulated: the front's own weights have no part in this
                 (error.grad,) = torch.autograd.grad(loss.sum(), [error])
             yield image.detach()
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * min(1.0, 2 * (1 - step / steps))
-            optimiser.step()
+            optimizer.step()
         yield self._image(start, error).detach()
 
     def _image(self, start: Tensor, error: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The attack on sparse fronts: from activations to codes, through the known dictionary to an image, then a refiner.
 
-A sparse coding layer standardises each image and writes it as few atoms of a dictionary (arXiv 2403.14772, eq. 1).
+A sparse coding layer standardizes each image and writes it as few atoms of a dictionary (arXiv 2403.14772, eq. 1).
 A participant knows the dictionary, so that codes are worth as much as the image; and it knows that mean and scale of
 the image are lost, so that they are to be guessed by themselves.
 """
@@ -18,7 +18,7 @@ from splitfed.attacks.auxiliary import BATCH
 from splitfed.attacks.conv_decoder import ConvDecoder, ConvDecoderOptions
 from splitfed.attacks.convolutional import Refiner, draw, silence
 from splitfed.attacks.decoder import new_residual
-from splitfed.attacks.inverter import Session
+from splitfed.attacks.inverter import Target
 from splitfed.attacks.linear import LinearMap, fit_ridge
 from splitfed.attacks.residual import Correction, Residual, Training
 from splitfed.attacks.ridge import PENALTIES
@@ -28,7 +28,7 @@ from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import ImageShape, Knowledge
 
 FLATTEST = 1e-3
-"""Standard deviation below which an image counts as this flat: 8 bits of grey levels are 4e-3 apart."""
+"""Standard deviation below which an image counts as this flat: 8 bits of gray levels are 4e-3 apart."""
 
 
 class DictionaryOptions(ConvDecoderOptions):
@@ -44,7 +44,7 @@ def moments(pixels: Tensor) -> Tensor:
     return torch.stack([pixels.mean(dim=1), scale.log()], dim=1)
 
 
-def standardised(pixels: Tensor) -> Tensor:
+def standardized(pixels: Tensor) -> Tensor:
     """Pixels as rows (B, p), each image with mean 0 and variance 1, then its `moments`: (B, p + 2)."""
     lost = moments(pixels)
     return torch.cat([(pixels - lost[:, :1]) / lost[:, 1:].exp(), lost], dim=1)
@@ -52,24 +52,24 @@ def standardised(pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ThroughCodes:
-    """From features to the image that the first sparse layer saw, standardised; and to the moments that it did not.
+    """From features to the image that the first sparse layer saw, standardized; and to the moments that it did not.
 
     Attributes:
         layer: the front's first sparse coding layer.
         shape: of an image.
         to_codes: ridge regression on the layer's codes, (d) -> (F·h·w).
-        to_standardised: ridge regression on `standardised` pixels and moments, (d) -> (p + 2).
+        to_standardized: ridge regression on `standardized` pixels and moments, (d) -> (p + 2).
     """
 
     layer: SparseCodingLayer
     shape: ImageShape
     to_codes: LinearMap
-    to_standardised: LinearMap
+    to_standardized: LinearMap
 
     def __call__(self, features: Tensor) -> Tensor:
         """(B, d) to the image that the codes describe, then what ridge says directly: (B, p + p + 2)."""
         images = [self._image(self.to_codes(batch)) for batch in torch.split(features, BATCH)]
-        return torch.cat([torch.cat(images), self.to_standardised(features)], dim=1)
+        return torch.cat([torch.cat(images), self.to_standardized(features)], dim=1)
 
     def _image(self, codes: Tensor) -> Tensor:
         geometry, (_, height, width) = self.layer.geometry, self.shape
@@ -81,7 +81,7 @@ class ThroughCodes:
 
 
 class DictionaryNetwork(Correction):
-    """What to add to ridge's image to have scale · (standardised image + corrections) + mean.
+    """What to add to ridge's image to have scale · (standardized image + corrections) + mean.
 
     Inputs are rows: whitened features (B, d), what `ThroughCodes` makes of them (B, 2p + 2), ridge's image (B, p).
     """
@@ -113,7 +113,7 @@ class DictionaryNetwork(Correction):
 class Dictionary(ConvDecoder):
     """Ridge regression to the codes of the first sparse layer, the known dictionary, then networks that refine.
 
-    The networks, their loss and their schedule are those of `ConvDecoder`; they work on the standardised image, and
+    The networks, their loss and their schedule are those of `ConvDecoder`; they work on the standardized image, and
     its mean and scale are predicted beside it.
     """
 
@@ -126,17 +126,17 @@ class Dictionary(ConvDecoder):
     def applies(self, knowledge: Knowledge) -> bool:
         return first_sparse_layer(knowledge.front) is not None
 
-    def _start(self, session: Session) -> float:
-        layer = first_sparse_layer(session.knowledge.front)
+    def _start(self, target: Target) -> float:
+        layer = first_sparse_layer(target.knowledge.front)
         if layer is None:
             raise AttackError(f"attack {self.name}: the front has no sparse coding layer; leave this attack out")
-        self._through = fit_through_codes(layer, session)
-        return super()._start(session)
+        self._through = fit_through_codes(layer, target)
+        return super()._start(target)
 
-    def _make(self, session: Session) -> Training:
-        shape = session.auxiliary.shape
-        dense = new_residual(session, self.options, outputs=shape.pixels + 2)
-        network = DictionaryNetwork(dense, shape, channels=self.options.channels, generator=session.generator)
+    def _make(self, target: Target) -> Training:
+        shape = target.auxiliary.shape
+        dense = new_residual(target, self.options, outputs=shape.pixels + 2)
+        network = DictionaryNetwork(dense, shape, channels=self.options.channels, generator=target.generator)
         network.silence()
         return Training(network)
 
@@ -144,31 +144,31 @@ class Dictionary(ConvDecoder):
         return torch.cat([self._whiten(features), self._through(features), self._ridge(features)], dim=1)
 
 
-def fit_through_codes(layer: SparseCodingLayer, session: Session) -> ThroughCodes:
-    """The ridge regressions of `ThroughCodes`, on one draw of a randomised defense's noise."""
-    fit, validation = session.fit, session.validation
+def fit_through_codes(layer: SparseCodingLayer, target: Target) -> ThroughCodes:
+    """The ridge regressions of `ThroughCodes`, on one draw of a randomized defense's noise."""
+    fit, validation = target.fit, target.validation
     direct = fit_ridge(
         [fit.features],
-        standardised(fit.targets),
-        validation=(validation.features, standardised(validation.targets)),
+        standardized(fit.targets),
+        validation=(validation.features, standardized(validation.targets)),
         penalties=PENALTIES,
     )
-    return ThroughCodes(layer, session.auxiliary.shape, _fit_codes(layer, session, direct), direct)
+    return ThroughCodes(layer, target.auxiliary.shape, _fit_codes(layer, target, direct), direct)
 
 
 @torch.no_grad()
-def _fit_codes(layer: SparseCodingLayer, session: Session, direct: LinearMap) -> LinearMap:
+def _fit_codes(layer: SparseCodingLayer, target: Target, direct: LinearMap) -> LinearMap:
     """The ridge regression on codes, batch by batch: all codes at once would take hundreds of megabytes.
 
     The penalty is that of the direct regression, since an image is a linear function of its codes.
     """
-    images = session.fit.targets.view(-1, *session.auxiliary.shape)
-    rows = direct.standardise(session.fit.features).double()
+    images = target.fit.targets.view(-1, *target.auxiliary.shape)
+    rows = direct.standardize(target.fit.features).double()
     total, cross = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for seen, batch in zip(torch.split(rows, BATCH), torch.split(images, BATCH), strict=True):
         codes = layer(batch).flatten(1).double()
         total, cross = total + codes.sum(dim=0), cross + seen.T @ codes
     covariance = rows.T @ rows / len(rows) + direct.penalty * torch.eye(rows.shape[1], dtype=torch.float64)
-    # standardised features have mean zero on the fit part, so that the mean code needs no place in the product
+    # standardized features have mean zero on the fit part, so that the mean code needs no place in the product
     weight = torch.linalg.solve(covariance, cross / len(rows))
-    return LinearMap(direct.standardise, weight.float(), (total / len(rows)).float(), direct.penalty)
+    return LinearMap(direct.standardize, weight.float(), (total / len(rows)).float(), direct.penalty)

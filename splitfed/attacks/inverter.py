@@ -17,14 +17,14 @@ from splitfed.types import Knowledge
 
 
 @dataclass(frozen=True)
-class Session:
+class Target:
     """One front, and what the attacker prepared to learn from it.
 
     Attributes:
         knowledge: the front and the auxiliary images.
         generator: all of the attack's randomness with this front.
         auxiliary: the images and their split.
-        fit: pairs to learn from; of a randomised defense, one draw.
+        fit: pairs to learn from; of a randomized defense, one draw.
         validation: pairs to judge by, one draw that stays.
     """
 
@@ -35,8 +35,8 @@ class Session:
     validation: Pairs
 
     def redraw_fit(self) -> Pairs:
-        """The fit part again: a fresh draw if the defense is randomised, else the same pairs."""
-        if not self.knowledge.randomised:
+        """The fit part again: a fresh draw if the defense is randomized, else the same pairs."""
+        if not self.knowledge.randomized:
             return self.fit
         return observe(self.knowledge, self.auxiliary.pixels[self.auxiliary.fit], self.generator)
 
@@ -46,15 +46,15 @@ class Inverter(Attack):
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
-        self._session: Session | None = None
+        self._target: Target | None = None
         self._epochs = 0
         self._plateaued = False
         self._first_loss = float("nan")
 
     def begin(self, knowledge: Knowledge, generator: torch.Generator) -> None:
-        before = self._session.auxiliary if self._session else None
+        before = self._target.auxiliary if self._target else None
         auxiliary = split_auxiliary(knowledge, before=before)
-        self._session = Session(
+        self._target = Target(
             knowledge,
             generator,
             auxiliary,
@@ -62,7 +62,7 @@ class Inverter(Attack):
             validation=observe(knowledge, auxiliary.pixels[auxiliary.validation], generator),
         )
         self._plateaued = False
-        self._first_loss = self._start(self._session)
+        self._first_loss = self._start(self._target)
 
     def reconstruct(self, activation: Tensor) -> Tensor:
         shape = self._begun.auxiliary.shape
@@ -70,13 +70,13 @@ class Inverter(Attack):
         return predict_rows(self._predict, features).clamp(0, 1).view(-1, *shape)
 
     def evidence(self) -> FitEvidence:
-        session = self._begun
-        shape = session.auxiliary.shape
-        images = predict_rows(self._predict, session.validation.features).view(-1, *shape)
-        targets = session.validation.targets.view(-1, *shape)
+        target = self._begun
+        shape = target.auxiliary.shape
+        images = predict_rows(self._predict, target.validation.features).view(-1, *shape)
+        targets = target.validation.targets.view(-1, *shape)
         return FitEvidence(
             first_loss=self._first_loss,
-            last_loss=self._loss_on(session.fit, self._predict_last),
+            last_loss=self._loss_on(target.fit, self._predict_last),
             parameters_moved=self._parameters_moved(),
             epochs=self._epochs,
             validation_psnr_db=float(psnr_db(images, targets).mean()),
@@ -85,13 +85,13 @@ class Inverter(Attack):
         )
 
     @property
-    def _begun(self) -> Session:
-        if self._session is None:
+    def _begun(self) -> Target:
+        if self._target is None:
             raise AttackError(f"{self.name}: begin() comes first")
-        return self._session
+        return self._target
 
     @abstractmethod
-    def _start(self, session: Session) -> float:
+    def _start(self, target: Target) -> float:
         """Prepare for this front; the loss on the fit part before any learning."""
 
     def _losses(self, predicted: Tensor, targets: Tensor) -> Tensor:

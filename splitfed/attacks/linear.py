@@ -1,4 +1,4 @@
-"""Ridge regression in closed form: all penalties from one factorisation."""
+"""Ridge regression in closed form: all penalties from one factorization."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ DEAD_SCALE = 1e-6
 
 
 @dataclass(frozen=True)
-class Standardiser:
-    """Per-feature standardisation: (features - mean) * inverse_scale, all dead features to 0.
+class Standardizer:
+    """Per-feature standardization: (features - mean) * inverse_scale, all dead features to 0.
 
     Attributes:
         mean: float32, (d,).
@@ -30,22 +30,22 @@ class Standardiser:
 
 @dataclass(frozen=True)
 class LinearMap:
-    """An affine map from features to targets, by way of standardised features.
+    """An affine map from features to targets, by way of standardized features.
 
     Attributes:
-        standardise: fitted on the same features.
+        standardize: fitted on the same features.
         weight: float32, (d, p).
         intercept: float32, (p,); the mean target.
         penalty: the ridge penalty it was solved with, where features have variance 1; infinite for `mean_map`.
     """
 
-    standardise: Standardiser
+    standardize: Standardizer
     weight: Tensor
     intercept: Tensor
     penalty: float
 
     def __call__(self, features: Tensor) -> Tensor:
-        return torch.addmm(self.intercept, self.standardise(features), self.weight)
+        return torch.addmm(self.intercept, self.standardize(features), self.weight)
 
 
 def fit_ridge(
@@ -59,17 +59,17 @@ def fit_ridge(
 
     Args:
         draws: features (n, d) of the same n images, one per draw of the defense's randomness; the fit is on
-            all of them together, so the noise acts as the regulariser that its expectation asks for.
+            all of them together, so the noise acts as the regularizer that its expectation asks for.
         targets: (n, p).
         validation: features (m, d) and targets (m, p) that choose the penalty by squared error.
         penalties: to choose from, positive.
     """
-    standardise = standardiser(draws)
+    standardize = standardizer(draws)
     intercept = targets.double().mean(dim=0)
-    basis, eigenvalues, coefficients = _factorise(
-        [standardise(draw).double() for draw in draws], targets.double() - intercept
+    basis, eigenvalues, coefficients = _factorize(
+        [standardize(draw).double() for draw in draws], targets.double() - intercept
     )
-    seen = standardise(validation[0]).double() @ basis
+    seen = standardize(validation[0]).double() @ basis
     wanted = validation[1].double() - intercept
 
     def error(penalty: float) -> float:
@@ -77,25 +77,25 @@ def fit_ridge(
 
     penalty = min(penalties, key=error)
     weight = (basis / (eigenvalues + penalty)) @ coefficients
-    return LinearMap(standardise, weight.float(), intercept.float(), penalty)
+    return LinearMap(standardize, weight.float(), intercept.float(), penalty)
 
 
 def mean_map(features: Tensor, targets: Tensor) -> LinearMap:
     """The map before any learning: the mean target whatever the features are."""
     weight = targets.new_zeros(features.shape[1], targets.shape[1])
-    return LinearMap(standardiser([features]), weight, targets.mean(dim=0), penalty=float("inf"))
+    return LinearMap(standardizer([features]), weight, targets.mean(dim=0), penalty=float("inf"))
 
 
-def standardiser(draws: Sequence[Tensor]) -> Standardiser:
-    """The standardisation of several draws of the same features, (n, d) each, together."""
+def standardizer(draws: Sequence[Tensor]) -> Standardizer:
+    """The standardization of several draws of the same features, (n, d) each, together."""
     mean = torch.stack([draw.double().mean(dim=0) for draw in draws]).mean(dim=0)
     variance = torch.stack([(draw.double() - mean).square().mean(dim=0) for draw in draws]).mean(dim=0)
     scale = variance.sqrt()
     inverse_scale = torch.where(scale > DEAD_SCALE, 1.0 / scale, torch.zeros_like(scale))
-    return Standardiser(mean.float(), inverse_scale.float())
+    return Standardizer(mean.float(), inverse_scale.float())
 
 
-def _factorise(draws: list[Tensor], targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _factorize(draws: list[Tensor], targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Basis (d, r), eigenvalues (r,) and coefficients (r, p): the solution for a penalty λ is
     basis · diag(1 / (eigenvalues + λ)) · coefficients.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from splitfed.models.front import initialise
+from splitfed.models.front import initialize
 
 AVERAGING = 0.99
 """Decay per step of the running average of the weights: it spans about two epochs of 5,400 images."""
@@ -20,13 +20,13 @@ class Block(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.normalise = nn.LayerNorm(width)
+        self.normalize = nn.LayerNorm(width)
         self.hidden = nn.Linear(width, hidden)
         self.out = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width) -> (B, width)."""
-        result: Tensor = x + self.out(F.gelu(self.hidden(self.normalise(x))))
+        result: Tensor = x + self.out(F.gelu(self.hidden(self.normalize(x))))
         return result
 
 
@@ -41,7 +41,7 @@ class Correction(nn.Module, ABC):
 class Residual(Correction):
     """Linear, residual blocks, GELU, linear: (B, d) -> (B, p).
 
-    There is no linear path around the blocks: ridge has the best linear map already, and the noise of a randomised
+    There is no linear path around the blocks: ridge has the best linear map already, and the noise of a randomized
     defense would go through a path that is trained anew straight to the pixels.
     """
 
@@ -52,7 +52,7 @@ class Residual(Correction):
         self.first = nn.Linear(inputs, width)
         self.blocks = nn.Sequential(*(Block(width, hidden) for _ in range(blocks)))
         self.out = nn.Linear(width, outputs)
-        initialise(self, generator)
+        initialize(self, generator)
         for block in self.blocks:
             assert isinstance(block, Block)
             _zero(block.out)
@@ -81,7 +81,7 @@ class Training:
     """A residual network in training.
 
     Attributes:
-        network: the weights that the optimiser moves.
+        network: the weights that the optimizer moves.
         average: their running average, which scores better and more steadily.
         best: the average at the moment of the last `keep`.
     """
@@ -93,7 +93,7 @@ class Training:
         self._steps = 0
 
     def after_step(self) -> None:
-        """Follow a step of the optimiser."""
+        """Follow a step of the optimizer."""
         self._steps += 1
         # a plain mean at first, so that a short training is not dominated by its start
         decay = min(AVERAGING, self._steps / (self._steps + 10))

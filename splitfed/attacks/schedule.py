@@ -18,7 +18,7 @@ ANNEALED_SHARE = 0.4
 
 
 class Schedule:
-    """Learning rate of one training: it falls at each plateau of the validation loss, and towards the cap.
+    """Learning rate of one training: it falls at each plateau of the validation loss, and toward the cap.
 
     ``start_loss`` is the validation loss before the first epoch, which is to be beaten.
 
@@ -40,11 +40,11 @@ class Schedule:
     def finished(self) -> bool:
         return self.plateaued or self._epoch >= self._max_epochs
 
-    def set_rate(self, optimiser: torch.optim.Optimizer, epoch_share: float = 1.0) -> None:
-        """Give ``optimiser`` the learning rate of a step that ends when this share of the epoch, in (0, 1], is over."""
+    def set_rate(self, optimizer: torch.optim.Optimizer, epoch_share: float = 1.0) -> None:
+        """Give ``optimizer`` the learning rate of a step that ends when this share of the epoch, in (0, 1], is over."""
         left = max(0.0, 1 - self._epoch / self._max_epochs)
         rate = self._learning_rate * DECAY**self._decays * min(1.0, left / ANNEALED_SHARE)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self._epoch + epoch_share) / WARM_UP_EPOCHS)
 
     def judge(self, validation_loss: float) -> bool:

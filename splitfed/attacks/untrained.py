@@ -6,7 +6,7 @@ from torch import Tensor
 
 from splitfed.attacks.base import Progress
 from splitfed.attacks.decoder import DecoderOptions, new_residual
-from splitfed.attacks.inverter import Inverter, Session
+from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.whitening import fit_whitening
 
 
@@ -25,23 +25,21 @@ class Untrained(Inverter):
     options: DecoderOptions
 
     def advance(self) -> Progress:
-        session = self._begun
+        target = self._begun
         self._epochs += 1
         return Progress(
             epoch=self._epochs,
-            train_loss=self._loss_on(session.fit, self._predict),
-            validation_loss=self._loss_on(session.validation, self._predict),
+            train_loss=self._loss_on(target.fit, self._predict),
+            validation_loss=self._loss_on(target.validation, self._predict),
             plateaued=True,
             finished=True,
         )
 
-    def _start(self, session: Session) -> float:
-        self._whiten = fit_whitening(session.fit.features)
-        self._network = new_residual(session, self.options, outputs=session.auxiliary.shape.pixels).requires_grad_(
-            False
-        )
+    def _start(self, target: Target) -> float:
+        self._whiten = fit_whitening(target.fit.features)
+        self._network = new_residual(target, self.options, outputs=target.auxiliary.shape.pixels).requires_grad_(False)
         self._plateaued = True
-        return self._loss_on(session.fit, self._predict)
+        return self._loss_on(target.fit, self._predict)
 
     def _predict(self, features: Tensor) -> Tensor:
         result: Tensor = self._network(self._whiten(features))

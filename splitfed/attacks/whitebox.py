@@ -1,4 +1,4 @@
-"""The attack that optimises the image itself, through the front whose weights a participant holds.
+"""The attack that optimizes the image itself, through the front whose weights a participant holds.
 
 He, Zhang and Lee 2019, "Model inversion attacks against collaborative inference"; the total variation as a prior on
 images is that of Mahendran and Vedaldi 2015, "Understanding deep image representations by inverting them". They
@@ -19,7 +19,7 @@ from torch import Tensor
 from splitfed.attacks.auxiliary import BATCH, Pairs, predict_rows
 from splitfed.attacks.base import Attack, FitEvidence, Progress
 from splitfed.attacks.descent import Descent, Weights, error_directions
-from splitfed.attacks.inverter import Inverter, Session
+from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.linear import mean_map
 from splitfed.attacks.ridge import fit_to_front
 from splitfed.attacks.sparse import first_sparse_layer
@@ -50,10 +50,10 @@ class WhiteboxOptions(Options):
     """Observations that it reconstructs at most, evenly spaced; the scores say of how many they are."""
     most_images_sparse: int = Field(default=512, ge=16)
     """The same through a sparse front."""
-    batch: int = Field(default=256, ge=1)
-    """Images that are optimised at a time."""
+    batch_size: int = Field(default=256, ge=1)
+    """Images that are optimized at a time."""
     ridge_draws: int = Field(default=8, ge=1, le=100)
-    """Draws of a randomised defense for the ridge regression that it starts from where no other attack is better."""
+    """Draws of a randomized defense for the ridge regression that it starts from where no other attack is better."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Whitebox(Inverter):
     """
 
     name = "whitebox"
-    about = "starts at the best of ridge and the attacks before it, then optimises each image through the known front"
+    about = "starts at the best of ridge and the attacks before it, then optimizes each image through the known front"
     adaptivity = "compares with the front's mean output, and trusts each feature as far as its measured noise allows"
     Options = WhiteboxOptions
     options: WhiteboxOptions
@@ -128,13 +128,13 @@ class Whitebox(Inverter):
 
     def reconstruct(self, activation: Tensor) -> Tensor:
         shape = self._begun.auxiliary.shape
-        batches = torch.split(activation.flatten(1).float(), self.options.batch)
-        return torch.cat([self._optimise(batch) for batch in batches]).view(-1, *shape)
+        batches = torch.split(activation.flatten(1).float(), self.options.batch_size)
+        return torch.cat([self._optimize(batch) for batch in batches]).view(-1, *shape)
 
     def evidence(self) -> FitEvidence:
         """The losses are those of the images that the weights were chosen on, the scores those of others.
 
-        Where few images are affordable, the start is scored on the whole validation part and what the optimisation
+        Where few images are affordable, the start is scored on the whole validation part and what the optimization
         adds to it on those few: the difference varies far less from image to image than the score itself.
         """
         validation = self._begun.validation
@@ -155,20 +155,20 @@ class Whitebox(Inverter):
             plateaued=self._plateaued,
         )
 
-    def _start(self, session: Session) -> float:
-        knowledge = session.knowledge
-        self._is_sparse = knowledge.dear or first_sparse_layer(knowledge.front) is not None
-        self._ridge = fit_to_front(session, draws=self.options.ridge_draws)
-        mean = mean_map(session.fit.features, session.fit.targets)
+    def _start(self, target: Target) -> float:
+        knowledge = target.knowledge
+        self._is_sparse = knowledge.expensive or first_sparse_layer(knowledge.front) is not None
+        self._ridge = fit_to_front(target, draws=self.options.ridge_draws)
+        mean = mean_map(target.fit.features, target.fit.targets)
         self._before = fingerprint([mean.weight])
-        self._choose_own_images(session)
+        self._choose_own_images(target)
         self._begin_at, self._descent = self._ridge_images, None
         self._candidates = [Weights(misfit, VARIATIONS[0]) for misfit in MISFITS]
         self._tried = 0
         untaught = predict_rows(mean, knowledge.features(self._tune.activation)).view_as(self._tune.pixels)
         return _loss(untaught, self._tune.pixels)
 
-    def _prepare(self, session: Session) -> Descent:
+    def _prepare(self, target: Target) -> Descent:
         """Choose where to start, and learn what is wrong with it."""
         starts = [self._ridge_images, *(other.reconstruct for other in self._others)]
         losses = [_loss(start(self._tune.activation), self._tune.pixels) for start in starts]
@@ -176,33 +176,33 @@ class Whitebox(Inverter):
         self._begin_at = starts[best]
         self._best = Trial(self._candidates[0], 0, losses[best])
         return Descent(
-            session.knowledge.expected,
-            error_directions(*(self._errors_of_start(pairs) for pairs in (session.fit, session.validation))),
-            self._noise(session),
-            float(session.fit.features.var(dim=0).mean()),
+            target.knowledge.expected,
+            error_directions(*(self._errors_of_start(pairs) for pairs in (target.fit, target.validation))),
+            self._noise(target),
+            float(target.fit.features.var(dim=0).mean()),
         )
 
     def _errors_of_start(self, pairs: Pairs) -> Tensor:
         return self._start_of(pairs.features).flatten(1) - pairs.targets
 
-    def _choose_own_images(self, session: Session) -> None:
+    def _choose_own_images(self, target: Target) -> None:
         """One half of the validation part to choose the weights on, the other to judge them by; no more than pays."""
-        places = session.auxiliary.validation
+        places = target.auxiliary.validation
         half = min(len(places) // 2, max(1, self.most_observations() // TUNED_SHARE))
-        self._tune, self._judge = (self._own(session, part) for part in torch.split(places[: 2 * half], half))
+        self._tune, self._judge = (self._own(target, part) for part in torch.split(places[: 2 * half], half))
 
-    def _own(self, session: Session, places: Tensor) -> Own:
-        pixels = session.auxiliary.pixels[places]
+    def _own(self, target: Target, places: Tensor) -> Own:
+        pixels = target.auxiliary.pixels[places]
         with torch.no_grad():
-            return Own(pixels, session.knowledge.observe(pixels, session.generator).flatten(1).float())
+            return Own(pixels, target.knowledge.observe(pixels, target.generator).flatten(1).float())
 
     @torch.no_grad()
-    def _noise(self, session: Session) -> Tensor:
+    def _noise(self, target: Target) -> Tensor:
         """The variance of the defense's noise on each feature, (d,), measured on the attacker's own images."""
         seen = self._tune.activation
-        if not session.knowledge.randomised:
+        if not target.knowledge.randomized:
             return torch.zeros(seen.shape[1])
-        return (seen - session.knowledge.expected(self._tune.pixels).flatten(1)).square().mean(dim=0)
+        return (seen - target.knowledge.expected(self._tune.pixels).flatten(1)).square().mean(dim=0)
 
     def _try(self, descent: Descent, weights: Weights) -> Trial:
         steps = self.options.steps_sparse if self._is_sparse else self.options.steps
@@ -211,7 +211,7 @@ class Whitebox(Inverter):
         best = min(range(len(losses)), key=losses.__getitem__)
         return Trial(weights, best, losses[best])
 
-    def _optimise(self, rows: Tensor) -> Tensor:
+    def _optimize(self, rows: Tensor) -> Tensor:
         """The best weights' images for these activations, (B, d)."""
         if self._descent is None:
             return self._start_of(rows)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from splitfed.attacks.linear import standardiser
+from splitfed.attacks.linear import standardizer
 
 FLOOR = 1.0
-"""Added to the variances of the standardised features: directions far below it stay small, being mostly noise."""
+"""Added to the variances of the standardized features: directions far below it stay small, being mostly noise."""
 MOST_FEATURES = 2048
-"""Beyond this the eigendecomposition costs more than it saves: features are only standardised."""
+"""Beyond this the eigendecomposition costs more than it saves: features are only standardized."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Whitening:
 
     Attributes:
         mean: float32, (d,).
-        matrix: float32, (d, d), or (d,) where features are only standardised.
+        matrix: float32, (d, d), or (d,) where features are only standardized.
     """
 
     mean: Tensor
     matrix: Tensor
 
     def __call__(self, features: Tensor) -> Tensor:
-        centred = features - self.mean
-        return centred @ self.matrix if self.matrix.dim() == 2 else centred * self.matrix
+        centered = features - self.mean
+        return centered @ self.matrix if self.matrix.dim() == 2 else centered * self.matrix
 
 
 def fit_whitening(features: Tensor) -> Whitening:
@@ -42,10 +42,10 @@ def fit_whitening(features: Tensor) -> Whitening:
     Symmetric, because it stays close to the features themselves: from one round's front to the next it changes as
     little as they do, so weights on top of it remain of use.
     """
-    standardise = standardiser([features])
+    standardize = standardizer([features])
     if features.shape[1] > MOST_FEATURES:
-        return Whitening(standardise.mean, standardise.inverse_scale)
-    standardised = standardise(features).double()
-    variances, directions = torch.linalg.eigh(standardised.T @ standardised / len(features))
+        return Whitening(standardize.mean, standardize.inverse_scale)
+    standardized = standardize(features).double()
+    variances, directions = torch.linalg.eigh(standardized.T @ standardized / len(features))
     symmetric = (directions * ((1 + FLOOR) / (variances.clamp_min(0) + FLOOR)).sqrt()) @ directions.T
-    return Whitening(standardise.mean, standardise.inverse_scale[:, None] * symmetric.float())
+    return Whitening(standardize.mean, standardize.inverse_scale[:, None] * symmetric.float())

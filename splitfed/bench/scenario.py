@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from splitfed import child
 from splitfed.errors import UserError
+from splitfed.runners import child
 
 SAMPLE_S = 0.2
 

@@ -1,7 +1,7 @@
 """What the sparse coding layer costs, beside the reference LCA: one JSON line per case.
 
 The reference is LCA as the field runs it: τ 100, 500 Euler steps, lateral kernel of (2k − 1)². The first layer codes
-28×28 grey images, the second what the first makes of them, in batches of 64. Ours is solved until its mean objective
+28×28 gray images, the second what the first makes of them, in batches of 64. Ours is solved until its mean objective
 is no worse than the reference's; its time at the layer's own tolerance stands beside. Times are medians of repeats in
 this one run, except that each reference is run once.
 """
@@ -74,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     first = _first_layer(images, options.solver, steps=LEARNING_STEPS)
     fresh = _first_layer(images, options.solver, steps=0)
     for name, layer in (("random", fresh), ("learned", first)):
-        for sparsity in (0.1, 0.5):
-            layer.sparsity = sparsity
+        for l1_weight in (0.1, 0.5):
+            layer.l1_weight = l1_weight
             _print(_forward(Case(f"first layer, {name} atoms", layer, images.pixels[:BATCH]), options.repeats))
     if not options.quick:
         for case in _second_layer(first, images, options.solver):
@@ -103,7 +103,7 @@ def _first_layer(images: Images, solver: str, *, steps: int) -> SparseCodingLaye
     """SCL(1→16) with a dictionary learned in so many steps."""
     generator = torch.Generator().manual_seed(0)
     layer = SparseCodingLayer(1, 16, solver=solver, generator=generator)
-    learn_dictionary(layer, images.pixels, steps=steps, batch=BATCH, generator=generator)
+    learn_dictionary(layer, images.pixels, steps=steps, batch_size=BATCH, generator=generator)
     return layer
 
 
@@ -115,7 +115,7 @@ def _second_layer(first: SparseCodingLayer, images: Images, solver: str) -> list
     generator = torch.Generator().manual_seed(1)
     fresh = SparseCodingLayer(16, 28, solver=solver, generator=generator)
     learned = SparseCodingLayer(16, 28, solver=solver, generator=torch.Generator().manual_seed(1))
-    learn_dictionary(learned, x, steps=LEARNING_STEPS, batch=BATCH, generator=generator)
+    learn_dictionary(learned, x, steps=LEARNING_STEPS, batch_size=BATCH, generator=generator)
     return [
         Case("second layer, random atoms", fresh, x[:BATCH]),
         Case("second layer, learned atoms", learned, x[:BATCH]),
@@ -129,26 +129,26 @@ def _forward(case: Case, repeats: int) -> dict[str, Any]:
     canvas, atoms = layer.prepare(case.x), Atoms(layer.dictionary, layer.geometry.stride)
     once = Stopping(tolerance=0, max_iterations=REFERENCE_ITERATIONS, check_every=REFERENCE_ITERATIONS)
     bound = lipschitz_bound(layer.dictionary, layer.geometry.stride)
-    reference, reference_s = _timed(lambda: lca(canvas, atoms, layer.sparsity, bound, once))
-    goal = _objective(canvas, atoms, reference, layer.sparsity)
+    reference, reference_s = _timed(lambda: lca(canvas, atoms, layer.l1_weight, bound, once))
+    goal = _objective(canvas, atoms, reference, layer.l1_weight)
     usual = layer.tolerance
     usual_s = _median_s(lambda: layer.solve(case.x), repeats)
-    usual_objective = _objective(canvas, atoms, layer.solve(case.x), layer.sparsity)
+    usual_objective = _objective(canvas, atoms, layer.solve(case.x), layer.l1_weight)
     layer.tolerance = LOOSEST
     solution = layer.solve(case.x)
-    while _objective(canvas, atoms, solution, layer.sparsity) > goal:
+    while _objective(canvas, atoms, solution, layer.l1_weight) > goal:
         layer.tolerance *= TIGHTER
         solution = layer.solve(case.x)
     ours_s = _median_s(lambda: layer.solve(case.x), repeats)
     line = {
         "case": f"forward: {case.name}",
-        "sparsity": layer.sparsity,
+        "l1_weight": layer.l1_weight,
         "reference_s": round(reference_s, 3),
         "reference_objective": round(goal, 3),
         "reference_gap": _significant(float(reference.relative_gap.max())),
         "solver": layer.report.solver,
         "ours_s": round(ours_s, 5),
-        "objective": round(_objective(canvas, atoms, solution, layer.sparsity), 3),
+        "objective": round(_objective(canvas, atoms, solution, layer.l1_weight), 3),
         "times_faster": round(reference_s / ours_s, 1),
         "tolerance": _significant(layer.tolerance),
         "default_tolerance": usual,
@@ -215,8 +215,8 @@ def _warm_start(case: Case, repeats: int) -> dict[str, Any]:
         "case": f"warm start: {case.name}",
         "cold_s": round(cold_s, 5),
         "warm_s": round(warm_s, 5),
-        "cold_objective": round(_objective(canvas, atoms, cold, case.layer.sparsity), 3),
-        "warm_objective": round(_objective(canvas, atoms, warm, case.layer.sparsity), 3),
+        "cold_objective": round(_objective(canvas, atoms, cold, case.layer.l1_weight), 3),
+        "warm_objective": round(_objective(canvas, atoms, warm, case.layer.l1_weight), 3),
     }
 
 
@@ -228,7 +228,7 @@ def _epoch(images: Images, solver: str) -> dict[str, Any]:
     front = SparseFront(
         images.shape,
         500,
-        sparsity=options.sparsity,
+        l1_weight=options.l1_weight,
         kernel_size=options.kernel_size,
         dictionary_rate=options.dictionary_rate,
         generator=generator,
@@ -238,7 +238,7 @@ def _epoch(images: Images, solver: str) -> dict[str, Any]:
     back = nn.Sequential(nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, len(images.classes)))
     _, learn_s = _timed(
         lambda: learn_dictionary(
-            front.first_layer, images.pixels, steps=LEARNING_STEPS, batch=BATCH, generator=generator
+            front.first_layer, images.pixels, steps=LEARNING_STEPS, batch_size=BATCH, generator=generator
         )
     )
     with torch.no_grad():
@@ -259,23 +259,23 @@ def _epoch(images: Images, solver: str) -> dict[str, Any]:
 def _train(front: SparseFront, back: nn.Module, codes: Tensor, labels: Tensor) -> float:
     """One epoch in batches of 64 by SGD; the mean loss."""
     parameters = [*front.body.parameters(), *back.parameters()]
-    optimiser = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
     losses = []
     order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))
     for rows in torch.split(order, BATCH):
         loss = nn.functional.cross_entropy(back(front.body(codes[rows])), labels[rows])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         front.after_step()
         losses.append(loss.item())
     return statistics.fmean(losses)
 
 
-def _objective(canvas: Tensor, atoms: Atoms, solution: Solution, sparsity: float) -> float:
+def _objective(canvas: Tensor, atoms: Atoms, solution: Solution, l1_weight: float) -> float:
     """The mean objective of eq. 1, computed alike for every solver."""
-    residual = canvas - atoms.synthesise(solution.codes)
-    certificate = certify(canvas, solution.codes, residual, atoms.analyse(residual), sparsity)
+    residual = canvas - atoms.synthesize(solution.codes)
+    certificate = certify(canvas, solution.codes, residual, atoms.analyze(residual), l1_weight)
     return float(certificate.objective.mean())
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from splitfed.child import safe_path
 from splitfed.errors import UserError
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.models.sparse.lca import TIME_CONSTANT
 from splitfed.models.sparse.spectrum import gram_kernel
+from splitfed.runners.child import safe_path
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -44,7 +44,7 @@ def _pass_of_reference(layer: SparseCodingLayer, x: Tensor, iterations: int) -> 
     for _ in range(iterations):
         inhibition = nn.functional.conv2d(codes, lateral, padding=lateral.shape[-1] // 2) - codes
         potential = potential + (drive - potential - inhibition) / TIME_CONSTANT
-        codes = (potential - layer.sparsity).relu()
+        codes = (potential - layer.l1_weight).relu()
     codes.square().sum().backward()  # type: ignore[no-untyped-call]
 
 

@@ -1,6 +1,6 @@
 """What the wire costs: a training step with and without it, and each codec by itself.
 
-Prints one JSON line per case. The training step is that of the plain front on 28×28 grey images: Flatten,
+Prints one JSON line per case. The training step is that of the plain front on 28×28 gray images: Flatten,
 Linear(784, 500), ReLU | Linear(500, 500), ReLU, Linear(500, 6), SGD with momentum 0.9, batch 64, one torch thread
 per process. Front and back are each stepped where they are; without a wire both are in one process, one after the
 other. The server and the relay are processes of their own. The cases take turns, so that what else the machine
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from splitfed.child import safe_path
+from splitfed.runners.child import safe_path
 from splitfed.types import Phase
 from splitfed.wire.codec import CODECS, Codec
 from splitfed.wire.link import GrpcLink
@@ -46,7 +46,7 @@ TARGET_RATIO = 1.3
 SECRET = "bench"
 
 
-class Back:
+class EchoBack:
     """A session that trains the back.
 
     The gradient that the client waits for comes first; those of the weights are worked out in `update`, while
@@ -56,7 +56,7 @@ class Back:
     def __init__(self) -> None:
         self.next_step = 0
         self._net = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, CLASSES))
-        self._optimiser = _sgd(self._net)
+        self._optimizer = _sgd(self._net)
         self._loss = torch.zeros(())
 
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
@@ -70,10 +70,10 @@ class Back:
         return StepResult(self._loss.item(), int((scores.argmax(1) == labels).sum()), gradient)
 
     def update(self) -> None:
-        """Gradients of the weights, and a step of the optimiser."""
-        self._optimiser.zero_grad()
+        """Gradients of the weights, and a step of the optimizer."""
+        self._optimizer.zero_grad()
         self._loss.backward(inputs=list(self._net.parameters()))  # type: ignore[no-untyped-call]
-        self._optimiser.step()
+        self._optimizer.step()
 
     def finish(self, steps: int, examples: int) -> None:
         """Nothing is left to do."""
@@ -84,9 +84,9 @@ class Host:
 
     classes = CLASSES
 
-    def open(self, hello: Hello) -> Back:  # noqa: ARG002  lets everyone in
+    def open(self, hello: Hello) -> EchoBack:  # noqa: ARG002  lets everyone in
         """A fresh back."""
-        return Back()
+        return EchoBack()
 
 
 class FrontTrainer:
@@ -97,7 +97,7 @@ class FrontTrainer:
         self._front = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, WIDTH), nn.ReLU())
         self._back = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, CLASSES))
         whole = nn.Sequential(self._front, self._back)
-        self._optimiser = _sgd(whole if link is None else self._front)
+        self._optimizer = _sgd(whole if link is None else self._front)
         self._pixels = torch.rand(BATCH, 1, 28, 28)
         self._labels = torch.randint(CLASSES, (BATCH,))
         self._step = 0
@@ -105,7 +105,7 @@ class FrontTrainer:
     def step(self) -> None:
         """One training step."""
         activation = self._front(self._pixels)
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         if self._link is None:
             scores = self._back(activation)
             loss = F.cross_entropy(scores, self._labels)
@@ -113,7 +113,7 @@ class FrontTrainer:
             loss.item(), int((scores.argmax(1) == self._labels).sum())
         else:
             activation.backward(self._link.forward(self._step, activation, self._labels).gradient)
-        self._optimiser.step()
+        self._optimizer.step()
         self._step += 1
 
 
@@ -165,7 +165,7 @@ def step_lines(steps: int) -> Iterator[dict[str, Any]]:
         yield {
             "bench": "wire",
             "case": f"step, {case}",
-            "batch": BATCH,
+            "batch_size": BATCH,
             "steps": len(each),
             "median_ms": round(1e3 * median, 3),
             "ratio": round(median / without, 3),

@@ -114,9 +114,9 @@ def chest_xray(canvas: Canvas) -> None:
 
 
 def chest_ct(canvas: Canvas) -> None:
-    """A faint slice: grey air, lung and tissue almost alike, specks of bone and vessel."""
-    grey = canvas.uniform(0.495, 0.505)
-    canvas.image += grey
+    """A faint slice: gray air, lung and tissue almost alike, specks of bone and vessel."""
+    gray = canvas.uniform(0.495, 0.505)
+    canvas.image += gray
     canvas.pose(shift=0.1, turn=0.06, stretch=0.05, warp=0.03)
     width, height = canvas.uniform(0.65, 0.92), canvas.uniform(0.45, 0.7)
     body = canvas.ellipse(0, 0, width, height)
@@ -160,7 +160,7 @@ def hand_xray(canvas: Canvas) -> None:
 
 
 def head_ct(canvas: Canvas) -> None:
-    """A slice of the head: a bright ring around grey brain; near the top a small disc, low down the face."""
+    """A slice of the head: a bright ring around gray brain; near the top a small disc, low down the face."""
     canvas.image += 0.1
     for side in (-1, 1):
         rest = canvas.bone((side * 0.85, 0.2), (side * canvas.uniform(0.6, 0.85), 1.0), 0.03)
@@ -171,8 +171,8 @@ def head_ct(canvas: Canvas) -> None:
     thickness = canvas.uniform(0.05, 0.12) + 0.1 * (1 - level)
     canvas.paint(canvas.ellipse(0, 0, width, height), canvas.uniform(0.85, 1.0))
     brain = canvas.ellipse(0, 0, np.maximum(width - thickness, 0.02), np.maximum(height - thickness, 0.02))
-    grey = canvas.uniform(0.35, 0.6)
-    canvas.paint(brain, grey + canvas.texture(9, 0.035))
+    gray = canvas.uniform(0.35, 0.6)
+    canvas.paint(brain, gray + canvas.texture(9, 0.035))
     for side in (-1, 1):
         ventricle = canvas.ellipse(
             side * 0.09, canvas.uniform(-0.1, 0.05), canvas.uniform(0.02, 0.08), canvas.uniform(0.05, 0.22), side * 0.2

@@ -96,7 +96,7 @@ def _pairs(file: Path, arrays: Mapping[str, NDArray[Any]]) -> Pairs:
 
 
 def _images(file: Path, name: str, pixels: NDArray[Any], size: int | None) -> NDArray[np.uint8]:
-    """Grey (N, H, W) or colour (N, H, W, 3)."""
+    """Gray (N, H, W) or color (N, H, W, 3)."""
     if pixels.dtype != np.uint8:
         raise DataError(
             f"{file}: {name}: expected uint8 from 0 to 255, found {pixels.dtype}; scale floats in [0, 1] by 255, "

@@ -18,9 +18,9 @@ Field = NDArray[np.floating[Any]]
 
 @lru_cache(maxsize=32)
 def _waves(size: int, cycles: int) -> Field:
-    """The cosine basis functions of up to ``cycles`` half periods, sampled at pixel centres: (size, cycles + 1)."""
-    centres = (np.arange(size) + 0.5) / size
-    return np.cos(np.pi * np.outer(centres, np.arange(cycles + 1))).astype(np.float32)
+    """The cosine basis functions of up to ``cycles`` half periods, sampled at pixel centers: (size, cycles + 1)."""
+    centers = (np.arange(size) + 0.5) / size
+    return np.cos(np.pi * np.outer(centers, np.arange(cycles + 1))).astype(np.float32)
 
 
 class Canvas:
@@ -81,7 +81,7 @@ class Canvas:
         height: float | Field,
         thickness: float | Field,
     ) -> Field:
-        """Coverage of the outline of an ellipse; ``thickness`` across, centred on the ellipse."""
+        """Coverage of the outline of an ellipse; ``thickness`` across, centered on the ellipse."""
         radius = np.sqrt(((self.x - x) / width) ** 2 + ((self.y - y) / height) ** 2)
         return self._coverage(np.abs(radius - 1) * np.minimum(width, height) - np.asarray(thickness) / 2)
 

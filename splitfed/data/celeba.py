@@ -1,4 +1,4 @@
-"""CelebA: aligned faces, told apart by hair colour or by one of forty attributes.
+"""CelebA: aligned faces, told apart by hair color or by one of forty attributes.
 
 The images are for non-commercial research and may not be passed on, so nothing here downloads them.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from splitfed.data.archives import is_archive
 from splitfed.data.cache import cached, write_entry
-from splitfed.data.decode import Decoder
+from splitfed.data.decode import ImageDecoder
 from splitfed.data.locations import contents, folders_below, looked_in
 from splitfed.data.members import Member, identity, members
 from splitfed.data.source import DatasetSource, Decoded, Request, Unavailable
@@ -24,7 +24,7 @@ from splitfed.errors import DataError, unknown
 
 SEARCH_DEPTH = 2
 CROPS = {(178, 218): 148, (89, 109): 74}
-"""Width and height of the aligned images, whole and half size, and the centre square that is usually kept."""
+"""Width and height of the aligned images, whole and half size, and the center square that is usually kept."""
 HAIR = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Bald")
 IMAGES = "img_align_celeba"
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
@@ -39,7 +39,7 @@ class Attributes(NamedTuple):
     names: tuple[str, ...]
 
 
-class Task(NamedTuple):
+class CelebATask(NamedTuple):
     """What is told apart: the label of each image number that takes part, the classes, and what was left out."""
 
     labels: dict[int, int]
@@ -49,11 +49,11 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class CelebA(DatasetSource):
-    """The centre square of aligned colour faces, resized: of five hair colours, or with and without one attribute."""
+    """The center square of aligned color faces, resized: of five hair colors, or with and without one attribute."""
 
     name: str = field(default="celeba", init=False)
     summary: str = field(
-        default="CelebA: aligned faces, colour; by hair colour or an attribute (Liu et al. 2015; non-commercial)",
+        default="CelebA: aligned faces, color; by hair color or an attribute (Liu et al. 2015; non-commercial)",
         init=False,
     )
     default_size: int = field(default=32, init=False)
@@ -71,7 +71,7 @@ class CelebA(DatasetSource):
 
         def build(folder: Path) -> None:
             found = members(images, request.on_progress, flat=True)
-            decoder = Decoder(size=request.size, channels=3, crops=CROPS)
+            decoder = ImageDecoder(size=request.size, channels=3, crops=CROPS)
             _decode_into(folder, images, found, decoder, task)
 
         kind = f"{self.name}-{request.attribute or 'hair'}"
@@ -107,8 +107,8 @@ class CelebA(DatasetSource):
         )
 
 
-def make_task(attributes: Attributes, attribute: str | None) -> Task:
-    """Labels by hair colour, for images with exactly one of the five; or by whether they have this attribute.
+def make_task(attributes: Attributes, attribute: str | None) -> CelebATask:
+    """Labels by hair color, for images with exactly one of the five; or by whether they have this attribute.
 
     Raises:
         DataError: no attribute of this name.
@@ -116,12 +116,12 @@ def make_task(attributes: Attributes, attribute: str | None) -> Task:
     if attribute is None:
         hair = attributes.flags[:, [_column(attributes, name) for name in HAIR]]
         takes_part = hair.sum(axis=1) == 1
-        numbers, colours = attributes.numbers[takes_part].tolist(), hair[takes_part].argmax(axis=1).tolist()
-        labels = dict(zip(numbers, colours, strict=True))
-        return Task(labels, HAIR, "hair colour; images with none or several of the five are left out")
+        numbers, colors = attributes.numbers[takes_part].tolist(), hair[takes_part].argmax(axis=1).tolist()
+        labels = dict(zip(numbers, colors, strict=True))
+        return CelebATask(labels, HAIR, "hair color; images with none or several of the five are left out")
     flags = attributes.flags[:, _column(attributes, attribute)]
     labels = dict(zip(attributes.numbers.tolist(), flags.astype(int).tolist(), strict=True))
-    return Task(labels, (f"not {attribute}", attribute), attribute)
+    return CelebATask(labels, (f"not {attribute}", attribute), attribute)
 
 
 def read_attributes(path: Path) -> Attributes:
@@ -190,7 +190,9 @@ def _is_attributes(path: Path) -> bool:
     return path.name in ATTRIBUTES or (path.name.startswith("celeba_labels") and path.suffix == ".npz")
 
 
-def _decode_into(folder: Path, location: Path, found: Iterator[Member], decoder: Decoder, task: Task) -> None:
+def _decode_into(
+    folder: Path, location: Path, found: Iterator[Member], decoder: ImageDecoder, task: CelebATask
+) -> None:
     """Decode the images of the task and write them by number."""
     numbers: list[int] = []
     seen = 0
@@ -220,6 +222,6 @@ def _number(place: str) -> int:
     return int(stem) if stem.isdigit() else 0
 
 
-def _caveat(task: Task, counts: NDArray[np.int64], seen: int) -> str:
+def _caveat(task: CelebATask, counts: NDArray[np.int64], seen: int) -> str:
     classes = ", ".join(f"{name} {count:,}" for name, count in zip(task.classes, counts.tolist(), strict=True))
     return f"CelebA by {task.rule}: {counts.sum():,} of {seen:,} images ({classes})"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from splitfed.data.archives import is_archive
 from splitfed.data.cache import cached, write_entry
 from splitfed.data.class_folders import read_classes
-from splitfed.data.decode import Decoder, resize_all
+from splitfed.data.decode import ImageDecoder, resize_all
 from splitfed.data.download import Download, download
 from splitfed.data.locations import contents, folders_below, looked_in, subfolders
 from splitfed.data.members import identity
@@ -51,7 +51,7 @@ OFFICIAL = Download(
 
 @dataclass(frozen=True)
 class Cifar10(DatasetSource):
-    """60,000 colour images 32×32 of ten classes; the published training and test parts are pooled.
+    """60,000 color images 32×32 of ten classes; the published training and test parts are pooled.
 
     The official batches come first, wherever they lie; then image files in class folders; then the download.
     """
@@ -60,7 +60,7 @@ class Cifar10(DatasetSource):
     batch_md5: Mapping[str, str] = field(default_factory=lambda: BATCHES)
     name: str = field(default="cifar10", init=False)
     summary: str = field(
-        default="CIFAR-10: 60,000 photographs of ten classes, colour 32×32 (Krizhevsky 2009)", init=False
+        default="CIFAR-10: 60,000 photographs of ten classes, color 32×32 (Krizhevsky 2009)", init=False
     )
     default_size: int = field(default=EDGE, init=False)
 
@@ -75,7 +75,7 @@ class Cifar10(DatasetSource):
         )
         if _is_official(location):
             return self._read_batches(location, request)
-        decoder = Decoder(size=request.size, channels=3, edge=EDGE)
+        decoder = ImageDecoder(size=request.size, channels=3, edge=EDGE)
         return read_classes(self.name, location, decoder, request, CLASSES, if_lossy=LOSSY)
 
     def fetch(self, request: Request, target: Path) -> Path:

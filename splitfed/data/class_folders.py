@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from splitfed.data.archives import ARCHIVE_SUFFIXES, is_archive
 from splitfed.data.cache import cached, write_entry
-from splitfed.data.decode import Decoder
+from splitfed.data.decode import ImageDecoder
 from splitfed.data.download import Download, download
 from splitfed.data.locations import folders_below, looked_in, subfolders
 from splitfed.data.members import Member, identity, members
@@ -35,13 +35,13 @@ MEDNIST = Download(
 
 @dataclass(frozen=True)
 class MedicalMnist(DatasetSource):
-    """Six kinds of radiograph, 64×64 grey, as the six class folders or an archive of them."""
+    """Six kinds of radiograph, 64×64 gray, as the six class folders or an archive of them."""
 
     source_file: Download = MEDNIST
     edge: int = 64
     name: str = field(default="medical_mnist", init=False)
     summary: str = field(
-        default="Medical MNIST: 58,954 radiographs of six kinds, grey 64×64 (B. Erickson, Mayo Clinic; CC BY-SA 4.0)",
+        default="Medical MNIST: 58,954 radiographs of six kinds, gray 64×64 (B. Erickson, Mayo Clinic; CC BY-SA 4.0)",
         init=False,
     )
     default_size: int = field(default=28, init=False)
@@ -49,7 +49,7 @@ class MedicalMnist(DatasetSource):
     def read(self, request: Request) -> Decoded:
         """The images of the first folder or archive found; downloaded if there is none."""
         location = request.path or self._find(request.roots) or self._download(request, request.roots[-1])
-        decoder = Decoder(size=request.size, channels=1, edge=self.edge)
+        decoder = ImageDecoder(size=request.size, channels=1, edge=self.edge)
         return read_classes(self.name, location, decoder, request, MEDICAL_CLASSES)
 
     def fetch(self, request: Request, target: Path) -> Path:
@@ -119,7 +119,7 @@ def _is_kaggle_download(path: Path) -> bool:
 
 
 def read_classes(
-    name: str, location: Path, decoder: Decoder, request: Request, classes: tuple[str, ...], *, if_lossy: str = ""
+    name: str, location: Path, decoder: ImageDecoder, request: Request, classes: tuple[str, ...], *, if_lossy: str = ""
 ) -> Decoded:
     """All images in the folders of these names in a folder or archive, through the cache.
 
@@ -142,7 +142,12 @@ def read_classes(
 
 
 def _decode_into(
-    folder: Path, location: Path, found: Iterable[Member], decoder: Decoder, classes: tuple[str, ...], if_lossy: str
+    folder: Path,
+    location: Path,
+    found: Iterable[Member],
+    decoder: ImageDecoder,
+    classes: tuple[str, ...],
+    if_lossy: str,
 ) -> None:
     """Decode everything and write it in the order of class and place, whatever order the archive has."""
     label_of = {_canonical(name): label for label, name in enumerate(classes)}

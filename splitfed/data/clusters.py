@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from splitfed.data.source import Progress
 
 NEAR_DB = 35.0
-"""PSNR from which two images count as near-duplicates: at 8 bits they differ by 4.5 grey levels (rms), which hardly
+"""PSNR from which two images count as near-duplicates: at 8 bits they differ by 4.5 gray levels (rms), which hardly
 anybody sees, and no reconstruction of the one could be told from the other."""
 GRID = 16
 """Cells along each edge of the summary by which most pairs are ruled out."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
-"""The modes that become 8-bit grey or RGB without losing depth or an alpha channel."""
+"""The modes that become 8-bit gray or RGB without losing depth or an alpha channel."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Sample:
     patient: str
 
 
-class Decoder:
+class ImageDecoder:
     """Decodes the images of one data set, which must all be alike.
 
     Args:
         size: edge of the result in pixels; None keeps the files' own, which must then be one square size.
         channels: 1 or 3; None takes that of the first image.
         edge: the height and width that every file must have; None allows any where ``size`` is given.
-        crops: the widths and heights that files may have, and the edge of the centre square to keep of each; with
+        crops: the widths and heights that files may have, and the edge of the center square to keep of each; with
             them, ``edge`` plays no part.
         window: what pixels of more than 8 bits are shown through; None takes the file's own, or its range.
     """
@@ -54,7 +54,7 @@ class Decoder:
         self.size, self.channels, self.edge, self.crops, self.window = size, channels, edge, crops, window
 
     def __call__(self, data: bytes, where: str) -> Sample:
-        """The image, centre-cropped to a square, then resized.
+        """The image, center-cropped to a square, then resized.
 
         Raises:
             DataError: unreadable, or of another mode or size than expected; ``where`` names the file.
@@ -63,8 +63,8 @@ class Decoder:
             picture = open_picture(data, where, self.window)
             with picture.image as image:
                 self._check(image, where)
-                grey_or_rgb = image.convert("L" if self.channels == 1 else "RGB")
-                cropped = centre_square(grey_or_rgb, self.crops[image.size]) if self.crops else grey_or_rgb
+                gray_or_rgb = image.convert("L" if self.channels == 1 else "RGB")
+                cropped = center_square(gray_or_rgb, self.crops[image.size]) if self.crops else gray_or_rgb
                 size = f"{image.height}×{image.width}"
                 return Sample(resize(cropped, self.size), size, picture.depth, picture.patient)
         except DataError:
@@ -106,25 +106,25 @@ class Decoder:
 
 
 def resize(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
-    """An "L" or "RGB" image as uint8 (C, size, size): centre-cropped to a square, bilinear with antialiasing."""
+    """An "L" or "RGB" image as uint8 (C, size, size): center-cropped to a square, bilinear with antialiasing."""
     from PIL import Image
 
     if size is not None and image.size != (size, size):
         # Cropped first: resize's own box would let the filter reach beyond it. Pillow widens the bilinear
         # filter when it shrinks, which is what antialiasing means.
-        image = centre_square(image, min(image.size)).resize((size, size), Image.Resampling.BILINEAR)
+        image = center_square(image, min(image.size)).resize((size, size), Image.Resampling.BILINEAR)
     array = np.asarray(image)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
-def centre_square(image: Image.Image, edge: int) -> Image.Image:
+def center_square(image: Image.Image, edge: int) -> Image.Image:
     """The middle ``edge`` × ``edge`` pixels."""
     left, top = (image.width - edge) // 2, (image.height - edge) // 2
     return image.crop((left, top, left + edge, top + edge))
 
 
 def resize_all(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
-    """Grey (N, H, W) or colour (N, H, W, 3) as uint8 (N, C, size, size); not touched if of that size."""
+    """Gray (N, H, W) or color (N, H, W, 3) as uint8 (N, C, size, size); not touched if of that size."""
     from PIL import Image
 
     if size is None or images.shape[1:3] == (size, size):
@@ -133,4 +133,4 @@ def resize_all(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]
 
 
 def _mode(channels: int | None) -> str:
-    return {1: "8-bit grey (mode L)", 3: "8-bit colour (mode RGB)"}.get(channels or 0, "8-bit grey or RGB")
+    return {1: "8-bit gray (mode L)", 3: "8-bit color (mode RGB)"}.get(channels or 0, "8-bit gray or RGB")

@@ -14,11 +14,11 @@ GREY_LEVELS = 16  # the files hold 0 to 16
 
 @dataclass(frozen=True)
 class Digits(DatasetSource):
-    """1,797 digits of 8×8 pixels in 17 grey levels, enlarged only if a size asks for it."""
+    """1,797 digits of 8×8 pixels in 17 gray levels, enlarged only if a size asks for it."""
 
     name: str = field(default="digits", init=False)
     summary: str = field(
-        default="scikit-learn's digits: 1,797 handwritten digits, grey 8×8, always at hand", init=False
+        default="scikit-learn's digits: 1,797 handwritten digits, gray 8×8, always at hand", init=False
     )
     default_size: int = field(default=8, init=False)
     takes_path: bool = field(default=False, init=False)

@@ -14,7 +14,7 @@ from splitfed.data.archives import legible
 from splitfed.data.arrays import read_arrays
 from splitfed.data.cache import cached, write_entry
 from splitfed.data.class_folders import in_order
-from splitfed.data.decode import Decoder
+from splitfed.data.decode import ImageDecoder
 from splitfed.data.layout import Layout, plan
 from splitfed.data.listing import DICOM_SUFFIXES, PICTURE_SUFFIXES, Listing, list_files
 from splitfed.data.members import identity, members
@@ -39,7 +39,7 @@ class ImageFolder(DatasetSource):
     takes_selection: bool = field(default=True, init=False)
 
     def read(self, request: Request) -> Decoded:
-        """All images below the path; they must be all grey or all RGB, and of one size unless one is given."""
+        """All images below the path; they must be all gray or all RGB, and of one size unless one is given."""
         if request.path is None:
             raise DataError("folder: which one? Give the path of a folder that has one subfolder per class (data.path)")
         if request.path.suffix.lower() == ".npz":
@@ -72,7 +72,7 @@ def _folder(name: str, location: Path, request: Request) -> Decoded:
 
 def _decode_into(entry: Path, location: Path, listing: Listing, layout: Layout, request: Request) -> None:
     """Decode what the layout names and write it in the order of class and place."""
-    decoder = Decoder(size=request.size, window=request.selection.window)
+    decoder = ImageDecoder(size=request.size, window=request.selection.window)
     row_of = {place: row for row, place in enumerate(layout.places)}
     rows: list[int] = []
     patients: list[str] = []

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Window = tuple[float, float]
-"""Centre and width, in the units of the pixels; for CT in Hounsfield units."""
+"""Center and width, in the units of the pixels; for CT in Hounsfield units."""
 
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I", "F")
-"""Pillow's modes of more than 8 bits, all grey."""
+"""Pillow's modes of more than 8 bits, all gray."""
 EXTRA = "pip install 'splitfed[medical]'"
 LONGEST_REASON = 300
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # tags of TIFF, and of EXIF
@@ -33,7 +33,7 @@ class Picture(NamedTuple):
     """A decoded file.
 
     Attributes:
-        image: of whatever mode the file has; 8-bit grey (mode L) where the file has more bits.
+        image: of whatever mode the file has; 8-bit gray (mode L) where the file has more bits.
         depth: its bit depth, and what was done about more than 8 bits.
         patient: what a DICOM file says of whose image it is; empty otherwise.
     """
@@ -68,15 +68,15 @@ def open_picture(data: bytes, where: str, window: Window | None = None) -> Pictu
     if getattr(image, "n_frames", 1) > 1:
         raise _several(where, image.n_frames)  # type: ignore[attr-defined]
     if "transparency" in image.info:
-        raise DataError(f"{where}: expected opaque pixels, found transparent ones; convert the images to grey or RGB")
+        raise DataError(f"{where}: expected opaque pixels, found transparent ones; convert the images to gray or RGB")
     if image.mode in DEEP_MODES:
         return _deep(image, where, window)
-    depth = "16 bits per colour, of which the upper 8 are kept" if _bits(image, data) > 8 else "8 bits"
+    depth = "16 bits per color, of which the upper 8 are kept" if _bits(image, data) > 8 else "8 bits"
     return Picture(_upright(image), depth)
 
 
 def _deep(image: Image.Image, where: str, window: Window | None) -> Picture:
-    """Grey of more than 8 bits; Pillow takes unsigned numbers of 32 bits for signed ones, and leaves white-is-zero."""
+    """Gray of more than 8 bits; Pillow takes unsigned numbers of 32 bits for signed ones, and leaves white-is-zero."""
     values = np.asarray(image)
     tags = getattr(image, "tag_v2", {})
     if image.mode == "I" and image.format == "TIFF" and tags.get(SAMPLE_FORMAT, (1,))[0] == UNSIGNED:
@@ -89,7 +89,7 @@ def _deep(image: Image.Image, where: str, window: Window | None) -> Picture:
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
-    """Bits per colour in the file; Pillow opens 16 of them as 8."""
+    """Bits per color in the file; Pillow opens 16 of them as 8."""
     if image.format == "PNG":
         return data[24]
     if image.format == "TIFF":
@@ -116,7 +116,7 @@ def _inverted(image: Image.Image) -> Image.Image:
 
 
 def to_8_bits(values: NDArray[Any], where: str, window: Window | None) -> tuple[Image.Image, str]:
-    """Grey pixels of any depth, (H, W), as an 8-bit image, and how: through the window, or over their own range.
+    """Gray pixels of any depth, (H, W), as an 8-bit image, and how: through the window, or over their own range.
 
     Raises:
         DataError: pixels that are not finite.
@@ -129,8 +129,8 @@ def to_8_bits(values: NDArray[Any], where: str, window: Window | None) -> tuple[
     if window is None:
         low, span, how = float(numbers.min()), float(np.ptp(numbers)), OWN_RANGE
     else:
-        centre, width = window
-        low, span, how = centre - width / 2, width, f"through the window {centre:g}/{width:g}"
+        center, width = window
+        low, span, how = center - width / 2, width, f"through the window {center:g}/{width:g}"
     shown = np.clip((numbers - low) / (span or 1.0), 0, 1)
     return Image.fromarray(np.rint(shown * 255).astype(np.uint8)), how
 
@@ -159,7 +159,7 @@ def _from_tiff(data: bytes, where: str, window: Window | None) -> Picture:
     if values.dtype == np.uint8 and (values.ndim == 2 or values.shape[2:] == (3,)):
         return Picture(Image.fromarray(values), "8 bits")
     raise DataError(
-        f"{where}: expected one grey picture, or an 8-bit RGB one, found {values.dtype} of shape {values.shape}; "
+        f"{where}: expected one gray picture, or an 8-bit RGB one, found {values.dtype} of shape {values.shape}; "
         "convert it to PNG"
     )
 
@@ -196,9 +196,9 @@ def _shown(file: Any, stored: NDArray[Any], where: str, window: Window | None) -
 
     bits, kind = f"DICOM {int(file.BitsStored)} bits", str(file.PhotometricInterpretation)
     if stored.ndim == 3 and stored.dtype == np.uint8:
-        return Image.fromarray(stored), f"{bits} per colour"
+        return Image.fromarray(stored), f"{bits} per color"
     if stored.ndim != 2 or kind == "PALETTE COLOR":
-        raise DataError(f"{where}: expected grey or 8 bits per colour, found {stored.dtype} {kind}; convert it to PNG")
+        raise DataError(f"{where}: expected gray or 8 bits per color, found {stored.dtype} {kind}; convert it to PNG")
     own = _own_window(file)
     image, how = to_8_bits(np.asarray(apply_modality_lut(stored, file)), where, window or own)
     if window is None and own is not None:
@@ -209,11 +209,11 @@ def _shown(file: Any, stored: NDArray[Any], where: str, window: Window | None) -
 
 
 def _own_window(file: Any) -> Window | None:
-    """The first window that a DICOM file proposes (PS3.3 C.11.2.1.2); of a sigmoid its centre and width."""
-    centre, width = file.get("WindowCenter"), file.get("WindowWidth")
-    if centre is None or width is None or centre == "" or width == "":
+    """The first window that a DICOM file proposes (PS3.3 C.11.2.1.2); of a sigmoid its center and width."""
+    center, width = file.get("WindowCenter"), file.get("WindowWidth")
+    if center is None or width is None or center == "" or width == "":
         return None
-    centre, width = (float(v if isinstance(v, float | int) else next(iter(v))) for v in (centre, width))
+    center, width = (float(v if isinstance(v, float | int) else next(iter(v))) for v in (center, width))
     if file.get("VOILUTFunction", "LINEAR") == "LINEAR":  # black is c - 1/2 - (w-1)/2, white c - 1/2 + (w-1)/2
-        return centre - 0.5, max(width - 1, 1.0)
-    return centre, width
+        return center - 0.5, max(width - 1, 1.0)
+    return center, width

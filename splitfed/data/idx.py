@@ -27,7 +27,7 @@ _UNSIGNED_BYTES = 0x08  # the idx type code of what both data sets hold
 
 @dataclass(frozen=True)
 class IdxMnist(DatasetSource):
-    """70,000 grey images 28×28 of ten classes; the published training and test parts are pooled.
+    """70,000 gray images 28×28 of ten classes; the published training and test parts are pooled.
 
     Attributes:
         folder: the folder that holds the files, by torchvision's name for it.
@@ -179,7 +179,7 @@ _NAMES = (
 
 MNIST = IdxMnist(
     name="mnist",
-    summary="MNIST: 70,000 handwritten digits, grey 28×28 (LeCun, Cortes, Burges)",
+    summary="MNIST: 70,000 handwritten digits, gray 28×28 (LeCun, Cortes, Burges)",
     folder="MNIST",
     mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
     md5=tuple(
@@ -205,7 +205,7 @@ MNIST = IdxMnist(
 
 FASHION_MNIST = IdxMnist(
     name="fashion_mnist",
-    summary="Fashion-MNIST: 70,000 pieces of clothing, grey 28×28 (Zalando Research; MIT)",
+    summary="Fashion-MNIST: 70,000 pieces of clothing, gray 28×28 (Zalando Research; MIT)",
     folder="FashionMNIST",
     mirrors=(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",

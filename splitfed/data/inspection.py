@@ -52,7 +52,7 @@ class Inspection:
             ("location", str(dataset.location or "drawn, or shipped with a package")),
             (
                 "images",
-                f"{len(dataset):,} {'grey' if shape.channels == 1 else 'RGB'}, {shape.height}×{shape.width} pixels",
+                f"{len(dataset):,} {'gray' if shape.channels == 1 else 'RGB'}, {shape.height}×{shape.width} pixels",
             ),
             (f"{len(dataset.classes):,} classes", _counts(dataset.counts)),
             ("patients, groups", self._groups()),

@@ -30,7 +30,7 @@ class Selection:
         exclude: patterns of the places to leave out, such as ``*/masks/*``.
         class_level: the folder level, from 1 at the outermost, whose names are the classes; None finds it.
         group_level: the folder level whose names tell patients (or other groups) apart; None where there is none.
-        window: centre and width that pixels of more than 8 bits are shown through; None takes the file's own.
+        window: center and width that pixels of more than 8 bits are shown through; None takes the file's own.
     """
 
     include: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ class Splits:
     Attributes:
         train: the clients' private images.
         aux: the attacker's own images, of the same distribution.
-        test: held out for accuracy and for the trivial predictors.
+        test: held out for accuracy and for the baselines.
         duplicates: images of the data set that were left out because another one is equal pixel by pixel.
     """
 

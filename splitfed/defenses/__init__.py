@@ -13,6 +13,7 @@ from splitfed.defenses.gan import GanDefense
 from splitfed.defenses.gaussian import Gaussian
 from splitfed.defenses.gong import Gong
 from splitfed.defenses.gong_plus import GongPlus
+from splitfed.defenses.known import DEFENSES, build
 from splitfed.defenses.laplace import Laplace
 from splitfed.defenses.mid import InformationBottleneck
 from splitfed.defenses.none import NoDefense
@@ -24,7 +25,7 @@ from splitfed.defenses.stack import Stack
 from splitfed.errors import SplitfedError
 from splitfed.metrics.findings import Finding
 from splitfed.models.front import Front
-from splitfed.plugins import Fault, Registry, numbers, of, registry
+from splitfed.plugins import Fault, numbers, of, registry
 from splitfed.types import Images
 
 
@@ -37,7 +38,7 @@ def _findings(given: Any) -> str | None:
 
 
 def _penalty(given: Any) -> str | None:
-    """What `Defense.penalty` must give."""
+    """What `Defense.regularizer` must give."""
     wrong = of(Tensor, type(None))(given)
     if wrong is None and given is not None and given.numel() != 1:
         return f"gave {tuple(given.shape)}; expected one number, a scalar with gradient"
@@ -52,7 +53,7 @@ FAULTS: dict[str, Fault] = {
     "generated": of(int),
     "generate": of(Images),
     "protect": of(Tensor),
-    "penalty": _penalty,
+    "regularizer": _penalty,
     "measures": numbers,
     "expected": of(Tensor),
     "findings": _findings,
@@ -60,28 +61,30 @@ FAULTS: dict[str, Fault] = {
 }
 """By method of a plug-in, what may be wrong with what it gives."""
 
-DEFENSES: Registry[type[Defense]] = registry(
-    "defense",
-    "splitfed.defenses",
-    Defense,  # type: ignore[type-abstract]
-    (
-        NoDefense,
-        Gaussian,
-        Laplace,
-        GanDefense,
-        Gong,
-        GongPlus,
-        InformationBottleneck,
-        NoPeek,
-        Bido,
-        DPSGD,
-        SparseStandard,
-        SparseCodingArchitecture,
-        SparseCodingNoise,
-        Stack,
-    ),
-    declares=("name", "about", "source"),
-    faults=FAULTS,
+DEFENSES.take_over(
+    registry(
+        "defense",
+        "splitfed.defenses",
+        Defense,  # type: ignore[type-abstract]
+        (
+            NoDefense,
+            Gaussian,
+            Laplace,
+            GanDefense,
+            Gong,
+            GongPlus,
+            InformationBottleneck,
+            NoPeek,
+            Bido,
+            DPSGD,
+            SparseStandard,
+            SparseCodingArchitecture,
+            SparseCodingNoise,
+            Stack,
+        ),
+        declares=("name", "about", "source"),
+        faults=FAULTS,
+    )
 )
 
 __all__ = ["DEFENSES", "Defense", "build", "check_generated", "check_protected", "describe"]
@@ -124,9 +127,3 @@ def check_generated(defense: Defense, own: Images, made: Images) -> None:
         )
     if len(made) and not (float(made.pixels.min()) >= 0 and float(made.pixels.max()) <= 1):
         raise SplitfedError(f"defense {defense.name}: generate() gave pixels that are not in [0, 1]; clamp them")
-
-
-def build(name: str, options: dict[str, object]) -> Defense:
-    """The defense of this name with these options, which the scenario has validated."""
-    kind = DEFENSES[name]
-    return kind(kind.Options.model_validate(options))

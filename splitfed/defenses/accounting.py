@@ -30,7 +30,7 @@ def has_accountant() -> bool:
 def epsilon(*, noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
     """The ε of (ε, δ)-differential privacy after some steps of a Poisson-sampled Gaussian mechanism.
 
-    Two data sets are neighbours if one has a sample more than the other.
+    Two data sets are neighbors if one has a sample more than the other.
 
     Args:
         noise_multiplier: standard deviation of the noise over the sensitivity, above 0.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from splitfed.errors import PluginError
 from splitfed.metrics.findings import Finding
-from splitfed.models.front import Front, FrontSpec, PlainFront, initialise
+from splitfed.models.front import Front, FrontSpec, PlainFront, initialize
 from splitfed.options import Options
 from splitfed.types import Images, Phase
 
@@ -46,14 +46,14 @@ class TrainingPlan:
 
     Attributes:
         images: images that each client trains on, own and generated.
-        batch: images per step.
+        batch_size: images per step.
         rounds: federated rounds.
         local_epochs: passes over the images in each round.
         classes: classes of the labels.
     """
 
     images: tuple[int, ...]
-    batch: int
+    batch_size: int
     rounds: int
     local_epochs: int
     classes: int
@@ -100,7 +100,7 @@ class Defense(ABC):
     """One line for `splitfed defenses`."""
     source: ClassVar[str]
     """The method's own paper."""
-    randomised: bool = False
+    randomized: bool = False
     """Whether two activations of one image differ; attacks then average over the randomness. Of a class, or of an
     instance where it depends on the options."""
     per_sample: bool = False
@@ -129,8 +129,8 @@ class Defense(ABC):
             own = copy.deepcopy(self, shared)
         except Exception as error:
             raise PluginError(
-                f"defense {self.name}: what it keeps cannot be copied for a round ({error}); make it in `penalty` or "
-                "`backward`, or name it in `unchanged` if no round changes it"
+                f"defense {self.name}: what it keeps cannot be copied for a round ({error}); make it in "
+                "`regularizer` or `backward`, or name it in `unchanged` if no round changes it"
             ) from error
         own.round = number
         return own
@@ -140,7 +140,7 @@ class Defense(ABC):
     def build_front(self, spec: FrontSpec, generator: torch.Generator) -> Front:
         """A front that fits, its weights drawn from `generator`."""
         front = PlainFront(spec.shape, spec.width, spec.hidden_layers)
-        initialise(front, generator)
+        initialize(front, generator)
         return front
 
     def released(self, width: int) -> int:
@@ -176,7 +176,7 @@ class Defense(ABC):
         """What leaves the client instead of the front's output (B, ...): (B, released); gradients pass through."""
         return output
 
-    def penalty(self, batch: TrainingBatch) -> Tensor | None:  # noqa: ARG002
+    def regularizer(self, batch: TrainingBatch) -> Tensor | None:  # noqa: ARG002
         """An extra term of the client's loss, a scalar with gradient; None for none."""
         return None
 
@@ -195,7 +195,7 @@ class Defense(ABC):
             inputs: (B, ...).
             output: (B, ...).
             gradient: of the batch's mean loss with respect to `output`.
-            generator: for randomised gradients.
+            generator: for randomized gradients.
         """
         output.backward(gradient, inputs=trainable(module))  # type: ignore[no-untyped-call]
 
@@ -219,5 +219,5 @@ class Defense(ABC):
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
-    """The parameters that an optimiser moves."""
+    """The parameters that an optimizer moves."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]

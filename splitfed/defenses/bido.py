@@ -1,4 +1,4 @@
-"""Bilateral dependency optimisation (Peng et al. 2022, "Bilateral Dependency Optimization: Defending Against
+"""Bilateral dependency optimization (Peng et al. 2022, "Bilateral Dependency Optimization: Defending Against
 Model-inversion Attacks", KDD, arXiv 2206.05483)."""
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from splitfed.defenses.base import Defense, TapEvidence, TrainingBatch
-from splitfed.defenses.dependence import constrained_covariance, gaussian_kernel, label_kernel, normalised_hsic
-from splitfed.metrics.findings import Finding, is_identity, penalty_acts
+from splitfed.defenses.dependence import constrained_covariance, gaussian_kernel, label_kernel, normalized_hsic
+from splitfed.metrics.findings import Finding, is_identity, regularizer_acts
 from splitfed.options import Options
 
 
@@ -25,7 +25,7 @@ class Measure(NamedTuple):
 
 
 MEASURES = {
-    "hsic": Measure(normalised_hsic, 0.05, 0.5),
+    "hsic": Measure(normalized_hsic, 0.05, 0.5),
     "coco": Measure(constrained_covariance, 1.0, 50.0),
 }
 """Weights (λ_x, λ_y) from the README of the official code (github AlanPeng0897/Defend_MI): those of HSIC for CelebA, of
@@ -36,7 +36,7 @@ class BidoOptions(Options):
     """Options of `Bido`."""
 
     measure: Literal["hsic", "coco"] = "hsic"
-    """d: the normalised Hilbert-Schmidt independence criterion, or constrained covariance."""
+    """d: the normalized Hilbert-Schmidt independence criterion, or constrained covariance."""
     input_weight: float | None = Field(default=None, ge=0)
     """λ_x, the price of dependence on the image. Left out: 0.05 for hsic, 1 for coco, as the official code's."""
     label_weight: float | None = Field(default=None, ge=0)
@@ -65,12 +65,12 @@ class Bido(Defense):
     """
 
     name = "bido"
-    about = "the loss penalises dependence of hidden layers on the image and rewards it on the label"
+    about = "the loss penalizes dependence of hidden layers on the image and rewards it on the label"
     source = "Peng et al. 2022, arXiv 2206.05483"
     Options = BidoOptions
     options: BidoOptions
 
-    def penalty(self, batch: TrainingBatch) -> Tensor:
+    def regularizer(self, batch: TrainingBatch) -> Tensor:
         dependence = MEASURES[self.options.measure].of
         input_weight, label_weight = self.options.weights
         images, labels = gaussian_kernel(batch.pixels.flatten(1)), label_kernel(batch.labels)
@@ -80,4 +80,4 @@ class Bido(Defense):
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """The extra terms moved every client's front, and nothing but the front's output was tapped."""
-        return [penalty_acts(evidence.measures), is_identity(evidence.tapped, evidence.clean)]
+        return [regularizer_acts(evidence.measures), is_identity(evidence.tapped, evidence.clean)]

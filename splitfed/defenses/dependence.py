@@ -14,7 +14,7 @@ SIGMA = 5.0
 """Width of the Gaussian kernel in units of √dimension (BiDO's official code)."""
 
 RIDGE = 1e-5
-"""What is added to a centred kernel's eigenvalues before it is inverted, per sample (BiDO's official code)."""
+"""What is added to a centered kernel's eigenvalues before it is inverted, per sample (BiDO's official code)."""
 
 
 def distance_correlation(one: Tensor, other: Tensor) -> Tensor:
@@ -30,17 +30,17 @@ def distance_correlation(one: Tensor, other: Tensor) -> Tensor:
     Source: Székely, Rizzo and Bakirov 2007, "Measuring and testing dependence by correlation of distances": the
     positive root of R²_n = V²_n(X, Y) / √(V²_n(X) V²_n(Y)).
     """
-    a, b = centred(_distances(one)), centred(_distances(other))
+    a, b = centered(_distances(one)), centered(_distances(other))
     scale = _root(a.square().mean() * b.square().mean())
     constant = scale <= 0
     squared = (a * b).mean() / torch.where(constant, 1.0, scale)
     return _root(torch.where(constant, 0.0, squared))
 
 
-def normalised_hsic(one: Tensor, other: Tensor) -> Tensor:
-    """Normalised Hilbert-Schmidt independence criterion tr(R_1 R_2), in [0, B − 1], of two kernel matrices.
+def normalized_hsic(one: Tensor, other: Tensor) -> Tensor:
+    """Normalized Hilbert-Schmidt independence criterion tr(R_1 R_2), in [0, B − 1], of two kernel matrices.
 
-    R = K̄ (K̄ + εB I)⁻¹ with K̄ the double-centred kernel: unlike plain HSIC, tr(K̄_1 K̄_2) / (B − 1)², it hardly
+    R = K̄ (K̄ + εB I)⁻¹ with K̄ the double-centered kernel: unlike plain HSIC, tr(K̄_1 K̄_2) / (B − 1)², it hardly
     depends on the kernels' scale, and at ε → 0 not at all.
 
     Args:
@@ -63,7 +63,7 @@ def constrained_covariance(one: Tensor, other: Tensor) -> Tensor:
         other: (B, B).
     """
     tiny = 1e-30  # the fourth root has no slope at 0, where a dead layer's kernel is
-    norm_squared = (centred(one) @ centred(other)).square().sum()
+    norm_squared = (centered(one) @ centered(other)).square().sum()
     return (norm_squared + tiny).pow(0.25) / len(one)
 
 
@@ -78,7 +78,7 @@ def label_kernel(labels: Tensor) -> Tensor:
     return (labels[:, None] == labels[None, :]).double()
 
 
-def centred(matrix: Tensor) -> Tensor:
+def centered(matrix: Tensor) -> Tensor:
     """H M H with H = I − 11ᵀ/B: rows and columns of a symmetric matrix sum to 0."""
     rows = matrix.mean(dim=1, keepdim=True)
     return matrix - rows - rows.T + matrix.mean()
@@ -86,7 +86,7 @@ def centred(matrix: Tensor) -> Tensor:
 
 def _regression(kernel: Tensor) -> Tensor:
     """K̄ (K̄ + εB I)⁻¹, whose factors commute: eigenvalues in [0, 1)."""
-    middle = centred(kernel)
+    middle = centered(kernel)
     ridge = RIDGE * len(kernel) * torch.eye(len(kernel), dtype=kernel.dtype)
     solved: Tensor = torch.linalg.solve(middle + ridge, middle)
     return solved

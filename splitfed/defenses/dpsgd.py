@@ -40,7 +40,7 @@ class DPSGD(Defense):
     samples because nothing mixes them: layers that do are refused, and so is the codec `int8`, whose scale is that of
     a whole batch.
 
-    **What ε covers.** The weights: those of all rounds, of front and back, towards whoever sees only weights. Between
+    **What ε covers.** The weights: those of all rounds, of front and back, toward whoever sees only weights. Between
     clients the largest ε counts, since each image is with one client only. It does not cover what travels: activations
     and labels leave as they are, and an attacker at the tap reads them. Nor does it cover the figures that are
     measured for the report, and the noise is drawn from the run's seed, so that runs repeat: a deployment needs secret
@@ -49,7 +49,7 @@ class DPSGD(Defense):
     **Sampling.** Batches are shuffled, not Poisson-sampled. ``epsilon`` is computed as if they were Poisson-sampled,
     as is common; for shuffling it is an estimate, and can be too low (Chua et al. 2024, "How private are DP-SGD
     implementations?", arXiv 2403.17673). ``epsilon_without_sampling`` claims nothing from chance and holds for any
-    order: each image takes part once per epoch, so it is that of one full-batch step per epoch (neighbours: an image
+    order: each image takes part once per epoch, so it is that of one full-batch step per epoch (neighbors: an image
     is replaced by one with gradient 0).
 
     In a stack, ε does not cover what another layer makes of the images before training, such as a dictionary.
@@ -131,9 +131,9 @@ class DPSGD(Defense):
     def _epsilons(self, plan: TrainingPlan) -> dict[str, float]:
         """Of the client with the fewest images, who is in a batch most often: that is the largest."""
         images, epochs = min(plan.images), plan.rounds * plan.local_epochs
-        sampled = epochs * math.ceil(images / plan.batch)
+        sampled = epochs * math.ceil(images / plan.batch_size)
         return {
-            "epsilon": self._epsilon(min(plan.batch / images, 1.0), sampled),
+            "epsilon": self._epsilon(min(plan.batch_size / images, 1.0), sampled),
             "epsilon_without_sampling": self._epsilon(1.0, epochs),
         }
 

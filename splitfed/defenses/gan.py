@@ -43,9 +43,9 @@ class GanReport:
     Attributes:
         gan_generated: images that the client trains on besides its own.
         gan_moved: the generator's change in training, relative to its weights before.
-        gan_recognised: share of generated images whose class the nearest class mean of the client's own images tells,
+        gan_recognized: share of generated images whose class the nearest class mean of the client's own images tells,
             in [0, 1], as a mean over classes.
-        gan_own_recognised: the same share of the client's own images.
+        gan_own_recognized: the same share of the client's own images.
         gan_chance: what a guess would score: 1 over the number of the client's classes.
         gan_discriminator_loss: mean over the last epoch, nats.
         gan_generator_loss: mean over the last epoch, nats.
@@ -53,8 +53,8 @@ class GanReport:
 
     gan_generated: float
     gan_moved: float
-    gan_recognised: float
-    gan_own_recognised: float
+    gan_recognized: float
+    gan_own_recognized: float
     gan_chance: float
     gan_discriminator_loss: float
     gan_generator_loss: float
@@ -104,7 +104,7 @@ def repeated(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
 def gan_findings(measures: Sequence[Figures]) -> list[Finding]:
     """Whether every client trained on images of a GAN that draws the classes.
 
-    Its images are recognised when the nearest class mean tells their classes at least half as far above chance as those
+    Its images are recognized when the nearest class mean tells their classes at least half as far above chance as those
     of the client's own images. Before its training, a generator draws much the same for every class: chance.
     """
     made = [figures.get("gan_generated", 0.0) for figures in measures]
@@ -112,16 +112,16 @@ def gan_findings(measures: Sequence[Figures]) -> list[Finding]:
     return [
         Finding(_all_positive(made), f"generated images per client: {_listed(made)}"),
         Finding(_all_positive(moved), f"relative change of the generator's weights per client: {_listed(moved)}"),
-        *(_recognised(client, figures) for client, figures in enumerate(measures)),
+        *(_recognized(client, figures) for client, figures in enumerate(measures)),
     ]
 
 
-def _recognised(client: int, figures: Figures) -> Finding:
-    share, chance = figures.get("gan_recognised", 0.0), figures.get("gan_chance", 1.0)
-    wanted = (chance + figures.get("gan_own_recognised", 1.0)) / 2
+def _recognized(client: int, figures: Figures) -> Finding:
+    share, chance = figures.get("gan_recognized", 0.0), figures.get("gan_chance", 1.0)
+    wanted = (chance + figures.get("gan_own_recognized", 1.0)) / 2
     return Finding(
         share >= wanted,
-        f"client {client}: {share:.1%} of the generated images recognised, {wanted:.1%} wanted (chance {chance:.1%})",
+        f"client {client}: {share:.1%} of the generated images recognized, {wanted:.1%} wanted (chance {chance:.1%})",
     )
 
 
@@ -130,8 +130,8 @@ def _report(gan: TrainedGan, images: Images, generated: int, generator: torch.Ge
     return GanReport(
         gan_generated=generated,
         gan_moved=gan.moved,
-        gan_recognised=_recall(images, gan.sample(labels, generator), labels),
-        gan_own_recognised=_recall(images, images.pixels, images.labels),
+        gan_recognized=_recall(images, gan.sample(labels, generator), labels),
+        gan_own_recognized=_recall(images, images.pixels, images.labels),
         gan_chance=1 / len(torch.unique(images.labels)),
         gan_discriminator_loss=gan.losses[-1].discriminator if gan.losses else 0.0,
         gan_generator_loss=gan.losses[-1].generator if gan.losses else 0.0,

@@ -30,7 +30,7 @@ class Gaussian(Defense):
     name = "gaussian"
     about = "Gaussian noise on every activation, after training only"
     source = "Dibbo et al. 2024, arXiv 2403.14772 (baseline)"
-    randomised = True
+    randomized = True
     Options = GaussianOptions
     options: GaussianOptions
 

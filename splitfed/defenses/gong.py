@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from splitfed.defenses.base import Figures, TapEvidence, TrainingBatch, trainable
 from splitfed.defenses.gan import GanDefense, GanOptions, repeated
-from splitfed.metrics.findings import Finding, penalty_acts
+from splitfed.metrics.findings import Finding, regularizer_acts
 from splitfed.models.gan import TrainedGan
 from splitfed.models.inversion import agreement, invert, train_classifier
 from splitfed.types import Images
@@ -62,7 +62,7 @@ class GongOptions(GanOptions):
 
 
 @dataclass(frozen=True)
-class Pairs:
+class DecoyPairs:
     """Inversed samples, each beside a decoy of the same label: `PAIRS_PER_CLASS` of each class, class by class.
 
     Attributes:
@@ -81,9 +81,9 @@ class Pairs:
         return self.classes.repeat_interleave(PAIRS_PER_CLASS)
 
     @torch.no_grad()
-    def through(self, stem: nn.Module) -> Pairs:
+    def through(self, stem: nn.Module) -> DecoyPairs:
         """The same pairs behind a front's stem."""
-        return Pairs(self.classes, stem(self.inversed), stem(self.decoys))
+        return DecoyPairs(self.classes, stem(self.inversed), stem(self.decoys))
 
     def of(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Inversed samples and decoys of these labels, another pair for each place in a batch."""
@@ -121,10 +121,10 @@ class Gong(GanDefense):
 
     def __init__(self, options: GongOptions) -> None:
         super().__init__(options)
-        self._pairs: Pairs | None = None
+        self._pairs: DecoyPairs | None = None
         self._inversion: InversionReport | None = None
         # of one round: the next may bring another stem, and measures anew
-        self._stemmed: Pairs | None = None
+        self._stemmed: DecoyPairs | None = None
         self._gradient_norms: dict[str, float] = {}
 
     def generate(self, images: Images, generator: torch.Generator) -> Images:
@@ -136,7 +136,7 @@ class Gong(GanDefense):
         self._inversion = search.report(self._pairs)
         return Images(decoys, labels, images.classes)
 
-    def penalty(self, batch: TrainingBatch) -> Tensor | None:
+    def regularizer(self, batch: TrainingBatch) -> Tensor | None:
         """The adjusted loss of the inversed samples, weighted. A pair for every other image: both halves of the pairs
         together cost as much as the batch itself."""
         if self._pairs is None:
@@ -162,7 +162,7 @@ class Gong(GanDefense):
         return [
             *super().findings(evidence),
             inversion_acts(evidence.measures),
-            penalty_acts(evidence.measures),
+            regularizer_acts(evidence.measures),
             term_acts("misleading", evidence.measures),
         ]
 
@@ -211,11 +211,11 @@ class _Search:
         """Images of another class each that the classifier takes for these labels."""
         return self._invert(labels, self._others(labels), self._steps if steps is None else steps)
 
-    def pairs(self) -> Pairs:
+    def pairs(self) -> DecoyPairs:
         labels = self._present.repeat_interleave(PAIRS_PER_CLASS)
-        return Pairs(self._present, self._invert(labels, labels, self._steps), self.decoys(labels))
+        return DecoyPairs(self._present, self._invert(labels, labels, self._steps), self.decoys(labels))
 
-    def report(self, pairs: Pairs) -> InversionReport:
+    def report(self, pairs: DecoyPairs) -> InversionReport:
         return InversionReport(
             decoys_accepted=agreement(self._classifier, pairs.decoys, pairs.labels),
             random_accepted=agreement(self._classifier, self.decoys(pairs.labels, steps=0), pairs.labels),

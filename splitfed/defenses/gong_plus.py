@@ -58,14 +58,14 @@ class GongPlus(Gong):
         self._seed = int(torch.randint(2**62, (), generator=generator))
         return made
 
-    def penalty(self, batch: TrainingBatch) -> Tensor | None:
+    def regularizer(self, batch: TrainingBatch) -> Tensor | None:
         """The adjusted loss of `Gong`, and the consolidation."""
-        misleading = super().penalty(batch)
+        misleading = super().regularizer(batch)
         if misleading is None or self._own is None:
             return None
         if self._anchor is None:
             self._anchor = self._consolidate(batch.front, self._own)
-        consolidation = self.options.consolidation_weight * self._anchor.penalty(batch.front.body)
+        consolidation = self.options.consolidation_weight * self._anchor.regularizer(batch.front.body)
         return misleading + self._term("consolidation", consolidation, batch)
 
     def _consolidate(self, front: Front, own: Images) -> Anchor:

@@ -33,7 +33,7 @@ class Laplace(Defense):
     name = "laplace"
     about = "Laplace noise on every activation, in training and at inference"
     source = "Titcombe et al. 2021, arXiv 2104.05743"
-    randomised = True
+    randomized = True
     Options = LaplaceOptions
     options: LaplaceOptions
 

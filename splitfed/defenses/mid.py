@@ -1,4 +1,4 @@
-"""Mutual information regularisation (MID): a variational information bottleneck at the cut (Wang, Zhang, Jia 2021,
+"""Mutual information regularization (MID): a variational information bottleneck at the cut (Wang, Zhang, Jia 2021,
 "Improving Robustness to Model Inversion Attacks via Mutual Information Regularization", AAAI, arXiv 2009.05241; the
 bottleneck is that of Alemi et al. 2017, arXiv 1612.00410).
 
@@ -13,9 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from splitfed.defenses.base import Defense, Figures, TapEvidence, TrainingBatch
-from splitfed.metrics.findings import Finding, gaussian_scale, noise_scale_within, penalty_acts
+from splitfed.metrics.findings import Finding, gaussian_scale, noise_scale_within, regularizer_acts
 from splitfed.models.bottleneck_fronts import GaussianBottleneckFront
-from splitfed.models.front import FrontSpec, PlainFront, initialise
+from splitfed.models.front import FrontSpec, PlainFront, initialize
 from splitfed.options import Options
 from splitfed.types import Phase
 
@@ -36,14 +36,14 @@ class InformationBottleneck(Defense):
     name = "mid"
     about = "variational information bottleneck: a noisy code that is taught to say little"
     source = "Wang et al. 2021, arXiv 2009.05241"
-    randomised = True
+    randomized = True
     Options = InformationBottleneckOptions
     options: InformationBottleneckOptions
 
     def build_front(self, spec: FrontSpec, generator: torch.Generator) -> GaussianBottleneckFront:
         """A plain front that gives μ and log σ² side by side, (B, 2·width)."""
         front = GaussianBottleneckFront(PlainFront(spec.shape, spec.width, spec.hidden_layers), spec.width)
-        initialise(front, generator)
+        initialize(front, generator)
         return front
 
     def protect(self, output: Tensor, generator: torch.Generator, phase: Phase) -> Tensor:  # noqa: ARG002
@@ -52,7 +52,7 @@ class InformationBottleneck(Defense):
         noise = torch.randn(mean.shape, generator=generator)
         return mean + (log_variance / 2).exp() * noise
 
-    def penalty(self, batch: TrainingBatch) -> Tensor:
+    def regularizer(self, batch: TrainingBatch) -> Tensor:
         return self.options.beta * divergence(batch.output)
 
     def expected(self, output: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class InformationBottleneck(Defense):
         """The term moved every front, and (z − μ) / σ at the tap is standard noise, within 5 %."""
         mean, log_variance = evidence.clean.chunk(2, dim=1)
         standard = (evidence.tapped - mean) / (log_variance / 2).exp()
-        return [penalty_acts(evidence.measures), noise_scale_within(gaussian_scale(standard), 1.0)]
+        return [regularizer_acts(evidence.measures), noise_scale_within(gaussian_scale(standard), 1.0)]
 
     def figures(self, evidence: TapEvidence) -> Figures:
         """What an activation tells of its image at most, nats: the mean divergence over the tapped images."""

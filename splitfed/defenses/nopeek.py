@@ -9,7 +9,7 @@ from torch import Tensor
 
 from splitfed.defenses.base import Defense, Figures, TapEvidence, TrainingBatch
 from splitfed.defenses.dependence import distance_correlation
-from splitfed.metrics.findings import Finding, is_identity, penalty_acts
+from splitfed.metrics.findings import Finding, is_identity, regularizer_acts
 from splitfed.options import Options
 
 REPORTED_IMAGES = 512
@@ -32,17 +32,17 @@ class NoPeek(Defense):
     """
 
     name = "nopeek"
-    about = "the loss penalises distance correlation between images and activations"
+    about = "the loss penalizes distance correlation between images and activations"
     source = "Vepakomma et al. 2020, arXiv 2008.09161"
     Options = NoPeekOptions
     options: NoPeekOptions
 
-    def penalty(self, batch: TrainingBatch) -> Tensor:
+    def regularizer(self, batch: TrainingBatch) -> Tensor:
         return self.options.weight * distance_correlation(batch.pixels.flatten(1), batch.output.flatten(1))
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """The extra term moved every client's front, and nothing but the front's output was tapped."""
-        return [penalty_acts(evidence.measures), is_identity(evidence.tapped, evidence.clean)]
+        return [regularizer_acts(evidence.measures), is_identity(evidence.tapped, evidence.clean)]
 
     @torch.no_grad()
     def figures(self, evidence: TapEvidence) -> Figures:

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from splitfed.defenses.sparse_stem import SparseStemDefense, SparseStemOptions
-from splitfed.models.front import FrontSpec, initialise
+from splitfed.models.front import FrontSpec, initialize
 from splitfed.models.sparse_front import SparseFront
 
 
@@ -15,7 +15,7 @@ class SparseCodingOptions(SparseStemOptions):
     """Options of `SparseCodingArchitecture`."""
 
     dictionary_rate: float = Field(default=0.2, ge=0)
-    """Step of the fast dictionary update after each optimiser step, as a share of the way to each atom's best fit to
+    """Step of the fast dictionary update after each optimizer step, as a share of the way to each atom's best fit to
     the batch. 0 leaves only the implicit gradient; at 0.05 the second layer's codes stay several times denser."""
 
 
@@ -30,7 +30,7 @@ class SparseCodingArchitecture(SparseStemDefense):
 
     def build_front(self, spec: FrontSpec, generator: torch.Generator) -> SparseFront:
         front = sparse_front(spec, self.options, generator)
-        initialise(front, generator)
+        initialize(front, generator)
         return front
 
 
@@ -40,7 +40,7 @@ def sparse_front(spec: FrontSpec, options: SparseCodingOptions, generator: torch
         spec.shape,
         spec.width,
         spec.hidden_layers,
-        sparsity=options.sparsity,
+        l1_weight=options.l1_weight,
         kernel_size=options.kernel_size,
         dictionary_rate=options.dictionary_rate,
         generator=generator,

@@ -21,7 +21,7 @@ from splitfed.defenses.sca import SparseCodingOptions, sparse_front
 from splitfed.defenses.sparse_stem import CHECKED_IMAGES, SparseStemDefense
 from splitfed.metrics.findings import Finding, laplace_scale, noise_scale_within
 from splitfed.models.bottleneck_fronts import UnitBottleneckFront
-from splitfed.models.front import FrontSpec, initialise
+from splitfed.models.front import FrontSpec, initialize
 from splitfed.types import Phase
 
 NOISE_TOLERANCE = 0.05
@@ -50,13 +50,13 @@ class SparseCodingNoise(SparseStemDefense):
     name = "sca_noise"
     about = "sparse coding, then calibrated Laplace noise on a small unit-norm bottleneck"
     source = "this project; after Dibbo et al. 2024, arXiv 2403.14772, and Dwork et al. 2006"
-    randomised = True
+    randomized = True
     Options = SparseCodingNoiseOptions
     options: SparseCodingNoiseOptions
 
     def build_front(self, spec: FrontSpec, generator: torch.Generator) -> UnitBottleneckFront:
         front = UnitBottleneckFront(sparse_front(spec, self.options, generator), spec.width, self.options.dimensions)
-        initialise(front, generator)
+        initialize(front, generator)
         return front
 
     def released(self, width: int) -> int:  # noqa: ARG002
@@ -81,8 +81,8 @@ class SparseCodingNoise(SparseStemDefense):
         - ``local_epsilon``: of one activation of the trained front.
         - ``local_epsilon_rounds``: of an image's own activations over the local epochs of all rounds, which add up
           (basic composition).
-        - ``local_epsilon_rounds_batch``: the same with what batch norm lets through. In training it mixes the images
-          of a batch, so that each of the batch's activations depends on the image, and all of them count.
+        - ``local_epsilon_rounds_batch_size``: the same with what batch norm lets through. In training it mixes
+          the images of a batch, so that each of the batch's activations depends on the image, and all of them count.
 
         Labels, gradients and the averaged weights leave a client without noise and are not covered.
         """
@@ -92,7 +92,7 @@ class SparseCodingNoise(SparseStemDefense):
         return {
             "local_epsilon": epsilon,
             "local_epsilon_rounds": over_rounds,
-            "local_epsilon_rounds_batch": over_rounds * plan.batch,
+            "local_epsilon_rounds_batch_size": over_rounds * plan.batch_size,
         }
 
 

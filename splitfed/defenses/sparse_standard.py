@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from splitfed.defenses.sparse_stem import SparseStemDefense, SparseStemOptions
-from splitfed.models.front import FrontSpec, initialise
+from splitfed.models.front import FrontSpec, initialize
 from splitfed.models.sparse_standard_front import SparseStandardFront
 
 
@@ -23,9 +23,9 @@ class SparseStandard(SparseStemDefense):
             spec.shape,
             spec.width,
             spec.hidden_layers,
-            sparsity=self.options.sparsity,
+            l1_weight=self.options.l1_weight,
             kernel_size=self.options.kernel_size,
             generator=generator,
         )
-        initialise(front, generator)
+        initialize(front, generator)
         return front

@@ -27,7 +27,7 @@ MAX_DENSITY = 0.5
 class SparseStemOptions(Options):
     """Options of every defense whose front begins with a sparse coding layer."""
 
-    sparsity: float = Field(default=0.5, gt=0)
+    l1_weight: float = Field(default=0.5, gt=0)
     """λ in the paper's eq. 1, for inputs of unit variance; the paper uses 0.1, 0.25 and 0.5."""
     kernel_size: int = Field(default=5, ge=1, multiple_of=1)
     """Edge of an atom, pixels; the paper uses 5, and 7 for more accuracy."""
@@ -37,7 +37,7 @@ class SparseStemOptions(Options):
     """Federated rounds in which the clients learn the first dictionary."""
     first_steps: int = Field(default=10, ge=1)
     """Dictionary steps of each client in each of these rounds."""
-    first_batch: int = Field(default=64, ge=1)
+    first_batch_size: int = Field(default=64, ge=1)
     """Images in one of these steps."""
 
 
@@ -55,7 +55,7 @@ class SparseStemDefense(Defense):
             front.first_layer,
             pixels,
             steps=self.options.first_steps,
-            batch=min(self.options.first_batch, len(pixels)),
+            batch_size=min(self.options.first_batch_size, len(pixels)),
             generator=generator,
         )
 

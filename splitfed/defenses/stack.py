@@ -2,7 +2,7 @@
 
     [[defense]]
     name = "stack"
-    layers = [{ name = "sca", sparsity = 0.5 }, { name = "laplace" }]
+    layers = [{ name = "sca", l1_weight = 0.5 }, { name = "laplace" }]
 
 `StackOptions` refuses layers that would not do together what each does alone.
 """
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import Tensor, nn
 
 from splitfed.defenses.base import Defense, Figures, TapEvidence, TrainingBatch, trainable
+from splitfed.defenses.known import DEFENSES, build
 from splitfed.metrics.findings import Finding
 from splitfed.models.front import Front, FrontSpec
 from splitfed.options import Options, explain
@@ -71,8 +72,6 @@ def overrides(kind: type[Defense], method: str) -> bool:
 
 def _checked(layer: Layer) -> type[Defense]:
     """The class of a layer whose name and options are valid."""
-    from splitfed.defenses import DEFENSES  # it lists this module's own class
-
     if layer.name not in DEFENSES:
         raise ValueError(DEFENSES.why_not(layer.name, apart_from={Stack.name}))
     kind = DEFENSES[layer.name]
@@ -88,7 +87,7 @@ def _checked(layer: Layer) -> type[Defense]:
 def _check_gradients(kinds: Sequence[type[Defense]]) -> None:
     """A layer's own `backward` bounds or perturbs the gradients of the loss; another's extra term would pass it by."""
     for kind in kinds:
-        others = [other.name for other in kinds if other is not kind and overrides(other, "penalty")]
+        others = [other.name for other in kinds if other is not kind and overrides(other, "regularizer")]
         if overrides(kind, "backward") and others:
             raise ValueError(
                 f"{kind.name} and {' and '.join(others)} do not go together: the extra term's gradients would not pass "
@@ -111,11 +110,9 @@ class Stack(Defense):
     options: StackOptions
 
     def __init__(self, options: StackOptions) -> None:
-        from splitfed.defenses import build  # it lists this class
-
         super().__init__(options)
         self.layers = tuple(build(layer.name, layer.options) for layer in options.layers)
-        self.randomised = any(layer.randomised for layer in self.layers)
+        self.randomized = any(layer.randomized for layer in self.layers)
         self.per_sample = any(layer.per_sample for layer in self.layers)
         self._gradient_norms: dict[int, float] = {}
 
@@ -155,8 +152,8 @@ class Stack(Defense):
             output = layer.protect(output, generator, phase)
         return output
 
-    def penalty(self, batch: TrainingBatch) -> Tensor | None:
-        numbered = ((number, layer.penalty(batch)) for number, layer in enumerate(self.layers))
+    def regularizer(self, batch: TrainingBatch) -> Tensor | None:
+        numbered = ((number, layer.regularizer(batch)) for number, layer in enumerate(self.layers))
         terms = {number: term for number, term in numbered if term is not None}
         if len(terms) > 1 and not self._gradient_norms:
             self._gradient_norms = {number: _gradient_norm(term, batch) for number, term in terms.items()}

@@ -7,7 +7,7 @@ import torch
 from flwr.app import Array, ArrayRecord
 from torch import nn
 
-from splitfed.npy import one_reader
+from splitfed.files import one_reader
 
 
 def to_arrays(module: nn.Module) -> ArrayRecord:

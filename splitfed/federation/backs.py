@@ -39,7 +39,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Score:
+class PhaseScore:
     """Mean loss and accuracy over the complete streams of one round and phase, of which there is at least one."""
 
     loss: float
@@ -48,17 +48,17 @@ class Score:
 
 
 Noise = Callable[[int], torch.Generator]
-"""The generator for a step's randomised gradients."""
+"""The generator for a step's randomized gradients."""
 
 
 class TrainSession:
     """One client's stream in a training round, with its own copy of the back."""
 
-    def __init__(self, back: Back, optimiser: torch.optim.Optimizer, defense: Defense, noise: Noise) -> None:
+    def __init__(self, back: Back, optimizer: torch.optim.Optimizer, defense: Defense, noise: Noise) -> None:
         self.next_step = 0
         self.back = back
         self.tally = Tally()
-        self._optimiser = optimiser
+        self._optimizer = optimizer
         self._defense = defense
         self._noise = noise
 
@@ -78,10 +78,10 @@ class TrainSession:
         return StepResult(loss, correct, gradient)
 
     def update(self) -> None:
-        """The weights' gradients of the last `forward`, and the optimiser's step, while the client goes on."""
-        self._optimiser.zero_grad(set_to_none=True)
+        """The weights' gradients of the last `forward`, and the optimizer's step, while the client goes on."""
+        self._optimizer.zero_grad(set_to_none=True)
         self._defense.backward(self.back, *self._last, self._noise(self.next_step - 1))
-        self._optimiser.step()
+        self._optimizer.step()
 
     def finish(self, steps: int, examples: int) -> None:
         """The client has sent all that it has."""
@@ -147,9 +147,9 @@ class BackHost:
 
     Attributes:
         back: the averaged back.
-        optimiser: makes a new optimiser for a client's copy.
+        optimizer: makes a new optimizer for a client's copy.
         defense: says how a back is trained.
-        noise: (round, client, step) to the generator for a step's randomised gradients.
+        noise: (round, client, step) to the generator for a step's randomized gradients.
         run: the only run that is served.
         clients: how many clients there are.
         activation_shape: of one image, without the batch.
@@ -157,7 +157,7 @@ class BackHost:
     """
 
     back: Back
-    optimiser: Callable[[nn.Module], torch.optim.Optimizer]
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer]
     defense: Defense
     noise: Callable[[int, int, int], torch.Generator]
     run: str
@@ -208,7 +208,7 @@ class BackHost:
             return EvaluateSession(self.back)
         own = copy.deepcopy(self.back)
         noise = functools.partial(self.noise, hello.round, hello.client)
-        return TrainSession(own, self.optimiser(own), self.defense.begin_round(hello.round), noise)
+        return TrainSession(own, self.optimizer(own), self.defense.begin_round(hello.round), noise)
 
     def received(self, client: int) -> int:
         """How many images this client's stream of the present phase held; 0 for one that is not complete."""
@@ -216,12 +216,12 @@ class BackHost:
             session = self._sessions.get(client)
             return session.tally.examples if session is not None and session.tally.finished else 0
 
-    def score(self, clients: Iterable[int]) -> Score:
+    def score(self, clients: Iterable[int]) -> PhaseScore:
         """Over these clients' streams of the present phase, which are complete."""
         with self._lock:
             tallies = [self._sessions[client].tally for client in sorted(clients)]
         examples = sum(t.examples for t in tallies)
-        return Score(
+        return PhaseScore(
             loss=sum(t.loss_sum for t in tallies) / examples,
             accuracy=sum(t.correct for t in tallies) / examples,
             examples=examples,

@@ -1,6 +1,6 @@
 """What a run needs to go on from its last finished round.
 
-Optimisers and what defenses keep start anew each round, and every random draw is seeded by its place, so front, back
+Optimizers and what defenses keep start anew each round, and every random draw is seeded by its place, so front, back
 and round are all there is to keep.
 """
 

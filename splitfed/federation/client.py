@@ -80,7 +80,7 @@ class Generated:
 class Client:
     """A client of one job; its images never leave it.
 
-    Whatever belongs to one round is in a `Task` and dropped with it: front, optimiser, and what the defense keeps. Here
+    Whatever belongs to one round is in a `Task` and dropped with it: front, optimizer, and what the defense keeps. Here
     is all that outlives a round, and no result depends on how many rounds there were before, or on how they ended:
 
     - what the defense generated: a pure function of the images and the run's seed;

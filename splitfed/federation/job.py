@@ -9,11 +9,11 @@ import torch
 from flwr.app import ConfigRecord
 
 from splitfed import defenses
+from splitfed.config.scenario import Cell, Scenario
 from splitfed.defenses import Defense
 from splitfed.defenses.base import TrainingPlan, trainable
 from splitfed.models.back import Back
-from splitfed.models.front import Front, FrontSpec, initialise
-from splitfed.scenario import Cell, Scenario
+from splitfed.models.front import Front, FrontSpec, initialize
 from splitfed.seeding import generator
 from splitfed.types import ImageShape
 from splitfed.wire.proof import client_token
@@ -52,7 +52,7 @@ class Job:
     def back(self) -> Back:
         """The back as it is before the first round."""
         back = Back(self.released, self.scenario.model.width, self.classes, self.scenario.server_layers)
-        initialise(back, generator(self.cell.seed, "back"))
+        initialize(back, generator(self.cell.seed, "back"))
         return back
 
     @property
@@ -70,22 +70,22 @@ class Job:
         federation, defense = self.scenario.federation, self.defense()
         return TrainingPlan(
             images=tuple(own + defense.generated(own) for own in images),
-            batch=federation.batch,
+            batch_size=federation.batch_size,
             rounds=federation.rounds,
             local_epochs=federation.local_epochs,
             classes=self.classes,
         )
 
-    def optimiser(self, module: torch.nn.Module) -> torch.optim.Optimizer:
-        """A new optimiser over what `module` has to train; both sides make theirs anew each round."""
+    def optimizer(self, module: torch.nn.Module) -> torch.optim.Optimizer:
+        """A new optimizer over what `module` has to train; both sides make theirs anew each round."""
         options = self.scenario.federation
         parameters = trainable(module)
-        if options.optimiser == "adam":
+        if options.optimizer == "adam":
             return torch.optim.Adam(parameters, lr=options.learning_rate)
         return torch.optim.SGD(parameters, lr=options.learning_rate, momentum=options.momentum)
 
     def back_noise(self, round_number: int, client: int, step: int) -> torch.Generator:
-        """For a server whose gradients are randomised."""
+        """For a server whose gradients are randomized."""
         return generator(self.cell.seed, "back", client, round_number, step)
 
     def to_config(self, addresses: list[str]) -> ConfigRecord:

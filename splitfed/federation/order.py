@@ -22,10 +22,10 @@ def training_batches(job: Job, client: int, images: int, round_number: int) -> l
     for epoch in range(options.local_epochs):
         drawn_from = generator(job.cell.seed, "order", client, round_number, epoch)
         shuffled = torch.randperm(images, generator=drawn_from)
-        batches += [rows for rows in torch.split(shuffled, options.batch) if len(rows) >= SMALLEST_BATCH]
+        batches += [rows for rows in torch.split(shuffled, options.batch_size) if len(rows) >= SMALLEST_BATCH]
     return batches
 
 
 def evaluation_batches(job: Job, images: int) -> list[Tensor]:
     """The rows of each batch of an evaluation: all images in their own order."""
-    return list(torch.split(torch.arange(images), job.scenario.federation.batch))
+    return list(torch.split(torch.arange(images), job.scenario.federation.batch_size))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from splitfed.defenses.base import Figures
 from splitfed.errors import SplitfedError
-from splitfed.npy import one_reader
+from splitfed.files import one_reader
 
 Record = TypeVar("Record")
 NAMES_SHOWN = 3

@@ -21,13 +21,13 @@ from splitfed.defenses.base import Figures
 from splitfed.errors import TrainingFailed
 from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.attendance import Loss, ask, client_of, nobody
-from splitfed.federation.backs import BackHost, Score
+from splitfed.federation.backs import BackHost, PhaseScore
 from splitfed.federation.checkpoint import Checkpoint, damaged
 from splitfed.federation.job import Job
 from splitfed.federation.replies import BadReply, TrainingReply, Unfinished, read_preparation, read_training
+from splitfed.files import one_reader
 from splitfed.models.back import Back
 from splitfed.models.front import Front
-from splitfed.npy import one_reader
 from splitfed.types import Phase
 from splitfed.wire.service import SplitServer
 
@@ -40,7 +40,10 @@ SPARE_STREAMS = 4
 class Watcher(Protocol):
     """Who watches a federation: the lab, or a deployment's log."""
 
-    def route(self, server_address: str) -> list[str]:
+    def serving(self, server_address: str) -> None:
+        """The split service listens there, and no client has been asked to come yet."""
+
+    def routes(self) -> list[str]:
         """The addresses that clients try in turn; a tap's relay may come before the server itself."""
 
     def prepared(self, done: int, total: int) -> None:
@@ -52,7 +55,7 @@ class Watcher(Protocol):
     def client_lost(self, round_number: int, client: int, reason: str) -> None:
         """A client took no part in this round, or not in all of it; 0 is the preparation, rounds + 1 the audit."""
 
-    def round_finished(self, round_number: int, train: Score, test: Score) -> None:
+    def round_finished(self, round_number: int, train: PhaseScore, test: PhaseScore) -> None:
         """Fronts and backs were averaged, and the model tested."""
 
 
@@ -124,7 +127,7 @@ class Federation:
         self._strategy = _strategy(job)
         self.host = BackHost(
             back=self.back,
-            optimiser=job.optimiser,
+            optimizer=job.optimizer,
             defense=job.defense(),
             noise=job.back_noise,
             run=job.run,
@@ -139,7 +142,8 @@ class Federation:
         clients = self.job.scenario.federation.clients
         resumed = self._resume()
         with SplitServer(self.host, secret=self.job.secret, max_streams=clients + SPARE_STREAMS) as server:
-            config = self.job.to_config(self._watcher.route(server.address))
+            self._watcher.serving(server.address)
+            config = self.job.to_config(self._watcher.routes())
             if not resumed:
                 self._prepare(grid, config)
             for number in range(self._progress.round + 1, self.job.scenario.federation.rounds + 1):
@@ -209,7 +213,7 @@ class Federation:
         self.front.stem.load_state_dict(stem)
         self.front.after_average()
 
-    def _evaluate(self, grid: Grid, config: ConfigRecord, phase: Phase, number: int) -> Score:
+    def _evaluate(self, grid: Grid, config: ConfigRecord, phase: Phase, number: int) -> PhaseScore:
         self.host.begin(number, phase)
         config["phase"] = int(phase)
         config["server-round"] = number

@@ -13,7 +13,7 @@ from splitfed.defenses.base import TrainingBatch
 from splitfed.errors import SplitfedError
 from splitfed.federation.client import STEM_BATCH, Client, StepReport, StreamReport
 from splitfed.federation.order import SMALLEST_BATCH, evaluation_batches, training_batches
-from splitfed.federation.penalty import Penalty
+from splitfed.federation.regularizer import Regularizer
 from splitfed.seeding import generator
 from splitfed.types import Phase
 from splitfed.wire.link import Link
@@ -27,7 +27,7 @@ class StoppedError(SplitfedError):
 class Task:
     """A client at work on what it was asked, with a front of its own.
 
-    Front, optimiser and what the defense keeps belong to the task: they are dropped with it, however it ends, and one
+    Front, optimizer and what the defense keeps belong to the task: they are dropped with it, however it ends, and one
     that was given up and is still at work changes nothing of the next. It leaves at its next step.
 
     Attributes:
@@ -59,10 +59,10 @@ class Task:
             SplitfedError: there are too few images for a batch.
         """
         self.front.train()
-        optimiser = self.job.optimiser(self.front.body)
+        optimizer = self.job.optimizer(self.front.body)
         generated = self.client.generated()
         defense = generated.defense.begin_round(round_number)
-        penalty = Penalty(defense)
+        regularizer = Regularizer(defense)
         pixels, labels = generated.training.pixels, generated.training.labels
         _check_enough(f"client-{self.client.number} TRAIN", labels, SMALLEST_BATCH)
         batches = training_batches(self.job, self.client.number, len(labels), round_number)
@@ -75,20 +75,20 @@ class Task:
                 leaf = output.detach().requires_grad_()
                 activation = self._protect(defense, leaf, Phase.TRAIN, round_number, step)
                 result = link.forward(step, activation.detach(), labels[rows])
-                optimiser.zero_grad(set_to_none=True)
-                penalty.backward(TrainingBatch(pixels[rows], labels[rows], output, hidden, self.front))
+                optimizer.zero_grad(set_to_none=True)
+                regularizer.backward(TrainingBatch(pixels[rows], labels[rows], output, hidden, self.front))
                 activation.backward(result.gradient)  # type: ignore[no-untyped-call]
                 assert leaf.grad is not None
                 noise = self._generator("backward", Phase.TRAIN, round_number, step)
                 defense.backward(self.front.body, features, output, leaf.grad, noise)
-                optimiser.step()
+                optimizer.step()
                 self.front.after_step()
                 seen += len(rows)
                 loss_sum += result.loss * len(rows)
                 self._report(round_number, step, len(batches), result.loss, seen, started, link)
             link.done(len(batches), seen)
             self.client.count_sent(link.sent_bytes)
-        measures = {**penalty.measures(), **defense.measures()}
+        measures = {**regularizer.measures(), **defense.measures()}
         return StreamReport(seen, len(batches), loss_sum / seen, link.sent_bytes, link.received_bytes, measures)
 
     @torch.no_grad()

@@ -29,7 +29,7 @@ class FeatureNetwork(ABC):
 
     @abstractmethod
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Features (B, `features`) of images float32 (B, C, H, W) in [0, 1]; grey ones are shown as RGB."""
+        """Features (B, `features`) of images float32 (B, C, H, W) in [0, 1]; gray ones are shown as RGB."""
 
 
 class Lite0Network(FeatureNetwork):
@@ -59,7 +59,7 @@ class Lite0Network(FeatureNetwork):
         """The pooled last convolution."""
         size = (self.edge, self.edge)
         shown = F.interpolate(_rgb(pixels), size, mode="bilinear", align_corners=False, antialias=True)
-        # the normalisation of TensorFlow's efficientnet_lite_builder.py, from which the weights were converted
+        # the normalization of TensorFlow's efficientnet_lite_builder.py, from which the weights were converted
         return torch.as_tensor(self._network.extract_features((255 * shown - 127) / 128).mean(dim=(2, 3)))
 
 

@@ -21,12 +21,12 @@ class Finding(NamedTuple):
 
 
 def laplace_scale(noise: Tensor) -> float:
-    """The scale b of centred Laplace noise: the mean of |noise| (its maximum-likelihood estimate)."""
+    """The scale b of centered Laplace noise: the mean of |noise| (its maximum-likelihood estimate)."""
     return float(noise.double().abs().mean())
 
 
 def gaussian_scale(noise: Tensor) -> float:
-    """The scale σ of centred Gaussian noise: the root mean square (its maximum-likelihood estimate)."""
+    """The scale σ of centered Gaussian noise: the root mean square (its maximum-likelihood estimate)."""
     return float(noise.double().square().mean().sqrt())
 
 
@@ -47,7 +47,7 @@ def density_within(code: Tensor, *, low: float, high: float) -> Finding:
     return Finding(low <= share <= high, f"{share:.4f} of the code is non-zero, [{low:g}, {high:g}] wanted")
 
 
-def penalty_acts(measures: Sequence[Mapping[str, float]]) -> Finding:
+def regularizer_acts(measures: Sequence[Mapping[str, float]]) -> Finding:
     """Whether the extra loss term moved every client's front: its gradient had a norm above 0."""
     norms = [figures.get("penalty_gradient_norm", 0.0) for figures in measures]
     listed = ", ".join(f"{norm:.3g}" for norm in norms) or "nothing measured"

@@ -1,4 +1,4 @@
-"""The two trivial predictors: what a guess without any activation scores.
+"""The two baselines: what a guess without any activation scores.
 
 They are fitted on auxiliary images and applied to the victims, as an attack is.
 """

@@ -69,7 +69,7 @@ def ssim(reconstruction: Tensor, target: Tensor) -> Tensor:
 def ssim_of_floats(a: Tensor, b: Tensor) -> Tensor:
     """SSIM per image in the tensors' own precision, unclamped and differentiable: (B,).
 
-    `ssim` is the metric; this is its core, which an attack may also minimise.
+    `ssim` is the metric; this is its core, which an attack may also minimize.
     """
     rows, columns = (_window_matrix(edge, a) for edge in a.shape[-2:])
 

@@ -25,7 +25,7 @@ class ReidResult(NamedTuple):
 
 
 def reid_top1(reconstruction: Tensor, target: Tensor, *, n: int = 1000) -> ReidResult:
-    """Nearest neighbour by pixel MSE among the first ``n`` true images; a tie counts as a miss.
+    """Nearest neighbor by pixel MSE among the first ``n`` true images; a tie counts as a miss.
 
     Args:
         reconstruction: (B, C, H, W), in [0, 1].

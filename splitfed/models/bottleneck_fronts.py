@@ -40,7 +40,7 @@ class UnitBottleneckFront(SparseStemFront):
     """
 
     nonnegative = False
-    dear = True
+    expensive = True
 
     def __init__(self, front: SparseStemFront, width: int, dimensions: int) -> None:
         super().__init__(front.stem, nn.Sequential(*front.body.children(), nn.Linear(width, dimensions), UnitNorm()))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from splitfed.models.front import Front, initialise
+from splitfed.models.front import Front, initialize
 from splitfed.models.gan import batches
 from splitfed.types import Images
 
@@ -37,7 +37,7 @@ class Anchor:
     weights: dict[str, Tensor]
     importance: dict[str, Tensor]
 
-    def penalty(self, module: nn.Module) -> Tensor:
+    def regularizer(self, module: nn.Module) -> Tensor:
         """½ Σ F (θ − θ*)², a scalar with gradient: the second term of the paper's eq. 3, without its λ."""
         terms = [
             (self.importance[name] * (parameter - self.weights[name]).square()).sum()
@@ -63,7 +63,7 @@ def consolidate(front: Front, images: Images, *, epochs: int, generator: torch.G
     features = _stemmed(front, images.pixels)
     body = copy.deepcopy(front.body)
     head = nn.Linear(body(features[:2]).shape[1], len(images.classes))
-    initialise(head, generator)
+    initialize(head, generator)
     network = nn.Sequential(body, head)
     for part in (head, network):
         _fit(network, part, features, images.labels, epochs=epochs, generator=generator)
@@ -87,12 +87,12 @@ def _fit(
     network: nn.Module, part: nn.Module, features: Tensor, labels: Tensor, *, epochs: int, generator: torch.Generator
 ) -> None:
     """Train a part of the network to tell the labels."""
-    optimiser = torch.optim.SGD(_trained(part).values(), lr=RATE, momentum=MOMENTUM)
+    optimizer = torch.optim.SGD(_trained(part).values(), lr=RATE, momentum=MOMENTUM)
     for _ in range(epochs):
         for rows in batches(len(labels), generator):
             network.zero_grad(set_to_none=True)
             F.cross_entropy(network(features[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
 
 
 def _importance(network: nn.Module, body: nn.Module, features: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

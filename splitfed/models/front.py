@@ -27,7 +27,7 @@ class FrontSpec:
     hidden_layers: int = 0
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """[0, 1] -> [−1, 1], the same for every defense."""
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class Front(nn.Module):
 
     nonnegative: ClassVar[bool] = True
     """Whether the output is never negative: as behind a ReLU."""
-    dear: ClassVar[bool] = False
+    expensive: ClassVar[bool] = False
     """Whether a pass over some thousand images takes many seconds."""
 
     def __init__(self, stem: nn.Module, body: nn.Module) -> None:
@@ -66,7 +66,7 @@ class Front(nn.Module):
         return features, tuple(hidden_outputs)
 
     def after_step(self) -> None:
-        """Called after each optimiser step: updates that are not gradient steps."""
+        """Called after each optimizer step: updates that are not gradient steps."""
 
     def after_average(self) -> None:
         """Called when averaged weights were loaded: restores what an average breaks."""
@@ -77,7 +77,7 @@ class PlainFront(Front):
 
     def __init__(self, shape: ImageShape, width: int, hidden_layers: int = 0) -> None:
         super().__init__(
-            stem=nn.Sequential(Normalise(), nn.Flatten()),
+            stem=nn.Sequential(Normalize(), nn.Flatten()),
             body=nn.Sequential(nn.Linear(shape.pixels, width), nn.ReLU(), *hidden(width, hidden_layers)),
         )
 
@@ -88,7 +88,7 @@ def hidden(width: int, layers: int) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def initialise(module: nn.Module, generator: torch.Generator) -> None:
+def initialize(module: nn.Module, generator: torch.Generator) -> None:
     """Draw the weights of all linear layers from `generator`: uniform within ±1/√fan_in, PyTorch's own range."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear):

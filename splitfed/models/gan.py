@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from splitfed.errors import SplitfedError
-from splitfed.models.front import Normalise, initialise
+from splitfed.models.front import Normalize, initialize
 from splitfed.types import Images, ImageShape
 
 LATENT = 32
@@ -74,7 +74,7 @@ class Discriminator(nn.Module):
     def __init__(self, shape: ImageShape, classes: int, width: int = 256) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            Normalise(),
+            Normalize(),
             nn.Flatten(),
             nn.Linear(shape.pixels, width),
             nn.LeakyReLU(SLOPE),
@@ -146,8 +146,8 @@ def train_gan(images: Images, *, epochs: int, generator: torch.Generator) -> Tra
         )
     classes = len(images.classes)
     maker, judge = Generator(images.shape, classes), Discriminator(images.shape, classes)
-    initialise(maker, generator)
-    initialise(judge, generator)
+    initialize(maker, generator)
+    initialize(judge, generator)
     before = nn.utils.parameters_to_vector(maker.parameters()).detach().clone()
     game = _Game(maker, judge, generator)
     losses = tuple(game.epoch(images) for _ in range(epochs))
@@ -181,10 +181,10 @@ class _Game:
         return Losses(judged, made)
 
 
-def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
-    optimiser.zero_grad(set_to_none=True)
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+    optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
+    optimizer.step()
     return loss.item()
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from splitfed.models.front import Normalise, initialise
+from splitfed.models.front import Normalize, initialize
 from splitfed.models.gan import TrainedGan, batches, latents
 from splitfed.types import Images
 
@@ -29,20 +29,20 @@ square, which is 1 for a typical one. Far from it, a generator makes no images."
 def train_classifier(images: Images, *, epochs: int, generator: torch.Generator) -> nn.Module:
     """A small classifier of a client's own images: pixels (B, C, H, W) -> scores (B, classes), without gradients."""
     classifier = nn.Sequential(
-        Normalise(),
+        Normalize(),
         nn.Flatten(),
         nn.Linear(images.shape.pixels, WIDTH),
         nn.ReLU(),
         nn.Linear(WIDTH, len(images.classes)),
     )
-    initialise(classifier, generator)
-    optimiser = torch.optim.Adam(classifier.parameters(), lr=CLASSIFIER_RATE)
+    initialize(classifier, generator)
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=CLASSIFIER_RATE)
     for _ in range(epochs):
         for rows in batches(len(images), generator):
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss = F.cross_entropy(classifier(images.pixels[rows]), images.labels[rows])
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
     return classifier.requires_grad_(False)
 
 
@@ -67,14 +67,14 @@ def invert(
         generator: draws the first latents.
     """
     sought = latents(len(labels), generator).requires_grad_()
-    optimiser = torch.optim.Adam([sought], lr=LATENT_RATE)
+    optimizer = torch.optim.Adam([sought], lr=LATENT_RATE)
     for _ in range(steps):
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         scores = classifier(gan.generator(sought, condition))
         # summed over the images: each latent has a search of its own
         loss = F.cross_entropy(scores, labels, reduction="sum") + PRIOR_WEIGHT * sought.square().mean(dim=1).sum()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
     with torch.no_grad():
         pixels: Tensor = gan.generator(sought, condition)
     return pixels

@@ -10,11 +10,11 @@ from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import ImageShape
 
 _ROUNDING = 1e-6
-"""How far from 1 the norm of a normalised atom may be in float32."""
+"""How far from 1 the norm of a normalized atom may be in float32."""
 
 
 class LearningSparseLayer(nn.Module):
-    """A sparse coding layer that remembers its last batch, for the dictionary update after the optimiser step."""
+    """A sparse coding layer that remembers its last batch, for the dictionary update after the optimizer step."""
 
     def __init__(self, layer: SparseCodingLayer, rate: float) -> None:
         super().__init__()
@@ -59,19 +59,19 @@ class SparseStemFront(Front):
                 module.update_dictionary()
 
     def after_average(self) -> None:
-        """Renormalise the atoms. Those of norm 1 stay as they are, to the bit: the codes that clients keep depend on
+        """Renormalize the atoms. Those of norm 1 stay as they are, to the bit: the codes that clients keep depend on
         the first dictionary, and dividing by 1 ± 1e-7 would only round it."""
         for layer in self.sparse_layers():
             norms = torch.linalg.vector_norm(layer.dictionary.detach(), dim=(1, 2, 3))
             if bool(((norms - 1).abs() > _ROUNDING).any()):
-                layer.normalise_()
+                layer.normalize_()
 
 
 class SparseFront(SparseStemFront):
-    """SCL(C→16), BatchNorm, SCL(16→28 grey, 16→32 RGB), BatchNorm, Flatten, Linear, ReLU (DESIGN, section 4)."""
+    """SCL(C→16), BatchNorm, SCL(16→28 gray, 16→32 RGB), BatchNorm, Flatten, Linear, ReLU (DESIGN, section 4)."""
 
     FIRST_FEATURES = 16
-    dear = True
+    expensive = True
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class SparseFront(SparseStemFront):
         width: int,
         hidden_layers: int = 0,
         *,
-        sparsity: float,
+        l1_weight: float,
         kernel_size: int,
         dictionary_rate: float,
         generator: torch.Generator,
@@ -89,11 +89,11 @@ class SparseFront(SparseStemFront):
             shape.channels,
             self.FIRST_FEATURES,
             kernel_size=kernel_size,
-            sparsity=sparsity,
+            l1_weight=l1_weight,
             generator=generator,
         )
         second = SparseCodingLayer(
-            self.FIRST_FEATURES, features, kernel_size=kernel_size, sparsity=sparsity, generator=generator
+            self.FIRST_FEATURES, features, kernel_size=kernel_size, l1_weight=l1_weight, generator=generator
         )
         super().__init__(
             stem=first,

@@ -22,13 +22,13 @@ class SparseStandardFront(SparseStemFront):
         width: int,
         hidden_layers: int = 0,
         *,
-        sparsity: float,
+        l1_weight: float,
         kernel_size: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__(
             stem=SparseCodingLayer(
-                shape.channels, self.FEATURES, kernel_size=kernel_size, sparsity=sparsity, generator=generator
+                shape.channels, self.FEATURES, kernel_size=kernel_size, l1_weight=l1_weight, generator=generator
             ),
             body=nn.Sequential(
                 nn.Flatten(),

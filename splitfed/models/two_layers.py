@@ -11,12 +11,12 @@ from itertools import takewhile
 import torch
 from torch import nn
 
-from splitfed.models.front import Front, Normalise, PlainFront, initialise
+from splitfed.models.front import Front, Normalize, PlainFront, initialize
 from splitfed.models.sparse_front import SparseFront, SparseStemFront
 from splitfed.types import ImageShape
 
 KERNEL_SIZE = 5
-SPARSITY = 0.5
+L1_WEIGHT = 0.5
 """λ of both sparse coding layers, the strongest setting of the paper and the default of the defense `sca`."""
 DICTIONARY_RATE = 0.2
 """Of the fast update of the second dictionary; the default of `sca`."""
@@ -28,7 +28,7 @@ Build = Callable[[ImageShape, int, torch.Generator], Front]
 def two_linear_layers(shape: ImageShape, width: int, generator: torch.Generator) -> Front:
     """Flatten, then twice (Linear, ReLU): features (B, width)."""
     front = PlainFront(shape, width, hidden_layers=1)
-    initialise(front, generator)
+    initialize(front, generator)
     return front
 
 
@@ -42,8 +42,8 @@ def two_convolutional_layers(shape: ImageShape, _width: int, generator: torch.Ge
         nn.ReLU(),
         nn.Flatten(),
     )
-    _initialise_convolutions(body, generator)
-    return Front(stem=Normalise(), body=body)
+    _initialize_convolutions(body, generator)
+    return Front(stem=Normalize(), body=body)
 
 
 def two_sparse_layers(shape: ImageShape, _width: int, generator: torch.Generator) -> SparseStemFront:
@@ -51,7 +51,7 @@ def two_sparse_layers(shape: ImageShape, _width: int, generator: torch.Generator
     whole = SparseFront(
         shape,
         width=1,  # of the linear layer, which is left away
-        sparsity=SPARSITY,
+        l1_weight=L1_WEIGHT,
         kernel_size=KERNEL_SIZE,
         dictionary_rate=DICTIONARY_RATE,
         generator=generator,
@@ -73,8 +73,8 @@ TWO_LAYERS: dict[str, Build] = {
 
 
 @torch.no_grad()
-def _initialise_convolutions(module: nn.Module, generator: torch.Generator) -> None:
-    """As `initialise` does linear layers: uniform within ±1/√fan_in, PyTorch's own range."""
+def _initialize_convolutions(module: nn.Module, generator: torch.Generator) -> None:
+    """As `initialize` does linear layers: uniform within ±1/√fan_in, PyTorch's own range."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             bound = layer.weight[0].numel() ** -0.5

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from splitfed.repeats import by_defense, spread
+from splitfed.records.summary import by_defense, spread
 from splitfed.views import summary
 from splitfed.views.text import MISSING, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from splitfed.results import CellResult, Results
+    from splitfed.records.results import CellResult, Results
 
 TITLE = "Every attack on every defense"
 READING = (
     "PSNR in dB and SSIM over the private images, means over seeds. The strongest, marked where it is so under most "
     "seeds, is chosen on the attacker's own images, so that another may score a little higher here. [n]: over n of the "
-    "images only, since the attack is dear or the tap saw no more; other images score otherwise, and the entry beside "
-    "it may be of the same reconstructions. No entry: the attack does not apply to such a front."
+    "images only, since the attack is expensive or the tap saw no more; other images score otherwise, and the entry "
+    "beside it may be of the same reconstructions. No entry: the attack does not apply to such a front."
 )
 
 

@@ -15,15 +15,15 @@ from splitfed.views import summary
 from splitfed.views.text import number
 
 if TYPE_CHECKING:
-    from splitfed.results import Results
+    from splitfed.records.results import Results
     from splitfed.views.summary import Row
 
 CITATION = "Dibbo, Breuer, Moore and Teti, arXiv 2403.14772"
 HEADER = ("defense", "accuracy", "published", "PSNR dB", "published", "SSIM", "published", "what differs")
 EVERY_CELL = (
     "In every published cell, as far as the public code goes (SayantonDibbo/SCA at 7a33086): the attack's decoder is "
-    "in no optimiser and stays at its random start while the victim's front moves instead; PSNR is taken without a "
-    "data range, SSIM with a range of 1 on data of range 2 or more; linear layers see grey images row by row, colour "
+    "in no optimizer and stays at its random start while the victim's front moves instead; PSNR is taken without a "
+    "data range, SSIM with a range of 1 on data of range 2 or more; linear layers see gray images row by row, color "
     "ones go through convolutions. Here the attacks are trained, the victim is frozen, images are scored in [0, 1], "
     "and one kind of linear front sees the whole image."
 )
@@ -50,7 +50,7 @@ class Published:
     threat: str
     dataset: str
     defense: str
-    sparsity: float | None
+    l1_weight: float | None
     psnr_db: float
     ssim: float
     fid: float
@@ -68,7 +68,7 @@ def published() -> tuple[Published, ...]:
             threat=row["threat"],
             dataset=row["dataset"],
             defense=row["defense"],
-            sparsity=float(row["sparsity"]) if row["sparsity"] else None,
+            l1_weight=float(row["l1_weight"]) if row["l1_weight"] else None,
             psnr_db=float(row["psnr_db"]),
             ssim=float(row["ssim"]),
             fid=float(row["fid"]),
@@ -79,13 +79,13 @@ def published() -> tuple[Published, ...]:
 
 
 def entries(results: Results) -> list[tuple[Row, Published]]:
-    """Each row of ours with the published one for the same threat, data set, defense and sparsity."""
+    """Each row of ours with the published one for the same threat, data set, defense and l1_weight."""
     known = {
-        (p.defense, p.sparsity): p
+        (p.defense, p.l1_weight): p
         for p in published()
         if (p.threat, p.dataset) == (results["threat"], results["dataset"]["name"])
     }
-    ours = ((row, known.get((row.defense, _sparsity(row)))) for row in summary.rows(results))
+    ours = ((row, known.get((row.defense, _l1_weight(row)))) for row in summary.rows(results))
     return [(row, found) for row, found in ours if found is not None]
 
 
@@ -117,12 +117,12 @@ def _cells(row: Row, other: Published, results: Results) -> list[str]:
 
 def _why(other: Published, results: Results) -> str:
     reasons = [DEPARTURES[other.defense]] if other.defense in DEPARTURES else []
-    trivial = results["trivial"].get("mean_image")
-    blind = trivial["psnr_db"] if trivial else None
+    baselines = results["baselines"].get("mean_image")
+    blind = baselines["psnr_db"] if baselines else None
     if blind is not None and other.psnr_db < blind:
         reasons.append(f"published PSNR is below the mean image's {blind:.1f} dB, which takes no attack at all")
     return "; ".join(reasons) or "what holds for every cell"
 
 
-def _sparsity(row: Row) -> float | None:
-    return float(row.params["sparsity"]) if row.defense == "sca" and "sparsity" in row.params else None
+def _l1_weight(row: Row) -> float | None:
+    return float(row.params["l1_weight"]) if row.defense == "sca" and "l1_weight" in row.params else None

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from splitfed import events
+from splitfed.records import events
 
 if TYPE_CHECKING:
-    from splitfed.results import CellResult
+    from splitfed.records.results import CellResult
 
 
 class Point(NamedTuple):
@@ -27,7 +27,7 @@ class TimeLeft(NamedTuple):
 
 
 @dataclass
-class ClientProgress:
+class ClientState:
     """One client of the running cell."""
 
     round: int = 0
@@ -41,7 +41,7 @@ class ClientProgress:
 
 
 @dataclass
-class AttackProgress:
+class AttackState:
     """One attack on one cell, with its scores over time."""
 
     latest: events.AttackProgress
@@ -50,7 +50,7 @@ class AttackProgress:
 
 
 @dataclass
-class CellProgress:
+class CellState:
     """One cell from its start on."""
 
     started: events.CellStarted
@@ -59,8 +59,8 @@ class CellProgress:
     rounds: list[events.RoundFinished] = field(default_factory=list)
     first_round_s: float | None = None
     """When the first client of round 1 reported, in seconds since the epoch."""
-    clients: dict[int, ClientProgress] = field(default_factory=dict)
-    attacks: dict[str, AttackProgress] = field(default_factory=dict)
+    clients: dict[int, ClientState] = field(default_factory=dict)
+    attacks: dict[str, AttackState] = field(default_factory=dict)
 
     @property
     def round(self) -> int:
@@ -88,13 +88,13 @@ class CellProgress:
 
 
 @dataclass
-class RunProgress:
+class RunState:
     """A run, as far as its events tell. Feed it events in their order; it never fails on one."""
 
     started: events.RunStarted | None = None
     loading: events.PrepareProgress | None = None
     """Work before the first cell, such as decoding images, while it goes on."""
-    cells: dict[str, CellProgress] = field(default_factory=dict)
+    cells: dict[str, CellState] = field(default_factory=dict)
     results: dict[str, CellResult] = field(default_factory=dict)
     """Entries of the cells that finished, by name."""
     notices: list[events.Notice] = field(default_factory=list)
@@ -109,7 +109,7 @@ class RunProgress:
     """Time of the last event."""
 
     @property
-    def current(self) -> CellProgress | None:
+    def current(self) -> CellState | None:
         """The cell under way; of several, the one that started first."""
         return self.cells[self.running[0]] if self.running else None
 
@@ -162,7 +162,7 @@ class RunProgress:
 
     @_apply.register
     def _(self, event: events.CellStarted) -> None:
-        self.cells[event.cell] = CellProgress(event)
+        self.cells[event.cell] = CellState(event)
         self.running = [name for name in self.running if name != event.cell] + [event.cell]
 
     @_apply.register
@@ -180,7 +180,7 @@ class RunProgress:
         cell.preparing = None
         if cell.first_round_s is None:
             cell.first_round_s = event.time_s
-        client = cell.clients.setdefault(event.client, ClientProgress())
+        client = cell.clients.setdefault(event.client, ClientState())
         client.round, client.step, client.steps = event.round, event.step, event.steps
         client.images_per_s, client.sent_bytes = event.images_per_s, event.sent_bytes
         client.losses.append(event.loss)
@@ -189,7 +189,7 @@ class RunProgress:
     @_apply.register
     def _(self, event: events.ClientLost) -> None:
         if cell := self.cells.get(event.cell):
-            cell.clients.setdefault(event.client, ClientProgress()).lost = event.reason
+            cell.clients.setdefault(event.client, ClientState()).lost = event.reason
 
     @_apply.register
     def _(self, event: events.RoundFinished) -> None:
@@ -200,7 +200,7 @@ class RunProgress:
     def _(self, event: events.AttackProgress) -> None:
         if not (cell := self.cells.get(event.cell)):
             return
-        attack = cell.attacks.setdefault(event.attack, AttackProgress(event))
+        attack = cell.attacks.setdefault(event.attack, AttackState(event))
         attack.latest = event
         at_s = event.time_s - cell.started.time_s
         if event.psnr_db is not None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from splitfed.repeats import by_defense, summarise
+from splitfed.records.summary import by_defense, summarize
 from splitfed.views.text import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from splitfed.results import AttackScore, CellResult, Interval, Number, Results, Score, Spread
+    from splitfed.records.results import AttackScore, CellResult, Interval, Number, Results, Score, Spread
 
 STACK = "stack"
 """The defense whose one option, ``layers``, is a list of defenses with their options."""
@@ -56,7 +56,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The defense and its options: "sca (sparsity 0.5)"."""
+        """The defense and its options: "sca (l1_weight 0.5)"."""
         return label(self.defense, self.params)
 
 
@@ -71,10 +71,10 @@ class PlainRow(NamedTuple):
 def label(defense: str, params: Mapping[str, Any]) -> str:
     """A defense and its options in words; a stack by its layers.
 
-    >>> label("sca", {"sparsity": 0.5}), label("none", {})
-    ('sca (sparsity 0.5)', 'none')
-    >>> label("stack", {"layers": [{"name": "sca", "sparsity": 0.5}, {"name": "laplace"}]})
-    'sca (sparsity 0.5) + laplace'
+    >>> label("sca", {"l1_weight": 0.5}), label("none", {})
+    ('sca (l1_weight 0.5)', 'none')
+    >>> label("stack", {"layers": [{"name": "sca", "l1_weight": 0.5}, {"name": "laplace"}]})
+    'sca (l1_weight 0.5) + laplace'
     """
     if defense == STACK:
         return " + ".join(label(layer["name"], _without_name(layer)) for layer in params["layers"])
@@ -119,7 +119,7 @@ def differences(results: Results) -> list[tuple[str, Mapping[str, Spread]]]:
     """With several seeds: each defense and what it changes against ``none`` under the same seed, by measure."""
     if seed_count(results) < 2:
         return []
-    found = ((label(s["defense"], s["params"]), s.get("difference_to_none")) for s in summarise(results["cells"]))
+    found = ((label(s["defense"], s["params"]), s.get("difference_to_none")) for s in summarize(results["cells"]))
     return [(title, measures) for title, measures in found if measures is not None]
 
 
@@ -139,14 +139,14 @@ def frontier(results: Results) -> list[Row]:
 
 
 def plain_rows(results: Results) -> list[PlainRow]:
-    """The trivial predictors, then each untrained control where it came closest (highest SSIM) over cells."""
-    trivial = [PlainRow(name.replace("_", " "), s["psnr_db"], s["ssim"]) for name, s in results["trivial"].items()]
+    """The baselines, then each untrained control where it came closest (highest SSIM) over cells."""
+    baselines = [PlainRow(name.replace("_", " "), s["psnr_db"], s["ssim"]) for name, s in results["baselines"].items()]
     controls: dict[str, Score] = {}
     for cell in results["cells"]:
         for name, score in cell["controls"].items():
             if name not in controls or (score["ssim"] or -1) > (controls[name]["ssim"] or -1):
                 controls[name] = score
-    return trivial + [PlainRow(f"{name} attack", s["psnr_db"], s["ssim"]) for name, s in controls.items()]
+    return baselines + [PlainRow(f"{name} attack", s["psnr_db"], s["ssim"]) for name, s in controls.items()]
 
 
 def majority_rate(results: Results) -> float | None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitfed.views import summary
-from splitfed.views.console import RULED_HEAD
+from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from splitfed.results import Results, Spread
+    from splitfed.records.results import Results, Spread
     from splitfed.views.summary import Estimate, Row
 
 FRECHET = {"fid_lite0": ("FID lite0", "EfficientNet-Lite0", 1280), "fid": ("FID", "Inception-v3", 2048)}
@@ -53,7 +53,7 @@ class Column(NamedTuple):
 
 
 def results_table(results: Results) -> RenderableType:
-    """The final table for a rich console: one row per defense, trivial predictors and failed gates beneath."""
+    """The final table for a rich console: one row per defense, baselines and failed gates beneath."""
     return _ResultsTable(results)
 
 
@@ -155,7 +155,7 @@ def _frechet(results: Results) -> list[str]:
 
 
 def to_markdown(results: Results) -> str:
-    """The table as GitHub-flavoured Markdown, with how to read it."""
+    """The table as GitHub-flavored Markdown, with how to read it."""
     listed = columns(results)
     lines = ["| defense | " + " | ".join(c.heading for c in listed) + " |", "|---" * (len(listed) + 1) + "|"]
     lines += [_markdown_row(row.label, [c.cell(row, True) for c in listed]) for row in summary.rows(results)]
@@ -176,7 +176,7 @@ CSV_FIELDS = (
 
 def to_csv(results: Results) -> str:
     """Every number, one line per cell and attack (kind ``attack`` or ``control``, or ``none`` for a cell without any),
-    then the trivial predictors."""
+    then the baselines."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -251,8 +251,8 @@ def _csv_rows(results: Results) -> Iterator[dict[str, object]]:
             for name, score in scores.items():
                 strongest = kind == "attack" and name == cell["strongest"]
                 yield {**shared, **_csv_score(score), "kind": kind, "attack": name, "strongest": strongest}
-    for name, score in results["trivial"].items():
-        yield {**run, **_csv_score(score), "kind": "trivial", "attack": name}
+    for name, score in results["baselines"].items():
+        yield {**run, **_csv_score(score), "kind": "baselines", "attack": name}
 
 
 def _params(defense: str, params: Mapping[str, object]) -> str:

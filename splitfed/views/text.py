@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from splitfed.views.progress import RunProgress
+    from splitfed.views.progress import RunState
 
 BARS = "▁▂▃▄▅▆▇█"
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -94,7 +94,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02} h"
 
 
-def time_left(run: RunProgress, now_s: float) -> str:
+def time_left(run: RunState, now_s: float) -> str:
     """What to say about the time left: a figure, a lower bound, or that it is not known yet."""
     if run.finished:
         return "finished"
@@ -106,7 +106,7 @@ def time_left(run: RunProgress, now_s: float) -> str:
     return f"{'at least' if left.at_least else 'about'} {duration(left.seconds)} left"
 
 
-def cell_position(run: RunProgress) -> str:
+def cell_position(run: RunState) -> str:
     """Which cell of how many: "cell 2 of 3", or "cells 2, 3 of 13" where several run at a time."""
     names = run.cell_names
     places = sorted(names.index(name) + 1 for name in run.running if name in names) or [len(run.done)]

@@ -160,9 +160,9 @@ class Int8(Codec):
         scale = self._scale(low, high)
         zero_point = -128 - round(min(low, 0.0) / scale)
         # clamped, as float32 may round an end of the range the other way than the float64 above
-        quantised = tensor.div(scale).round_().add_(zero_point).clamp_(-128, 127).to(torch.int8)
+        quantized = tensor.div(scale).round_().add_(zero_point).clamp_(-128, 127).to(torch.int8)
         spec = TensorSpec(tuple(tensor.shape), self.name, scale, zero_point)
-        return Encoded(spec, (_bytes_of(quantised),))
+        return Encoded(spec, (_bytes_of(quantized),))
 
     def decode(self, encoded: Encoded) -> Tensor:
         spec, data = encoded.spec, encoded.data

@@ -37,7 +37,7 @@ class _Place(NamedTuple):
 class Door:
     """Keeps the places of a server.
 
-    A place belongs to a client. Its newer stream takes the place over at once, and the older one is cancelled: it
+    A place belongs to a client. Its newer stream takes the place over at once, and the older one is canceled: it
     may hang at a peer that is frozen. Nothing is kept of a stream that proves nothing.
 
     Args:

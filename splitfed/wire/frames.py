@@ -1,6 +1,6 @@
 """Builds and takes apart the frames of split.proto without copying their tensors more than once.
 
-A frame is a small protobuf message whose last field, ``data``, is spliced behind the serialised rest, and found
+A frame is a small protobuf message whose last field, ``data``, is spliced behind the serialized rest, and found
 again by walking over the top-level fields. The bytes are the ones that protobuf itself would write.
 """
 

@@ -77,7 +77,7 @@ class Session(Protocol):
         """
 
     def update(self) -> None:
-        """Apply the optimiser's step to the back; called after the reply was sent, while the client goes on."""
+        """Apply the optimizer's step to the back; called after the reply was sent, while the client goes on."""
 
     def finish(self, steps: int, examples: int) -> None:
         """The client is through, with so many batches and images."""

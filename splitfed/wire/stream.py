@@ -131,7 +131,7 @@ class ServerStream:
         raw = next(self._frames, None)
         self._watchdog.disarm()
         if raw is None:
-            if self._watchdog.expired:  # gRPC may end a cancelled stream as if the client had ended it
+            if self._watchdog.expired:  # gRPC may end a canceled stream as if the client had ended it
                 raise _StreamLost
             return None
         self._counters.count(frames=1, received_bytes=len(raw))

@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 
-from splitfed import child, defenses
-from splitfed.attacker import messages
+from splitfed import defenses
+from splitfed.attacker import protocol
 from splitfed.attacker.config import AttackerConfig, ComponentConfig
-from splitfed.attacker.knowledge import Final, front_path, save_auxiliary
+from splitfed.attacker.knowledge import save_auxiliary
+from splitfed.attacker.protocol import Final, front_path
 from splitfed.models.front import Front, FrontSpec
+from splitfed.runners import child
 from splitfed.types import Images, ImageShape, Observation, Phase
 from splitfed.wire.observations import ObservationWriter
 
@@ -100,20 +102,20 @@ class Role:
         self.process.kill()
         self.process.communicate()
 
-    def hear(self, kind: type[messages.Message]) -> messages.Message:
+    def hear(self, kind: type[protocol.Message]) -> protocol.Message:
         """Its next message of this kind."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            message = messages.parse(line)
+            message = protocol.parse(line)
             if isinstance(message, kind):
                 return message
         assert self.process.stderr is not None
         raise AssertionError(f"it ended: {self.process.stderr.read()}")
 
-    def end(self, within_s: float = DEADLINE_S) -> tuple[int, list[messages.Message], str]:
+    def end(self, within_s: float = DEADLINE_S) -> tuple[int, list[protocol.Message], str]:
         """Its exit code, the messages that were left, and what it wrote to its standard error."""
         output, errors = self.process.communicate(timeout=within_s)
-        return self.process.returncode, [messages.parse(line) for line in output.splitlines()], errors
+        return self.process.returncode, [protocol.parse(line) for line in output.splitlines()], errors
 
 
 def has_ended(pid: int, within_s: float) -> bool:

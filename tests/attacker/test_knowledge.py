@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from splitfed.attacker import knowledge
-from splitfed.attacker.knowledge import Final, load_auxiliary, load_front, newest_front, save_auxiliary
+from splitfed.attacker.knowledge import load_auxiliary, load_front, save_auxiliary
+from splitfed.attacker.protocol import Final, newest_front
 from splitfed.errors import DataError, UserError
 from tests.attacker.quick import SHAPE, front, images
 

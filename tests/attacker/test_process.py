@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from splitfed import defenses
-from splitfed.attacker import messages
+from splitfed.attacker import protocol
 from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
-from splitfed.attacker.knowledge import front_path, load_auxiliary, save_auxiliary
-from splitfed.attacker.messages import Done
+from splitfed.attacker.knowledge import load_auxiliary, save_auxiliary
 from splitfed.attacker.observed import affordable
 from splitfed.attacker.process import Attacker
+from splitfed.attacker.protocol import Done, front_path
+from splitfed.experiment.verdict import after_attack, victim_fingerprint
 from splitfed.federation.server_app import FederationResult
 from splitfed.metrics.gates import victim_unchanged
 from splitfed.models.back import Back
 from splitfed.models.front import FrontSpec, PlainFront
 from splitfed.types import Images, ImageShape, Observation, Phase
-from splitfed.verdict import after_attack, victim_fingerprint
 from splitfed.wire.observations import ObservationWriter
 from splitfed.wire.tap import Tap
 
@@ -57,7 +57,7 @@ def test_nothing_observed_is_nothing_to_reconstruct() -> None:
     assert affordable([], None) == []
 
 
-def attacker(folder: Path, *names: str) -> tuple[Attacker, list[messages.Message]]:
+def attacker(folder: Path, *names: str) -> tuple[Attacker, list[protocol.Message]]:
     """An attacker on a plain front, with these attacks; and what it says."""
     pixels = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     save_auxiliary(folder / "knowledge", Images(pixels, torch.zeros(40, dtype=torch.int64), ("only",)))
@@ -75,7 +75,7 @@ def attacker(folder: Path, *names: str) -> tuple[Attacker, list[messages.Message
         defense=ComponentConfig(name="none"),
         attacks=tuple(ComponentConfig(name=name) for name in names),
     )
-    said: list[messages.Message] = []
+    said: list[protocol.Message] = []
     tap = Tap(ObservationWriter(config.observations, keep_rounds=None))
     return Attacker(config, tap, said.append), said
 
@@ -86,7 +86,7 @@ def test_an_attack_that_does_not_apply_is_left_out_once_and_the_others_go_on(tmp
         assert here._begin(1, load_auxiliary(tmp_path / "knowledge", ImageShape(1, 8, 8))).moved_by == []
     assert [attack.name for attack in here._attacks] == ["ridge", "untrained"]
     (notice,) = said
-    assert isinstance(notice, messages.Warned)
+    assert isinstance(notice, protocol.Warned)
     assert notice.level == "info"
     assert notice.message.startswith("attack dictionary is left out: it needs a front with a sparse coding layer")
 

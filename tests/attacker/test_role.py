@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from splitfed.attacker import messages
+from splitfed.attacker import protocol
 from splitfed.attacker.config import ComponentConfig
 from splitfed.attacker.ending import GRACE_S
 from splitfed.wire.address import join_address, split_address
@@ -67,7 +67,7 @@ def test_it_ends_when_its_attacks_are_done_whatever_its_input_is(tmp_path: Path)
             code, said, errors = role.end()
             assert code == 0, errors
             assert errors == ""
-            assert isinstance(said[-1], messages.Done)
+            assert isinstance(said[-1], protocol.Done)
     assert (tmp_path / "terminal" / "out" / "ridge.npz").is_file()
 
 
@@ -87,11 +87,11 @@ def test_a_mistake_gets_one_line_and_exit_code_2_whatever_its_input_is(given: In
 def test_without_input_it_waits_for_training_to_end(tmp_path: Path) -> None:
     settings = prepare(tmp_path)
     with Role(settings) as role:
-        role.hear(messages.Learned)
+        role.hear(protocol.Learned)
         finish(settings)
         code, said, _ = role.end()
     assert code == 0
-    assert isinstance(said[-1], messages.Done)
+    assert isinstance(said[-1], protocol.Done)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -101,10 +101,10 @@ def test_a_signal_ends_it_soon_and_leaves_whole_files(number: signal.Signals, mo
     if moment == "at the end":
         finish(settings)
     with Role(settings) as role:
-        role.hear(messages.Listening if moment == "at the start" else messages.Learned)
+        role.hear(protocol.Listening if moment == "at the start" else protocol.Learned)
         if moment == "at the end":
-            role.hear(messages.Attacked)
-            role.hear(messages.Learned)
+            role.hear(protocol.Attacked)
+            role.hear(protocol.Learned)
         began = time.monotonic()
         role.process.send_signal(number)
         code, said, errors = role.end(within_s=PROMPT_S)
@@ -112,7 +112,7 @@ def test_a_signal_ends_it_soon_and_leaves_whole_files(number: signal.Signals, mo
     assert code == 128 + number
     assert errors.startswith(f"splitfed: the attacker was ended by {number.name} before its attacks were done")
     assert errors.count("\n") == 1
-    assert not any(isinstance(message, messages.Done) for message in said)
+    assert not any(isinstance(message, protocol.Done) for message in said)
     assert not list((tmp_path / "out").glob("*.partial*"))
     assert (tmp_path / "out" / "ridge.npz").is_file() == (moment == "at the end")
     for path in (tmp_path / "out").glob("*.npz"):
@@ -126,8 +126,8 @@ def test_no_tap_is_no_reason_to_hang_with_a_client_connected(tmp_path: Path) -> 
         settings = prepare(tmp_path).model_copy(update={"upstream": address})
         settings.observations.write_text("in the way")
         with Role(settings) as role:
-            listening = role.hear(messages.Listening)
-            assert isinstance(listening, messages.Listening)
+            listening = role.hear(protocol.Listening)
+            assert isinstance(listening, protocol.Listening)
             with socket.create_connection(split_address(listening.address)) as client, server.accept()[0] as relayed:
                 client.sendall(b"hello")
                 assert relayed.recv(5) == b"hello"
@@ -147,8 +147,8 @@ LAB = """
 import signal, sys
 from pathlib import Path
 from splitfed.attacker.config import load_config
-from splitfed.attacker.handle import AttackerHandle
-handle = AttackerHandle(load_config(Path(sys.argv[1])), lambda message: None)
+from splitfed.experiment.attacker_process import AttackerProcess
+handle = AttackerProcess(load_config(Path(sys.argv[1])), lambda message: None)
 handle.start()
 print(handle.pid, flush=True)
 signal.pause()

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from splitfed import data, lab
-from splitfed.attacker import messages
+from splitfed import data
+from splitfed.attacker import protocol
 from splitfed.attacker.process import Attacker
-from splitfed.cell import CellRun
+from splitfed.config.scenario import Scenario
 from splitfed.data import Splits
-from splitfed.events import Bus
-from splitfed.scenario import Scenario
-from splitfed.store import RunStore
+from splitfed.experiment.context import CellContext, RunContext
+from splitfed.experiment.mounted_attack import attacker_config
+from splitfed.records.bus import Bus
+from splitfed.records.store import RunStore
 from splitfed.wire.observations import ObservationWriter
 from splitfed.wire.tap import Tap
 from tests.attacker.quick import finish, prepare
@@ -24,8 +25,8 @@ from tests.attacker.quick import finish, prepare
 
 def threads_of(scenario: Scenario, splits: Splits, run_dir: Path) -> int:
     with RunStore.create(run_dir, "small", {"scenario": scenario.model_dump(mode="json")}) as store:
-        here = lab.Lab(scenario, store, Bus(), data.load("digits"), splits)
-        return CellRun(here, scenario.cells()[0])._attacker_config("127.0.0.1:1").threads
+        here = RunContext(scenario, store, Bus(), data.load("digits"), splits)
+        return attacker_config(CellContext.of(here, scenario.cells()[0]), "127.0.0.1:1").threads
 
 
 @pytest.mark.parametrize("cores", [1, 2, 64])
@@ -46,8 +47,8 @@ def test_the_final_attacks_learn_with_them(tmp_path: Path) -> None:
     finish(settings)
     seen: list[int] = []
 
-    def notice(message: messages.Message) -> None:
-        if isinstance(message, messages.Learned):
+    def notice(message: protocol.Message) -> None:
+        if isinstance(message, protocol.Learned):
             seen.append(torch.get_num_threads())
 
     Attacker(settings, Tap(ObservationWriter(settings.observations)), notice).run()

@@ -47,7 +47,7 @@ def test_the_decoder_asks_the_front_about_copies_unless_noise_makes_images_new(n
         return here.knowledge.observe(pixels, generator)
 
     auxiliary = here.knowledge.auxiliary
-    knowledge = Knowledge(auxiliary, observe, expected=here.front, front=here.front, randomised=noise > 0)
+    knowledge = Knowledge(auxiliary, observe, expected=here.front, front=here.front, randomized=noise > 0)
     attack = build("decoder", {"width": 8, "hidden": 8, "blocks": 1, "max_epochs": 6, "augmented_copies": 3})
     attack.begin(knowledge, torch.Generator().manual_seed(0))
     for _ in range(6):

@@ -121,11 +121,11 @@ def test_constant_images_do_not_break_the_loss() -> None:
 
 def test_the_schedule_slows_down_then_stops_where_nothing_improves() -> None:
     schedule = Schedule(0.1, 1000, start_loss=1.0)
-    optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     rates = []
     while not schedule.finished:
-        schedule.set_rate(optimiser)
-        rates.append(optimiser.param_groups[0]["lr"])
+        schedule.set_rate(optimizer)
+        rates.append(optimizer.param_groups[0]["lr"])
         assert not schedule.judge(1.0)
     assert schedule.plateaued
     assert len(rates) == PATIENCE_EPOCHS * (DECAYS + 1)
@@ -137,12 +137,12 @@ def test_the_schedule_slows_down_then_stops_where_nothing_improves() -> None:
 
 def test_the_schedule_ends_annealed_at_its_cap() -> None:
     schedule = Schedule(0.1, 10, start_loss=100.0)
-    optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     rates = []
     for epoch in range(10):
         assert not schedule.finished
-        schedule.set_rate(optimiser)
-        rates.append(optimiser.param_groups[0]["lr"])
+        schedule.set_rate(optimizer)
+        rates.append(optimizer.param_groups[0]["lr"])
         assert schedule.judge(10.0 - epoch)
     assert schedule.finished
     assert not schedule.plateaued

@@ -7,7 +7,7 @@ import torch
 
 from splitfed.attacks import build
 from splitfed.attacks.convolutional import ConvolutionalResidual
-from splitfed.attacks.dictionary import moments, standardised
+from splitfed.attacks.dictionary import moments, standardized
 from splitfed.attacks.residual import Residual
 from splitfed.errors import AttackError
 from splitfed.metrics import psnr_db
@@ -33,25 +33,25 @@ def test_it_applies_to_sparse_fronts_only_and_says_so() -> None:
         attack.begin(plain, torch.Generator())
 
 
-def test_codes_and_the_dictionary_describe_the_standardised_image() -> None:
+def test_codes_and_the_dictionary_describe_the_standardized_image() -> None:
     """With the exact codes' own image in reach of ridge, what comes through the codes is close to the image."""
     here = world(sparse=True, width=400)
     attack = small("dictionary")
     attack.begin(here.knowledge, torch.Generator().manual_seed(0))
     rows = attack._through(here.observed())  # type: ignore[attr-defined]
-    truth = standardised(here.victims.pixels.flatten(1))[:, :64]
+    truth = standardized(here.victims.pixels.flatten(1))[:, :64]
     coded = rows[:, :64]
     # sparsity shrinks codes, so that the scale is off; the pattern is not
     similarity = torch.nn.functional.cosine_similarity(coded - coded.mean(1, keepdim=True), truth, dim=1)
     assert similarity.mean() > 0.9
 
 
-def test_mean_and_scale_undo_the_standardisation() -> None:
+def test_mean_and_scale_undo_the_standardization() -> None:
     pixels = digits().pixels[:50].flatten(1)
-    rows = standardised(pixels)
+    rows = standardized(pixels)
     torch.testing.assert_close(rows[:, -2:], moments(pixels))
     torch.testing.assert_close(rows[:, :-2] * rows[:, -1:].exp() + rows[:, -2:-1], pixels, atol=1e-5, rtol=0)
-    flat = standardised(torch.full((1, 64), 0.3))
+    flat = standardized(torch.full((1, 64), 0.3))
     assert bool(flat.isfinite().all())
 
 

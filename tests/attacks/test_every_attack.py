@@ -78,8 +78,8 @@ def test_a_trained_attack_learns_and_sees_more_than_the_class(name: str, noise: 
     evidence = run(attack, here.knowledge)
     assert attack_learned({name: evidence}).passed
     scored = float(psnr_db(attack.reconstruct(here.observed()), here.victims.pixels).mean())
-    trivial = float(psnr_db(mean_image(here.knowledge.auxiliary, here.victims), here.victims.pixels).mean())
-    gate = attack_beats_class_mean(attack_psnr_db=scored, class_mean_psnr_db=trivial, margin_db=3.0)
+    baselines = float(psnr_db(mean_image(here.knowledge.auxiliary, here.victims), here.victims.pixels).mean())
+    gate = attack_beats_class_mean(attack_psnr_db=scored, class_mean_psnr_db=baselines, margin_db=3.0)
     assert gate.passed, gate.detail
     # validation images tell what victims will show: they come from the same distribution
     assert evidence.validation_psnr_db == pytest.approx(scored, abs=1.5)
@@ -95,7 +95,7 @@ def test_the_untrained_control_fails_every_gate_that_it_should() -> None:
 
 
 class VictimTrainer(Decoder):
-    """The mistake of the published evaluations: the optimiser holds the victim's weights, not the attack's."""
+    """The mistake of the published evaluations: the optimizer holds the victim's weights, not the attack's."""
 
     def __init__(self, options: DecoderOptions, front: torch.nn.Module) -> None:
         super().__init__(options)
@@ -103,7 +103,7 @@ class VictimTrainer(Decoder):
 
     def advance(self) -> Progress:
         before = fingerprint(self._front.state_dict())
-        for group in self._optimiser.param_groups:
+        for group in self._optimizer.param_groups:
             for weights in group["params"]:
                 weights.requires_grad_(False)
         loss = self._front(self._begun.auxiliary.pixels).square().mean()
@@ -154,7 +154,7 @@ def test_attacks_import_nothing_that_handles_truth() -> None:
     for path in folder.glob("*.py"):
         for name in imports_of(path):
             assert not name.startswith("splitfed.metrics") or name.startswith(allowed), (path.name, name)
-            assert not name.startswith(("splitfed.data", "splitfed.lab", "splitfed.federation")), name
+            assert not name.startswith(("splitfed.data", "splitfed.experiment.run", "splitfed.federation")), name
 
 
 def test_no_attack_takes_images() -> None:

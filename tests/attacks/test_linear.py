@@ -25,9 +25,9 @@ def problem(rows: int, features: int, *, seed: int = 0) -> tuple[Tensor, Tensor]
 
 
 @pytest.mark.parametrize(("rows", "features"), [(80, 20), (30, 90)])
-@pytest.mark.parametrize("penalty", [1e-3, 1.0])
+@pytest.mark.parametrize("regularizer", [1e-3, 1.0])
 def test_ridge_agrees_with_scikit_learn(rows: int, features: int, penalty: float) -> None:
-    """With fewer features than rows, and with more, which takes the other factorisation."""
+    """With fewer features than rows, and with more, which takes the other factorization."""
     x, y = problem(rows, features)
     ours = fit_ridge([x], y, validation=(x, y), penalties=[penalty])
     scaled = ((x - x.mean(0)) / x.std(0, correction=0)).double().numpy()
@@ -88,8 +88,8 @@ def test_a_linear_layer_without_relu_or_noise_is_inverted() -> None:
 def test_whitened_features_have_their_stated_covariance() -> None:
     x, _ = problem(200, 12)
     white = fit_whitening(x)(x).double()
-    standardised = ((x - x.mean(0)) / x.std(0, correction=0)).double()
-    variances = torch.linalg.eigvalsh(standardised.T @ standardised / len(x))
+    standardized = ((x - x.mean(0)) / x.std(0, correction=0)).double()
+    variances = torch.linalg.eigvalsh(standardized.T @ standardized / len(x))
     expected = variances * (1 + FLOOR) / (variances + FLOOR)
     covariance = white.T @ white / len(x)
     torch.testing.assert_close(torch.linalg.eigvalsh(covariance), expected, atol=1e-3, rtol=1e-3)

@@ -76,7 +76,7 @@ def test_where_the_front_says_nothing_it_leaves_ridge_alone() -> None:
     assert whitebox.validation_ssim >= ridge.validation_ssim - 1e-6
 
 
-def test_it_reconstructs_fewer_images_where_a_step_is_dear() -> None:
+def test_it_reconstructs_fewer_images_where_a_step_is_expensive() -> None:
     attack = small("whitebox")
     attack.begin(world().knowledge, torch.Generator())
     assert attack.most_observations() == 320

@@ -15,13 +15,13 @@ from splitfed.types import Images, Knowledge
 
 SMALL: dict[str, dict[str, object]] = {
     "ridge": {},
-    "decoder": {"width": 96, "hidden": 48, "blocks": 2, "batch": 32, "learning_rate": 3e-3, "max_epochs": 16},
+    "decoder": {"width": 96, "hidden": 48, "blocks": 2, "batch_size": 32, "learning_rate": 3e-3, "max_epochs": 16},
     "conv_decoder": {
         "width": 64,
         "hidden": 32,
         "blocks": 1,
         "channels": 4,
-        "batch": 32,
+        "batch_size": 32,
         "learning_rate": 3e-3,
         "max_epochs": 4,
         "augmented_copies": 2,
@@ -32,7 +32,7 @@ SMALL: dict[str, dict[str, object]] = {
         "hidden": 32,
         "blocks": 1,
         "channels": 4,
-        "batch": 32,
+        "batch_size": 32,
         "learning_rate": 3e-3,
         "max_epochs": 3,
         "augmented_copies": 1,
@@ -71,7 +71,7 @@ def world(
     generator = torch.Generator().manual_seed(front_seed)
     stem: list[nn.Module] = []
     if sparse:
-        stem.append(SparseCodingLayer(1, 8, kernel_size=3, sparsity=0.2, generator=generator))
+        stem.append(SparseCodingLayer(1, 8, kernel_size=3, l1_weight=0.2, generator=generator))
     linear = nn.Linear(8 * 64 if sparse else 64, width)
     front = nn.Sequential(*stem, nn.Flatten(), linear, nn.ReLU())
     with torch.no_grad():
@@ -85,7 +85,7 @@ def world(
         return activation + noise * torch.randn(activation.shape, generator=draws)
 
     images = digits()
-    knowledge = Knowledge(images[:auxiliary], observe, expected=front, front=front, randomised=noise > 0)
+    knowledge = Knowledge(images[:auxiliary], observe, expected=front, front=front, randomized=noise > 0)
     return World(front, knowledge, images[-300:])
 
 

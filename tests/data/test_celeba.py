@@ -20,7 +20,7 @@ IMAGES = 12
 
 
 def flags() -> np.ndarray:
-    """Images 1 to 10 have one hair colour each, 11 has two, 12 has none; odd ones smile."""
+    """Images 1 to 10 have one hair color each, 11 has two, 12 has none; odd ones smile."""
     table = np.zeros((IMAGES, len(NAMES)), bool)
     for number in range(1, 11):
         table[number - 1, NAMES.index(HAIR[number % 5])] = True
@@ -30,7 +30,7 @@ def flags() -> np.ndarray:
 
 
 def face(number: int, size: tuple[int, int]) -> bytes:
-    """Red where the usual crop cuts away, grey of a shade of its own inside."""
+    """Red where the usual crop cuts away, gray of a shade of its own inside."""
     width, height = size
     edge = CROPS[size]
     image = Image.new("RGB", size, (255, 0, 0))
@@ -85,7 +85,7 @@ FORMS = [write_official, write_site, write_kaggle, write_half_size]
 
 
 @pytest.mark.parametrize("write", FORMS)
-def test_every_form_gives_the_same_task_and_the_centre_of_the_faces(tmp_path: Path, write: object) -> None:
+def test_every_form_gives_the_same_task_and_the_center_of_the_faces(tmp_path: Path, write: object) -> None:
     assert callable(write)
     data = load("celeba", data_root=write(tmp_path))
     assert data.shape == (3, 32, 32)
@@ -105,7 +105,7 @@ def test_the_caveat_counts_what_was_left_out(tmp_path: Path) -> None:
     assert smiling.labels.tolist() == [1, 0] * 6
 
 
-def test_an_unknown_attribute_names_its_neighbour(tmp_path: Path) -> None:
+def test_an_unknown_attribute_names_its_neighbor(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"unknown attribute 'Smilling'; did you mean 'Smiling'\?"):
         load("celeba", data_root=write_official(tmp_path), attribute="Smilling")
     with pytest.raises(DataError, match="digits: its classes are fixed, found attribute 'Smiling'"):

@@ -24,8 +24,8 @@ def test_sound_images_pass_with_labels_as_int64() -> None:
         assert check(SOUND._replace(labels=SOUND.labels.astype(dtype))).labels.dtype == np.int64
     listed: Any = ["a", "b"]
     assert check(SOUND._replace(classes=listed)).classes == ("a", "b")
-    colour = np.zeros((4, 3, 9, 9), np.uint8)
-    assert check(SOUND._replace(pixels=colour), None).pixels is colour
+    color = np.zeros((4, 3, 9, 9), np.uint8)
+    assert check(SOUND._replace(pixels=color), None).pixels is color
 
 
 PIXELS = np.zeros((4, 1, 8, 8), np.uint8)

@@ -98,7 +98,7 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
     mine.described().encode()
 
 
-def test_turned_transparent_and_deep_colour_pictures(tmp_path: Path) -> None:
+def test_turned_transparent_and_deep_color_pictures(tmp_path: Path) -> None:
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     folder = write_folder(tmp_path / "mine", {"a/1.png": png(values), "b/1.png": png(values.T.copy())})
     exif = Image.Exif()
@@ -198,7 +198,7 @@ def test_a_tiff_that_pillow_does_not_read(tmp_path: Path) -> None:
     mine = load("folder", path=folder)
     assert mine.found.depths == {"8 bits": 6, "64 bits, from each image's own minimum to its maximum": 1}
     tifffile.imwrite(folder / "a" / "double.tif", np.zeros((2, 5, 16, 16), np.uint16), photometric="minisblack")
-    with pytest.raises(DataError, match=r"double\.tif: expected one (grey )?picture"):
+    with pytest.raises(DataError, match=r"double\.tif: expected one (gray )?picture"):
         load("folder", path=folder)
 
 

@@ -1,4 +1,4 @@
-"""DICOM as hospitals have it: windows, inverted greys, patients, and what is said of other files."""
+"""DICOM as hospitals have it: windows, inverted grays, patients, and what is said of other files."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_its_own_examples_are_read() -> None:
     [
         (b"no dicom", "expected a DICOM image, but File is missing DICOM File Meta Information"),
         (dicom(RAMP, NumberOfFrames=3, PixelData=RAMP.astype("<u2").tobytes() * 3), "expected one picture, found 3"),
-        (dicom(RAMP, PhotometricInterpretation="PALETTE COLOR"), "expected grey or 8 bits per colour"),
+        (dicom(RAMP, PhotometricInterpretation="PALETTE COLOR"), "expected gray or 8 bits per color"),
     ],
 )
 def test_other_files_are_refused_by_name(data: bytes, message: str) -> None:

@@ -97,7 +97,7 @@ def test_missing_classes_are_named(tmp_path: Path, medical_files: dict[str, byte
     ("bad", "message"),
     [
         (jpeg(99, edge=32), "expected 64×64 pixels, found 32×32"),
-        (jpeg(99, mode="RGB"), r"expected 8-bit grey \(mode L\), found mode RGB"),
+        (jpeg(99, mode="RGB"), r"expected 8-bit gray \(mode L\), found mode RGB"),
         (jpeg(99)[:300], "found 300 bytes that do not decode"),
         (b"", "found 0 bytes that do not decode"),
     ],
@@ -125,10 +125,10 @@ def test_a_folder_of_mixed_images(tmp_path: Path) -> None:
         load("folder", path=folder)
     assert load("folder", path=folder, size=16).shape == (1, 16, 16)
     (folder / "b" / "2.png").write_bytes(jpeg(2, mode="RGB"))
-    with pytest.raises(DataError, match=r"b/2.png: expected 8-bit grey \(mode L\), found mode RGB"):
+    with pytest.raises(DataError, match=r"b/2.png: expected 8-bit gray \(mode L\), found mode RGB"):
         load("folder", path=folder, size=16)
     (folder / "a" / "1.png").write_bytes(jpeg(2, mode="RGBA"))
-    with pytest.raises(DataError, match=r"a/1.png: expected 8-bit grey or RGB, found mode RGBA"):
+    with pytest.raises(DataError, match=r"a/1.png: expected 8-bit gray or RGB, found mode RGBA"):
         load("folder", path=folder, size=16)
 
 
@@ -148,8 +148,8 @@ def test_a_folder_without_classes(tmp_path: Path) -> None:
         load("folder", path=tmp_path / "images.rar")
 
 
-def test_a_crop_keeps_the_centre(tmp_path: Path) -> None:
-    """A wide picture, black with a white centre, becomes a white square."""
+def test_a_crop_keeps_the_center(tmp_path: Path) -> None:
+    """A wide picture, black with a white center, becomes a white square."""
     import io
 
     from PIL import Image

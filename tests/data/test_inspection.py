@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from splitfed import cli
+from splitfed.cli import main as cli
 from splitfed.data import Selection
 from splitfed.data.inspection import inspect
 from splitfed.errors import DataError
@@ -24,7 +24,7 @@ def test_everything_that_a_split_would_have_to_know(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "mine", files())
     found = inspect(str(folder), selection=Selection(group_level=2))
     rows = dict(found.rows())
-    assert rows["images"] == "13 grey, 16×16 pixels"
+    assert rows["images"] == "13 gray, 16×16 pixels"
     assert rows["2 classes"] == "a 7, b 6"
     assert rows["patients, groups"].startswith("3, of 4 to 5 images")
     assert rows["sizes of files"] == "16×16 13"
@@ -55,7 +55,7 @@ def test_files_of_several_sizes_are_looked_at_all_the_same(tmp_path: Path) -> No
 
 
 def test_names_arrays_and_what_is_nowhere(tmp_path: Path) -> None:
-    assert dict(inspect("digits").rows())["images"] == "1,797 grey, 8×8 pixels"
+    assert dict(inspect("digits").rows())["images"] == "1,797 gray, 8×8 pixels"
     assert dict(inspect(str(saved(tmp_path, **medmnist()))).rows())["published parts"] == "train 12, val 6, test 9"
     with pytest.raises(
         DataError, match=r"expected a folder or archive at digts, found nothing there.*Known data sets: "

@@ -17,7 +17,7 @@ from splitfed.types import Images
 
 
 def _dataset(labels: list[int], copies: int = 0) -> Dataset:
-    """Distinct pictures with these labels; the first ``copies`` of them appear again at the end, relabelled."""
+    """Distinct pictures with these labels; the first ``copies`` of them appear again at the end, relabeled."""
     count = len(labels)
     pixels = np.random.default_rng(0).integers(0, 256, (count, 1, 8, 8), np.uint8)
     pixels = np.concatenate([pixels, pixels[:copies]])
@@ -41,7 +41,7 @@ def test_no_picture_is_in_two_parts_though_the_data_have_copies() -> None:
 
 
 def test_of_copies_the_first_is_kept() -> None:
-    data = _dataset([1, 2, 1, 2], copies=4)  # the copies are labelled 0
+    data = _dataset([1, 2, 1, 2], copies=4)  # the copies are labeled 0
     parts = split(data, train=4, aux=0, test=0, seed=0)
     assert sorted(parts.train.labels.tolist()) == [1, 1, 2, 2]
 
@@ -233,7 +233,7 @@ def test_equal_images_tie_their_groups_together() -> None:
 
 
 def test_copies_with_another_label_and_absent_classes_are_said() -> None:
-    assert contradictory_copies(_dataset([1, 2, 0, 2], copies=4)) == 3  # the copies are labelled 0
+    assert contradictory_copies(_dataset([1, 2, 0, 2], copies=4)) == 3  # the copies are labeled 0
     data = _grouped([0] * 20 + list(range(1, 41)), [1] * 20 + [0] * 40)  # all of class 1 is one patient's
     said = absent_classes(split(data, train=20, aux=10, test=10, seed=0))
     assert "no test image is of class b, c" in said

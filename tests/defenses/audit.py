@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from splitfed.defenses.base import TapEvidence
+from splitfed.experiment.verdict import tap_evidence
 from splitfed.federation.backs import BackHost
 from splitfed.federation.client import Client, ClientImages
 from splitfed.federation.job import Job
@@ -14,7 +15,6 @@ from splitfed.federation.server_app import FederationResult
 from splitfed.federation.task import Task
 from splitfed.metrics.gates import GateResult, defense_acts
 from splitfed.types import Observation, Phase
-from splitfed.verdict import tap_evidence
 from splitfed.wire.link import DirectLink
 from splitfed.wire.session import Hello, StepResult
 from tests.federation.harness import train
@@ -52,7 +52,7 @@ def gate(job: Job, evidence: TapEvidence) -> GateResult:
 def _host(job: Job, result: FederationResult) -> BackHost:
     host = BackHost(
         back=result.back,
-        optimiser=job.optimiser,
+        optimizer=job.optimizer,
         defense=job.defense(),
         noise=job.back_noise,
         run=job.run,

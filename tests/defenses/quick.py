@@ -36,7 +36,7 @@ class Quick:
 
     Attributes:
         options: what makes it quick, and what it cannot do without.
-        silent: phases in which it draws nothing, although it is randomised in others.
+        silent: phases in which it draws nothing, although it is randomized in others.
         broken: ways to break it by name; they come to those of `breaks`, or replace the one of their name.
         underived: names of derived ways that do not fit.
     """
@@ -72,7 +72,7 @@ def mean_only(patch: pytest.MonkeyPatch) -> None:
 
 
 def off_the_sphere(patch: pytest.MonkeyPatch) -> None:
-    """The bottleneck is not normalised, so that the noise is calibrated to nothing."""
+    """The bottleneck is not normalized, so that the noise is calibrated to nothing."""
     patch.setattr("splitfed.models.bottleneck_fronts.UnitNorm.forward", lambda _, vectors: vectors)
 
 
@@ -116,8 +116,8 @@ def detached_loss(patch: pytest.MonkeyPatch) -> None:
 
 def detached_consolidation(patch: pytest.MonkeyPatch) -> None:
     """The consolidation is a plain number; the adjusted loss still has its gradient."""
-    penalty = Anchor.penalty
-    patch.setattr(Anchor, "penalty", lambda self, module: penalty(self, module).detach())
+    penalty = Anchor.regularizer
+    patch.setattr(Anchor, "regularizer", lambda self, module: penalty(self, module).detach())
 
 
 GONG_BROKEN: dict[str, Break] = {"untrained": untrained, "search": without_search, "misleading": detached_loss}
@@ -150,7 +150,7 @@ QUICK: dict[str, Quick] = {
     "stack": Quick(
         {"layers": [{"name": "sca", **HASTY_DICTIONARY}, {"name": "laplace"}]},
         broken={"protect": layer_without_noise, "unsolved": unsolved(DEFENSES["stack"]), "unlearned": unlearned},
-        underived=("penalty", "generate", "backward"),
+        underived=("regularizer", "generate", "backward"),
     ),
 }
 
@@ -164,8 +164,8 @@ def breaks(name: str) -> dict[str, Break]:
     """Ways to break a defense: take from it, one by one, what it overrides; or have something else leave."""
     kind, entry = DEFENSES[name], quick(name)
     derived = {"protect" if _overrides(kind, "protect") else "altered output": _other_output(kind)}
-    if _overrides(kind, "penalty"):
-        derived["penalty"] = _detached(kind)
+    if _overrides(kind, "regularizer"):
+        derived["regularizer"] = _detached(kind)
     if _overrides(kind, "generate"):
         derived["generate"] = _ungenerated(kind)
     if _overrides(kind, "backward"):
@@ -189,13 +189,13 @@ def _other_output(kind: type[Defense]) -> Break:
 
 def _detached(kind: type[Defense]) -> Break:
     """The published mistake: the extra term enters the loss as a plain number."""
-    penalty = kind.penalty
+    penalty = kind.regularizer
 
     def number(self: Defense, batch: TrainingBatch) -> Tensor | None:
         term = penalty(self, batch)
         return None if term is None else term.detach()
 
-    return lambda patch: patch.setattr(kind, "penalty", number)
+    return lambda patch: patch.setattr(kind, "regularizer", number)
 
 
 def _ungenerated(kind: type[Defense]) -> Break:

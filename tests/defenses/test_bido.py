@@ -48,7 +48,7 @@ def test_the_penalty_sums_both_terms_over_all_hidden_layers(digits: Splits, meas
         wanted = wanted + 2.0 * dependence(images, gaussian_kernel(layer))
         wanted = wanted - 3.0 * dependence(gaussian_kernel(layer), labels)
     options = BidoOptions.model_validate({"measure": measure, "input_weight": 2.0, "label_weight": 3.0})
-    torch.testing.assert_close(Bido(options).penalty(batch), wanted)
+    torch.testing.assert_close(Bido(options).regularizer(batch), wanted)
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -57,7 +57,7 @@ def test_steps_against_each_term_move_the_dependence_it_names(digits: Splits, me
     for options, falls in (({"input_weight": 1.0, "label_weight": 0.0}, True), ({"input_weight": 0.0}, False)):
         front = front_of(digits, 0)
         defense = Bido(BidoOptions.model_validate({"measure": measure, **options}))
-        optimiser = torch.optim.Adam(front.body.parameters(), lr=1e-3)
+        optimizer = torch.optim.Adam(front.body.parameters(), lr=1e-3)
 
         def dependence(front: Front = front, falls: bool = falls) -> float:
             batch = batch_of(digits, front)
@@ -66,9 +66,9 @@ def test_steps_against_each_term_move_the_dependence_it_names(digits: Splits, me
 
         before = dependence()
         for _ in range(20):
-            optimiser.zero_grad()
-            defense.penalty(batch_of(digits, front)).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.zero_grad()
+            defense.regularizer(batch_of(digits, front)).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
         assert (dependence() < before) == falls
 
 

@@ -16,7 +16,7 @@ from splitfed.defenses.dependence import (
     distance_correlation,
     gaussian_kernel,
     label_kernel,
-    normalised_hsic,
+    normalized_hsic,
 )
 
 
@@ -24,7 +24,7 @@ def normal(seed: int, rows: int, width: int) -> Tensor:
     return torch.randn(rows, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def double_centred(matrix: Tensor) -> Tensor:
+def double_centered(matrix: Tensor) -> Tensor:
     """By its definition, one entry after the other."""
     size = len(matrix)
     out = torch.zeros_like(matrix)
@@ -51,7 +51,7 @@ def test_distance_correlation_lies_in_the_unit_interval_and_is_symmetric(
 def test_distance_correlation_agrees_with_the_definition() -> None:
     one, other = normal(0, 12, 3), normal(1, 12, 5) + normal(0, 12, 3).sum(dim=1, keepdim=True)
     distances = [torch.stack([(x - y).norm() for x in z for y in z]).reshape(12, 12) for z in (one, other)]
-    a, b = (double_centred(matrix) for matrix in distances)
+    a, b = (double_centered(matrix) for matrix in distances)
     covariance, first, second = ((x * y).sum() / 12**2 for x, y in ((a, b), (a, a), (b, b)))
     torch.testing.assert_close(distance_correlation(one, other), (covariance / (first * second).sqrt()).sqrt())
 
@@ -125,25 +125,25 @@ def kernels() -> tuple[Tensor, Tensor]:
     return gaussian_kernel(3 * one), label_kernel((one[:, 0] > 0).long() + (one[:, 1] > 0).long())
 
 
-# normalised HSIC and constrained covariance
+# normalized HSIC and constrained covariance
 
 
-def test_normalised_hsic_agrees_with_the_double_centred_formula() -> None:
+def test_normalized_hsic_agrees_with_the_double_centered_formula() -> None:
     factors = []
     for kernel in kernels():
-        middle = double_centred(kernel)
+        middle = double_centered(kernel)
         factors.append(middle @ torch.linalg.inv(middle + RIDGE * 10 * torch.eye(10, dtype=torch.float64)))
-    torch.testing.assert_close(normalised_hsic(*kernels()), torch.trace(factors[0] @ factors[1]))
+    torch.testing.assert_close(normalized_hsic(*kernels()), torch.trace(factors[0] @ factors[1]))
 
 
-def test_normalised_hsic_of_a_kernel_with_itself_is_nearly_its_rank() -> None:
+def test_normalized_hsic_of_a_kernel_with_itself_is_nearly_its_rank() -> None:
     labels = torch.arange(12) % 4
-    kernel = label_kernel(labels)  # centred, of four equally large classes: rank 3
-    assert normalised_hsic(kernel, kernel) == pytest.approx(3, abs=1e-3)
+    kernel = label_kernel(labels)  # centered, of four equally large classes: rank 3
+    assert normalized_hsic(kernel, kernel) == pytest.approx(3, abs=1e-3)
 
 
-def test_constrained_covariance_agrees_with_the_double_centred_formula() -> None:
-    one, other = (double_centred(kernel) for kernel in kernels())
+def test_constrained_covariance_agrees_with_the_double_centered_formula() -> None:
+    one, other = (double_centered(kernel) for kernel in kernels())
     torch.testing.assert_close(constrained_covariance(*kernels()), (one @ other).norm().sqrt() / 10)
 
 
@@ -151,13 +151,13 @@ def test_constrained_covariance_bounds_the_spectral_one_and_equals_it_for_two_cl
     images, labels = kernels()
     two = label_kernel(torch.arange(10) % 2)
     for kernel, equal in ((labels, False), (two, True)):
-        spectral = torch.linalg.matrix_norm(double_centred(images) @ double_centred(kernel), 2).sqrt() / 10
+        spectral = torch.linalg.matrix_norm(double_centered(images) @ double_centered(kernel), 2).sqrt() / 10
         value = constrained_covariance(images, kernel)
         assert value >= spectral * (1 - 1e-9)
         assert (abs(value / spectral - 1) < 1e-6) == equal
 
 
-@pytest.mark.parametrize("measure", [normalised_hsic, constrained_covariance])
+@pytest.mark.parametrize("measure", [normalized_hsic, constrained_covariance])
 def test_dependence_on_labels_exceeds_dependence_on_shuffled_labels(measure: Callable[..., Tensor]) -> None:
     labels = torch.arange(60) % 3
     rows = normal(0, 60, 5) + 4 * torch.nn.functional.one_hot(labels, 5)
@@ -166,14 +166,14 @@ def test_dependence_on_labels_exceeds_dependence_on_shuffled_labels(measure: Cal
     assert right > 2 * wrong
 
 
-@pytest.mark.parametrize("measure", [normalised_hsic, constrained_covariance])
+@pytest.mark.parametrize("measure", [normalized_hsic, constrained_covariance])
 def test_measures_of_kernels_do_not_depend_on_the_order_of_samples(measure: Callable[..., Tensor]) -> None:
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
     one, other = kernels()
     torch.testing.assert_close(measure(one[order][:, order], other[order][:, order]), measure(one, other))
 
 
-@pytest.mark.parametrize("measure", [normalised_hsic, constrained_covariance])
+@pytest.mark.parametrize("measure", [normalized_hsic, constrained_covariance])
 def test_a_dead_layer_has_no_dependence_and_a_finite_gradient(measure: Callable[..., Tensor]) -> None:
     dead = torch.zeros(10, 4, dtype=torch.float64, requires_grad=True)
     value = measure(gaussian_kernel(dead), kernels()[0])
@@ -187,10 +187,10 @@ def test_a_dead_layer_has_no_dependence_and_a_finite_gradient(measure: Callable[
     "measure",
     [
         distance_correlation,
-        lambda one, other: normalised_hsic(gaussian_kernel(one), gaussian_kernel(other)),
+        lambda one, other: normalized_hsic(gaussian_kernel(one), gaussian_kernel(other)),
         lambda one, other: constrained_covariance(gaussian_kernel(one), gaussian_kernel(other)),
     ],
-    ids=["distance_correlation", "normalised_hsic", "constrained_covariance"],
+    ids=["distance_correlation", "normalized_hsic", "constrained_covariance"],
 )
 def test_gradients_agree_with_finite_differences(measure: Callable[..., Tensor]) -> None:
     one, other = normal(0, 6, 3), (normal(1, 6, 2) + normal(0, 6, 3)[:, :2]).requires_grad_()

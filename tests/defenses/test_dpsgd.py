@@ -237,9 +237,9 @@ def test_the_servers_backs_are_trained_with_noise() -> None:
     def trained(defense: DPSGD) -> list[Tensor]:
         torch.manual_seed(0)
         back = Back(released=32, width=64, classes=4)
-        optimiser = torch.optim.SGD(back.parameters(), lr=1.0)
+        optimizer = torch.optim.SGD(back.parameters(), lr=1.0)
         before = [parameter.detach().clone() for parameter in back.parameters()]
-        session = TrainSession(back, optimiser, defense, seeded)
+        session = TrainSession(back, optimizer, defense, seeded)
         activation = torch.rand(8, 32, generator=seeded(3))
         session.forward(0, activation, torch.arange(8) % 4)
         session.update()
@@ -274,7 +274,7 @@ def evidence_of(measures: list[dict[str, float]], plan: TrainingPlan) -> TapEvid
     return TapEvidence(front, pixels, torch.zeros(4, dtype=torch.long), clean, clean, measures, plan)
 
 
-PLAN = TrainingPlan(images=(1000, 600, 1000), batch=32, rounds=5, local_epochs=3, classes=6)
+PLAN = TrainingPlan(images=(1000, 600, 1000), batch_size=32, rounds=5, local_epochs=3, classes=6)
 
 
 def test_a_run_measures_its_clipping_and_its_noise(job_of: Callable[..., Job], shares: list[ClientImages]) -> None:

@@ -25,7 +25,7 @@ from tests.defenses.audit import audited, gate
 from tests.defenses.quick import breaks, quick
 
 NAMES = sorted(name for name, kind in DEFENSES.items() if kind.__module__.startswith("splitfed."))
-MECHANISMS = [name for name in NAMES if build(name, dict(quick(name).options)).randomised]
+MECHANISMS = [name for name in NAMES if build(name, dict(quick(name).options)).randomized]
 THREATS = {"split": 0, "end_to_end": 2}
 """Hidden layers on the client's side of the cut."""
 WIDTH = 24
@@ -85,11 +85,11 @@ def test_the_front_repeats_under_a_seed(name: str, images: Images) -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("name", NAMES)
-def test_only_a_randomised_defense_depends_on_the_seed(name: str, phase: Phase, images: Images) -> None:
+def test_only_a_randomized_defense_depends_on_the_seed(name: str, phase: Phase, images: Images) -> None:
     defense = small(name)
     output = outputs(defense, images)
     one, again, other = (defense.protect(output, generator(seed, "protect"), phase) for seed in (0, 0, 1))
-    draws = defense.randomised and phase not in quick(name).silent
+    draws = defense.randomized and phase not in quick(name).silent
     assert torch.equal(one, again)
     assert torch.equal(one, other) != draws
 
@@ -135,9 +135,9 @@ def test_an_extra_term_is_a_finite_scalar_that_moves_the_front(name: str, threat
     pixels, labels = torch.cat([images.pixels, made.pixels]), torch.cat([images.labels, made.labels])
     front = front_of(defense, images, THREATS[threat]).train()
     output, hidden = front.trace(front.stem(pixels))
-    term = defense.penalty(TrainingBatch(pixels, labels, output, hidden, front))
+    term = defense.regularizer(TrainingBatch(pixels, labels, output, hidden, front))
     if term is None:
-        assert not any(way == "penalty" for way in breaks(name))
+        assert not any(way == "regularizer" for way in breaks(name))
         return
     assert term.numel() == 1
     assert torch.isfinite(term)
@@ -178,7 +178,7 @@ def test_the_gate_fails_on_a_broken_defense(
 
 def short(job_of: JobOf, name: str, **tables: object) -> Job:
     """A job of one round, five steps each for two clients."""
-    federation = {"clients": CLIENTS, "rounds": 1, "batch": 32}
+    federation = {"clients": CLIENTS, "rounds": 1, "batch_size": 32}
     return job_of(name, options=dict(quick(name).options), data={"train": 320}, federation=federation, **tables)
 
 

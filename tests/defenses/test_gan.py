@@ -27,7 +27,7 @@ def test_a_trained_gan_passes_and_an_untrained_one_does_not(digits: data.Splits)
     untrained, _ = generated(digits.train[:240], epochs=0)
     assert passes(trained)
     assert not passes(untrained)
-    assert untrained.measures()["gan_recognised"] < 0.25
+    assert untrained.measures()["gan_recognized"] < 0.25
 
 
 def test_a_gan_that_takes_every_class_for_the_same_fails(digits: data.Splits, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from splitfed import data
+from splitfed.config.scenario import load, validate
 from splitfed.defenses import build
 from splitfed.defenses.base import TrainingBatch
-from splitfed.defenses.gong import PAIRS_PER_CLASS, Gong, Pairs, inversion_acts, misleading_loss, term_acts
+from splitfed.defenses.gong import PAIRS_PER_CLASS, DecoyPairs, Gong, inversion_acts, misleading_loss, term_acts
 from splitfed.defenses.gong_plus import GongPlus
 from splitfed.files import file_name
 from splitfed.models.front import Front, FrontSpec
-from splitfed.scenario import load, validate
 from splitfed.seeding import generator
 from splitfed.types import Images
 from tests.conftest import ScenarioOf
@@ -40,9 +40,9 @@ def test_decoys_look_like_another_class_than_their_label(own: Images) -> None:
     defense, made, _ = prepared("gong", own, epochs=15, inversion_steps=1)
     means = torch.stack([own.pixels[own.labels == label].mean(dim=0).flatten() for label in range(10)])
     looks_like = torch.cdist(made.pixels.flatten(1), means).argmin(dim=1)
-    # the nearest class mean recognises what the generator was told to draw, which is never the label
+    # the nearest class mean recognizes what the generator was told to draw, which is never the label
     assert float((looks_like == made.labels).float().mean()) < 0.2
-    assert defense.measures()["gan_recognised"] > 0.5
+    assert defense.measures()["gan_recognized"] > 0.5
 
 
 def test_the_search_makes_the_classifier_take_them_for_their_label(own: Images) -> None:
@@ -61,7 +61,7 @@ def test_an_inversion_that_found_nothing_fails() -> None:
 def test_pairs_are_of_the_labels_that_were_asked_for() -> None:
     classes = torch.tensor([2, 5])
     rows = torch.arange(2 * PAIRS_PER_CLASS)
-    pairs = Pairs(classes, rows, -rows)
+    pairs = DecoyPairs(classes, rows, -rows)
     labels = torch.tensor([5, 2, 5, 5])
     inversed, decoys = pairs.of(labels)
     assert torch.equal(pairs.labels[inversed], labels)
@@ -80,29 +80,29 @@ def test_the_adjusted_loss_is_about_directions() -> None:
 @pytest.mark.parametrize("name", ["gong", "gong++"])
 def test_training_on_the_terms_lowers_them(name: str, own: Images) -> None:
     defense, _, batch = prepared(name, own)
-    optimiser = torch.optim.SGD(batch.front.body.parameters(), lr=0.05)
+    optimizer = torch.optim.SGD(batch.front.body.parameters(), lr=0.05)
     losses = []
     for _ in range(15):
-        term = defense.penalty(batch)
+        term = defense.regularizer(batch)
         assert term is not None
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         term.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         losses.append(float(term.detach()))
     assert losses[-1] < losses[0]
 
 
 def test_before_its_images_exist_there_is_no_term(own: Images) -> None:
     _, _, batch = prepared("gong", own)
-    assert build("gong", {}).penalty(batch) is None
-    assert build("gong++", {}).penalty(batch) is None
+    assert build("gong", {}).regularizer(batch) is None
+    assert build("gong++", {}).regularizer(batch) is None
 
 
 def test_each_round_is_measured_anew(own: Images) -> None:
     defense, _, batch = prepared("gong++", own)
     one, other = defense.begin_round(1), defense.begin_round(2)
     assert not term_acts("misleading", [one.measures()]).acts
-    one.penalty(batch)
+    one.regularizer(batch)
     measures = one.measures()
     assert term_acts("misleading", [measures]).acts
     assert term_acts("consolidation", [measures]).acts
@@ -124,7 +124,7 @@ def test_each_round_has_an_anchor_of_its_own(own: Images) -> None:
 
 
 def term_of(defense: Gong, batch: TrainingBatch) -> float:
-    term = defense.penalty(batch)
+    term = defense.regularizer(batch)
     assert term is not None
     return float(term.detach())
 

@@ -28,7 +28,7 @@ def batch_of(digits: Splits, front: PlainFront) -> TrainingBatch:
 def left_at_the_tap(defense: NoPeek, front: PlainFront, digits: Splits) -> float:
     images = digits.train[:200]
     tapped = front(images.pixels).detach()
-    plan = TrainingPlan(images=(200,), batch=32, rounds=1, local_epochs=1, classes=10)
+    plan = TrainingPlan(images=(200,), batch_size=32, rounds=1, local_epochs=1, classes=10)
     evidence = TapEvidence(front, images.pixels, images.labels, tapped, tapped, [], plan)
     return defense.figures(evidence)["distance_correlation"]
 
@@ -45,18 +45,18 @@ def test_the_penalty_is_the_weighted_distance_correlation(digits: Splits, front:
     wanted = distance_correlation(batch.pixels.flatten(1), batch.output)
     assert 0.5 < wanted < 1
     for weight in (0.1, 3.0):
-        torch.testing.assert_close(NoPeek(NoPeekOptions(weight=weight)).penalty(batch), weight * wanted)
+        torch.testing.assert_close(NoPeek(NoPeekOptions(weight=weight)).regularizer(batch), weight * wanted)
 
 
 def test_steps_against_the_penalty_lower_what_is_left_at_the_tap(digits: Splits, front: PlainFront) -> None:
     defense = NoPeek(NoPeekOptions())
     before = left_at_the_tap(defense, front, digits)
-    optimiser = torch.optim.SGD(front.body.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(front.body.parameters(), lr=0.5)
     for _ in range(50):
-        optimiser.zero_grad()
-        term: Tensor = defense.penalty(batch_of(digits, front))
+        optimizer.zero_grad()
+        term: Tensor = defense.regularizer(batch_of(digits, front))
         term.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
     assert left_at_the_tap(defense, front, digits) < before - 0.1
 
 

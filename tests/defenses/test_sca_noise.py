@@ -46,12 +46,12 @@ def test_the_likelihood_of_an_activation_never_changes_by_more_than_epsilon() ->
 
 
 def test_figures_compose_over_rounds_and_batches() -> None:
-    plan = TrainingPlan(images=(100,), batch=32, rounds=4, local_epochs=2, classes=10)
+    plan = TrainingPlan(images=(100,), batch_size=32, rounds=4, local_epochs=2, classes=10)
     figures = build("sca_noise", {"dimensions": 4, "scale": 2.0}).figures(evidence(plan))
     assert figures == {
         "local_epsilon": pytest.approx(2.0),
         "local_epsilon_rounds": pytest.approx(16.0),
-        "local_epsilon_rounds_batch": pytest.approx(512.0),
+        "local_epsilon_rounds_batch_size": pytest.approx(512.0),
     }
     default = build("sca_noise", {}).figures(evidence(plan))["local_epsilon"]
     assert default == pytest.approx(2 * math.sqrt(8) / 0.5)

@@ -22,11 +22,11 @@ from tests.federation.harness import train
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_layers_are_those_of_the_design(channels: int) -> None:
     spec = FrontSpec(ImageShape(channels, 8, 8), 24, hidden_layers=1)
-    front = build("sparse_standard", {"sparsity": 0.25}).build_front(spec, generator(0, "front"))
+    front = build("sparse_standard", {"l1_weight": 0.25}).build_front(spec, generator(0, "front"))
     assert isinstance(front, SparseStandardFront)
     assert [type(layer) for layer in front.body.children()] == [nn.Flatten, nn.Linear, nn.ReLU, nn.Linear, nn.ReLU]
     assert front.sparse_layers() == [front.first_layer]
-    assert front.first_layer.sparsity == 0.25
+    assert front.first_layer.l1_weight == 0.25
     codes = front.stem(torch.rand(2, channels, 8, 8))
     assert codes.shape == (2, 16, 8, 8)
     assert bool((codes >= 0).all())

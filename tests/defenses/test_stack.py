@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from splitfed import data
+from splitfed.config.scenario import Scenario
 from splitfed.defenses import DEFENSES, Defense, build
 from splitfed.defenses.base import Figures, TapEvidence, TrainingBatch
 from splitfed.defenses.laplace import Laplace
@@ -18,10 +19,9 @@ from splitfed.defenses.stack import Stack
 from splitfed.errors import ScenarioError
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
-from splitfed.metrics.findings import Finding, penalty_acts
+from splitfed.metrics.findings import Finding, regularizer_acts
 from splitfed.models.front import Front, FrontSpec, PlainFront
 from splitfed.models.sparse_front import SparseFront
-from splitfed.scenario import Scenario
 from splitfed.seeding import generator
 from splitfed.types import Images, ImageShape, Phase
 from splitfed.views.summary import label
@@ -31,7 +31,7 @@ JobOf = Callable[..., Job]
 ScenarioOf = Callable[..., Scenario]
 SPEC = FrontSpec(ImageShape(1, 8, 8), width=24)
 LAPLACE = {"name": "laplace", "scale": 0.2}
-SCA = {"name": "sca", "sparsity": 0.25}
+SCA = {"name": "sca", "l1_weight": 0.25}
 
 
 class Shrinking(NoDefense):
@@ -39,11 +39,11 @@ class Shrinking(NoDefense):
 
     name = "shrinking"
 
-    def penalty(self, batch: TrainingBatch) -> torch.Tensor:
+    def regularizer(self, batch: TrainingBatch) -> torch.Tensor:
         return batch.output.square().mean()
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
-        return [penalty_acts(evidence.measures)]
+        return [regularizer_acts(evidence.measures)]
 
     def figures(self, evidence: TapEvidence) -> Figures:  # noqa: ARG002
         return {"weight": 1.0}
@@ -54,8 +54,8 @@ class Idle(Shrinking):
 
     name = "idle"
 
-    def penalty(self, batch: TrainingBatch) -> torch.Tensor:
-        return super().penalty(batch).detach()
+    def regularizer(self, batch: TrainingBatch) -> torch.Tensor:
+        return super().regularizer(batch).detach()
 
 
 class Doubling(NoDefense):
@@ -110,7 +110,7 @@ def batch_of(front: Front) -> TrainingBatch:
 
 def test_the_front_is_that_of_the_layer_that_brings_one() -> None:
     both = stack(SCA, LAPLACE).build_front(SPEC, generator(0, "front"))
-    alone = build("sca", {"sparsity": 0.25}).build_front(SPEC, generator(0, "front"))
+    alone = build("sca", {"l1_weight": 0.25}).build_front(SPEC, generator(0, "front"))
     assert isinstance(both, SparseFront)
     assert all(torch.equal(value, alone.state_dict()[name]) for name, value in both.state_dict().items())
     assert isinstance(stack(LAPLACE).build_front(SPEC, generator(0, "front")), PlainFront)
@@ -132,19 +132,19 @@ def test_the_bottleneck_of_a_layer_sets_the_width() -> None:
     assert mid.expected(output).shape == mid.protect(output, generator(0, "p"), Phase.TEST).shape == (2, 24)
 
 
-@pytest.mark.parametrize(("layers", "randomised"), [([SCA], False), ([SCA, LAPLACE], True), (["none"], False)])
-def test_a_stack_is_randomised_if_a_layer_is(layers: Sequence[Any], randomised: bool) -> None:
-    assert stack(*layers).randomised is randomised
+@pytest.mark.parametrize(("layers", "randomized"), [([SCA], False), ([SCA, LAPLACE], True), (["none"], False)])
+def test_a_stack_is_randomized_if_a_layer_is(layers: Sequence[Any], randomized: bool) -> None:
+    assert stack(*layers).randomized is randomized
 
 
 def test_extra_terms_add_up() -> None:
     front = PlainFront(SPEC.shape, SPEC.width)
-    once = stack("shrinking", LAPLACE).penalty(batch_of(front))
-    twice = stack("shrinking", "shrinking").penalty(batch_of(front))
+    once = stack("shrinking", LAPLACE).regularizer(batch_of(front))
+    twice = stack("shrinking", "shrinking").regularizer(batch_of(front))
     assert once is not None
     assert twice is not None
     assert torch.allclose(twice, 2 * once)
-    assert stack(SCA, LAPLACE).penalty(batch_of(front)) is None
+    assert stack(SCA, LAPLACE).regularizer(batch_of(front)) is None
 
 
 def test_generated_images_come_together(digits: data.Splits) -> None:
@@ -239,14 +239,14 @@ def test_layers_are_required() -> None:
 
 
 def test_cells_and_rows_read_like_their_layers(scenario_of: ScenarioOf) -> None:
-    layers = [{"name": "sca", "sparsity": 0.5}, {"name": "laplace"}]
-    other = [{"name": "sca", "sparsity": 0.25}, {"name": "laplace"}]
+    layers = [{"name": "sca", "l1_weight": 0.5}, {"name": "laplace"}]
+    other = [{"name": "sca", "l1_weight": 0.25}, {"name": "laplace"}]
     one = {"name": "stack", "layers": layers}
     assert [cell.name for cell in scenario_of(defense=[one]).cells()] == ["sca+laplace"]
     assert [cell.name for cell in scenario_of(defense=[{**one, "label": "both"}]).cells()] == ["both"]
     two = scenario_of(defense=[one, {"name": "stack", "layers": other}])
     assert [cell.name for cell in two.cells()] == ["sca+laplace-sparsity0.5", "sca+laplace-sparsity0.25"]
-    assert label("stack", two.defense[0].options) == "sca (sparsity 0.5) + laplace"
+    assert label("stack", two.defense[0].options) == "sca (l1_weight 0.5) + laplace"
 
 
 def test_a_stack_survives_the_way_to_another_process(job_of: JobOf) -> None:
@@ -254,4 +254,4 @@ def test_a_stack_survives_the_way_to_another_process(job_of: JobOf) -> None:
     defense = Job.from_config(job.config_of(0, job.to_config([]))).defense()
     assert isinstance(defense, Stack)
     assert [layer.name for layer in defense.layers] == ["sca", "laplace"]
-    assert defense.layers[0].options.sparsity == 0.25
+    assert defense.layers[0].options.l1_weight == 0.25

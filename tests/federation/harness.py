@@ -10,13 +10,13 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 from torch import Tensor
 
-from splitfed.federation.backs import BackHost, Score
+from splitfed.federation.backs import BackHost, PhaseScore
 from splitfed.federation.client import ClientImages, Connect, StepReport
 from splitfed.federation.client_app import build_client_app, connect_over_grpc
 from splitfed.federation.job import Job
-from splitfed.federation.local_grid import LocalGrid
 from splitfed.federation.server_app import Federation, FederationResult, build_server_app
 from splitfed.models.front import Front
+from splitfed.runners.local_grid import LocalGrid
 from splitfed.wire.link import DirectLink, Link
 from splitfed.wire.session import Hello, StepResult
 
@@ -35,9 +35,13 @@ class Recorder:
     rounds: list[tuple[int, float, float]] = field(default_factory=list)
     preparations: list[tuple[int, int]] = field(default_factory=list)
     on_round: Callable[[int], None] = lambda _: None
+    addresses: list[str] = field(default_factory=list)
 
-    def route(self, server_address: str) -> list[str]:
-        return self.route_to(server_address)
+    def serving(self, server_address: str) -> None:
+        self.addresses = self.route_to(server_address)
+
+    def routes(self) -> list[str]:
+        return self.addresses
 
     def prepared(self, done: int, total: int) -> None:
         self.preparations.append((done, total))
@@ -48,7 +52,7 @@ class Recorder:
     def client_lost(self, round_number: int, client: int, reason: str) -> None:
         self.lost.append((round_number, client, reason))
 
-    def round_finished(self, round_number: int, train: Score, test: Score) -> None:
+    def round_finished(self, round_number: int, train: PhaseScore, test: PhaseScore) -> None:
         self.rounds.append((round_number, train.loss, test.accuracy))
         self.on_round(round_number)
 

@@ -161,9 +161,9 @@ def test_a_client_without_images_to_test_on_says_so(job_of: JobOf, shares: Share
     assert all("TEST: holds 0 images; expected at least 1" in reason for *_, reason in watcher.lost)
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
-def test_a_training_that_diverges_has_failed_and_names_the_cure(optimiser: str, job_of: JobOf, shares: Shares) -> None:
-    job = job_of(federation={"learning_rate": 1e30, "optimiser": optimiser})
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_training_that_diverges_has_failed_and_names_the_cure(optimizer: str, job_of: JobOf, shares: Shares) -> None:
+    job = job_of(federation={"learning_rate": 1e30, "optimizer": optimizer})
     with pytest.raises(TrainingFailed, match=r"round 1: .*lower (the|federation\.)\s?learning.rate"):
         train(job, shares, direct=True)
 

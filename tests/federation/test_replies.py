@@ -99,7 +99,7 @@ def without_metric(name: str) -> Lie:
 
 def measured(value: float | str) -> Lie:
     def lie(reply: Message) -> None:
-        reply.content["measures"] = ConfigRecord({"penalty": value})
+        reply.content["measures"] = ConfigRecord({"regularizer": value})
 
     return lie
 
@@ -127,8 +127,8 @@ LIES: dict[str, tuple[Lie, str]] = {
     "a list of counts": (change_metric("num-examples", [160.0]), r"says num-examples \[160.0\] in its metrics"),
     "negative bytes": (change_metric("sent-bytes", -1), "says sent-bytes -1; expected a whole number, 0 or more"),
     "endless bytes": (change_metric("received-bytes", float("inf")), "says received-bytes inf in its metrics"),
-    "a measure that is NaN": (measured(float("nan")), "says penalty nan in its measures; expected a finite number"),
-    "a measure in words": (measured("much"), "says penalty 'much' in its measures"),
+    "a measure that is NaN": (measured(float("nan")), "says regularizer nan in its measures; expected a finite number"),
+    "a measure in words": (measured("much"), "says regularizer 'much' in its measures"),
     "another's reply": (lambda reply: _from_node(reply, 1), "expected its own reply"),
     "no reply": (lambda _: "nothing", "its ClientApp gave 'nothing'; expected its own reply"),
     "the end of the interpreter": (leave_the_interpreter, "SystemExit: gone"),

@@ -12,7 +12,7 @@ from splitfed.defenses import build
 from splitfed.errors import PluginError
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
-from splitfed.federation.local_grid import LocalGrid
+from splitfed.runners.local_grid import LocalGrid
 from splitfed.seeding import generator
 from splitfed.types import Phase
 from splitfed.wire.session import Hello

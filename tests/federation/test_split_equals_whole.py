@@ -27,16 +27,16 @@ def train_whole(job: Job, shares: Shares) -> tuple[dict[str, torch.Tensor], list
         models = []
         for client, share in enumerate(shares):
             model = torch.nn.ModuleDict({"front": copy.deepcopy(front), "back": copy.deepcopy(back)})
-            optimisers = [job.optimiser(model["front"]), job.optimiser(model["back"])]
+            optimizers = [job.optimizer(model["front"]), job.optimizer(model["back"])]
             for rows in training_batches(job, client, len(share.train), number):
                 loss = F.cross_entropy(
                     model["back"](model["front"](share.train.pixels[rows])), share.train.labels[rows]
                 )
-                for optimiser in optimisers:
-                    optimiser.zero_grad()
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
-                for optimiser in optimisers:
-                    optimiser.step()
+                for optimizer in optimizers:
+                    optimizer.step()
                 losses.append(loss.item())
             models.append(model)
         total = sum(len(share.train) for share in shares)

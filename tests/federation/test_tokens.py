@@ -14,8 +14,8 @@ from splitfed.errors import Refused
 from splitfed.federation.client import ClientImages
 from splitfed.federation.client_app import build_client_app
 from splitfed.federation.job import Job
-from splitfed.federation.local_grid import LocalGrid
 from splitfed.federation.server_app import Federation
+from splitfed.runners.local_grid import LocalGrid
 from splitfed.types import Phase
 from splitfed.wire.link import GrpcLink
 from splitfed.wire.proof import client_token

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitfed import lab
+from splitfed.config.scenario import Scenario
 from splitfed.errors import UserError
-from splitfed.events import Event, Notice
+from splitfed.experiment import run as lab
 from splitfed.metrics import fid
 from splitfed.metrics.feature_networks import FeatureNetwork, InceptionNetwork, Lite0Network
 from splitfed.metrics.fid import FrechetMetric, load_frechet_metrics
 from splitfed.metrics.frechet import Moments, frechet_distance, moments
-from splitfed.results import validate_results
-from splitfed.scenario import Scenario
+from splitfed.records.events import Event, Notice
+from splitfed.records.results import validate_results
 
 
 def features(seed: int, *, rows: int = 40, columns: int = 6) -> Tensor:
@@ -53,8 +53,8 @@ def test_a_shift_of_the_mean_counts_its_square_and_a_scale_the_spread() -> None:
     rows = features(3).double()
     base = moments(rows)
     assert frechet_distance(base, moments(rows + 2)) == pytest.approx(6 * 4, rel=1e-9)
-    centred = rows - rows.mean(dim=0)
-    stretched = frechet_distance(moments(centred), moments(3 * centred))
+    centered = rows - rows.mean(dim=0)
+    stretched = frechet_distance(moments(centered), moments(3 * centered))
     assert stretched == pytest.approx(4 * float(base.covariance.trace()), rel=1e-9)
 
 
@@ -172,7 +172,7 @@ def test_lite0_features_tell_blurred_images_from_sharp_ones() -> None:
     pixels = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     sharp = network(pixels)
     assert sharp.shape == (8, 1280)
-    assert torch.equal(sharp, network(pixels.expand(-1, 3, -1, -1)))  # grey is shown as RGB
+    assert torch.equal(sharp, network(pixels.expand(-1, 3, -1, -1)))  # gray is shown as RGB
     slightly, strongly = (network(pixels * (1 - fade) + fade / 2) for fade in (0.2, 0.8))
     assert (slightly - sharp).square().sum() < (strongly - sharp).square().sum()
 

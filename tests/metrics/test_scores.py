@@ -1,4 +1,4 @@
-"""Re-identification, bootstrap, trivial predictors and the entry in the results."""
+"""Re-identification, bootstrap, baselines and the entry in the results."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def random_images(count: int, seed: int, classes: int = 3) -> Images:
     return Images(pixels, labels, tuple(f"class {k}" for k in range(classes)))
 
 
-def test_a_perfect_reconstruction_is_always_recognised() -> None:
+def test_a_perfect_reconstruction_is_always_recognized() -> None:
     pixels = random_images(40, seed=0).pixels
     assert reid_top1(pixels, pixels) == (1.0, 1 / 40, 40)
 
 
-def test_shuffled_reconstructions_are_recognised_at_chance_level() -> None:
+def test_shuffled_reconstructions_are_recognized_at_chance_level() -> None:
     pixels = random_images(40, seed=0).pixels
     assert reid_top1(pixels.roll(1, dims=0), pixels).rate == 0.0
 

@@ -8,7 +8,7 @@ import torch
 from splitfed import data
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.models.consolidation import Anchor, consolidate
-from splitfed.models.front import PlainFront, initialise
+from splitfed.models.front import PlainFront, initialize
 from splitfed.seeding import generator
 from splitfed.types import Images
 
@@ -16,7 +16,7 @@ from splitfed.types import Images
 @pytest.fixture
 def front(digits: data.Splits) -> PlainFront:
     front = PlainFront(digits.train.shape, 24)
-    initialise(front, generator(0, "front"))
+    initialize(front, generator(0, "front"))
     return front
 
 
@@ -31,11 +31,11 @@ def test_importance_is_relative_to_the_most_important_weight(front: PlainFront, 
     assert float(importance.min()) >= 0
 
 
-def test_a_pixel_that_is_always_the_same_grey_does_not_matter(front: PlainFront, digits: data.Splits) -> None:
+def test_a_pixel_that_is_always_the_same_gray_does_not_matter(front: PlainFront, digits: data.Splits) -> None:
     images = digits.train[:64]
-    grey = images.pixels.clone()
-    grey[:, 0, 0, 0] = 0.5  # 0 once normalised: its weights have no gradient
-    anchor = anchor_of(front, Images(grey, images.labels, images.classes))
+    gray = images.pixels.clone()
+    gray[:, 0, 0, 0] = 0.5  # 0 once normalized: its weights have no gradient
+    anchor = anchor_of(front, Images(gray, images.labels, images.classes))
     weights = anchor.importance["0.weight"]
     assert float(weights[:, 0].max()) == 0
     assert float(weights.max()) > 0
@@ -45,13 +45,13 @@ def test_the_front_itself_is_not_changed_but_its_copy_learned(front: PlainFront,
     before = fingerprint(front.state_dict())
     anchor = anchor_of(front, digits.train[:64])
     assert fingerprint(front.state_dict()) == before
-    assert float(anchor.penalty(front.body).detach()) > 0
+    assert float(anchor.regularizer(front.body).detach()) > 0
 
 
 def test_the_penalty_is_half_the_weighted_square_and_pulls_back(front: PlainFront) -> None:
     weight = front.body.get_parameter("0.weight")
     anchor = Anchor({"0.weight": weight.detach() - 2}, {"0.weight": torch.full_like(weight, 0.25)})
-    penalty = anchor.penalty(front.body)
+    penalty = anchor.regularizer(front.body)
     assert float(penalty.detach()) == pytest.approx(0.5 * 0.25 * 4 * weight.numel(), rel=1e-5)
     (gradient,) = torch.autograd.grad(penalty, weight)
     assert torch.allclose(gradient, torch.full_like(weight, 0.25 * 2), atol=1e-5)

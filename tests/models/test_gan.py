@@ -21,7 +21,7 @@ def gan(digits: data.Splits) -> TrainedGan:
     return train_gan(digits.train, epochs=8, generator=generator(0, "gan"))
 
 
-def test_a_classifier_of_real_digits_recognises_the_generated_ones(gan: TrainedGan, digits: data.Splits) -> None:
+def test_a_classifier_of_real_digits_recognizes_the_generated_ones(gan: TrainedGan, digits: data.Splits) -> None:
     # the classifier sees only images that the GAN has not seen
     classifier = train_classifier(digits.aux, epochs=10, generator=generator(0, "classifier"))
     labels = torch.arange(10).repeat(40)

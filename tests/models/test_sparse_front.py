@@ -11,7 +11,7 @@ from splitfed.types import ImageShape
 
 def front() -> SparseFront:
     return SparseFront(
-        ImageShape(1, 8, 8), 24, sparsity=0.5, kernel_size=5, dictionary_rate=0.2, generator=generator(0, "front")
+        ImageShape(1, 8, 8), 24, l1_weight=0.5, kernel_size=5, dictionary_rate=0.2, generator=generator(0, "front")
     )
 
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from splitfed import events
-from splitfed.results import SCHEMA, AttackScore, CellResult, Results
-from splitfed.views.strip import save_strip
+from splitfed.records import events
+from splitfed.records.results import SCHEMA, AttackScore, CellResult, Results
+from splitfed.records.strips import save_strip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from splitfed.views.strip import Pixels
+    from splitfed.records.strips import Pixels
 
 START_S = 1_700_000_000.0
 CELLS = ("none-seed0", "laplace-seed0", "sca-seed0")
@@ -45,7 +45,7 @@ def cell_result(
     ssim: float = 0.85,
     accuracy: float = 0.992,
 ) -> CellResult:
-    params = {"none": {}, "laplace": {"scale": 0.5}, "sca": {"sparsity": 0.5}}[defense]
+    params = {"none": {}, "laplace": {"scale": 0.5}, "sca": {"l1_weight": 0.5}}[defense]
     return {
         "cell": f"{defense}-seed{seed}",
         "defense": defense,
@@ -88,7 +88,7 @@ def run_results(*cells: CellResult, synthetic: bool = False) -> Results:
             "aux": 6000,
             "test": 3000,
         },
-        "trivial": {
+        "baselines": {
             "mean_image": {"psnr_db": 12.9, "ssim": 0.253},
             "class_mean": {"psnr_db": 19.5, "ssim": 0.545},
         },
@@ -123,7 +123,7 @@ def not_trained(cell: CellResult, reason: str = "round 1: no client finished; lo
 
 
 def images(count: int = 6, *, channels: int = 1, blur: float = 0.0) -> Pixels:
-    """Rings of growing radius, (count, channels, TILE, TILE) in [0, 1]; ``blur`` fades them to grey."""
+    """Rings of growing radius, (count, channels, TILE, TILE) in [0, 1]; ``blur`` fades them to gray."""
     row, column = np.mgrid[0:TILE, 0:TILE] - (TILE - 1) / 2
     radius = np.hypot(row, column)
     rings = [np.exp(-(((radius - 3 - 1.5 * number) / 2) ** 2)) for number in range(count)]

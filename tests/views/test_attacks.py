@@ -21,13 +21,13 @@ def test_an_attack_of_some_defenses_only_has_no_entry_elsewhere() -> None:
     assert attacks.names(results) == ["ridge", "decoder", "dictionary"]
     assert attacks.rows(results, marks=("", "*")) == [
         ["none", "27.5 / 0.800", "28.5 / 0.850*", "—"],
-        ["sca (sparsity 0.5)", "21.0 / 0.650", "22.0 / 0.700", "23.0 / 0.740*"],
+        ["sca (l1_weight 0.5)", "21.0 / 0.650", "22.0 / 0.700", "23.0 / 0.740*"],
     ]
 
 
 def test_a_cell_that_could_not_be_trained_has_no_entries() -> None:
     results = run_results(cell_result(), not_trained(cell_result("sca")))
-    assert attacks.rows(results, marks=("", ""))[1] == ["sca (sparsity 0.5) INVALID", "—", "—"]
+    assert attacks.rows(results, marks=("", ""))[1] == ["sca (l1_weight 0.5) INVALID", "—", "—"]
     of_one_seed = run_results(cell_result(), not_trained(cell_result(seed=1)))
     assert attacks.rows(of_one_seed, marks=("", ""))[0] == ["none INVALID", "27.5 / 0.800", "28.5 / 0.850"]
     assert attacks.names(run_results(not_trained(cell_result()))) == []
@@ -49,10 +49,10 @@ def test_markdown_is_a_table_and_says_what_is_invalid() -> None:
 
 
 def test_an_attack_on_fewer_images_says_of_how_many() -> None:
-    dear = cell_result()
-    dear["attacks"]["ridge"]["n"] = 512
-    assert dear["attacks"]["decoder"]["n"] > 512
-    assert attacks.rows(run_results(dear), marks=("", "*")) == [["none", "27.5 / 0.800 [512]", "28.5 / 0.850*"]]
+    expensive = cell_result()
+    expensive["attacks"]["ridge"]["n"] = 512
+    assert expensive["attacks"]["decoder"]["n"] > 512
+    assert attacks.rows(run_results(expensive), marks=("", "*")) == [["none", "27.5 / 0.800 [512]", "28.5 / 0.850*"]]
 
 
 def test_attacks_that_all_saw_less_than_was_sent_say_so() -> None:

@@ -8,6 +8,6 @@ import sys
 
 def test_the_views_and_the_store_do_without_torch_and_flower() -> None:
     names = "plain, report, table, terminal, grid"
-    code = f"import sys, splitfed.store; from splitfed.views import {names}; print(*sys.modules)"
+    code = f"import sys, splitfed.records.store; from splitfed.views import {names}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert {"torch", "flwr", "grpc"}.isdisjoint(done.stdout.split())

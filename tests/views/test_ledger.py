@@ -17,14 +17,14 @@ def test_both_tables_are_whole() -> None:
         for dataset in ("celeba", "medical_mnist")
     }
     for group in groups:
-        rows = [(p.defense, p.sparsity) for p in published() if (p.table, p.threat, p.dataset) == group]
+        rows = [(p.defense, p.l1_weight) for p in published() if (p.table, p.threat, p.dataset) == group]
         assert len(rows) == len(set(rows)) == 13
         assert [s for d, s in rows if d == "sca"] == [0.1, 0.25, 0.5]
     assert all(0 < p.ssim < 1 and 0 < p.accuracy < 1 and 10 < p.psnr_db < 35 and p.fid > 10 for p in published())
 
 
 @pytest.mark.parametrize(
-    ("threat", "dataset", "defense", "sparsity", "figures"),
+    ("threat", "dataset", "defense", "l1_weight", "figures"),
     [
         ("end_to_end", "medical_mnist", "none", None, (31.48, 0.935, 10.66, 0.998)),
         ("end_to_end", "celeba", "mid", None, (13.63, 0.0011, 203.2, 0.744)),
@@ -33,10 +33,10 @@ def test_both_tables_are_whole() -> None:
     ],
 )
 def test_figures_are_those_of_the_paper(
-    threat: str, dataset: str, defense: str, sparsity: float | None, figures: tuple[float, ...]
+    threat: str, dataset: str, defense: str, l1_weight: float | None, figures: tuple[float, ...]
 ) -> None:
     (row,) = (
-        p for p in published() if (p.threat, p.dataset, p.defense, p.sparsity) == (threat, dataset, defense, sparsity)
+        p for p in published() if (p.threat, p.dataset, p.defense, p.l1_weight) == (threat, dataset, defense, l1_weight)
     )
     assert (row.psnr_db, row.ssim, row.fid, row.accuracy) == figures
 
@@ -46,11 +46,11 @@ def test_ours_stand_beside_theirs_with_the_reason() -> None:
     assert "table 3 of Dibbo" in shown
     assert "| none | 0.992 | 0.993 | 28.5 | 23.5 | 0.850 | 0.776 | what holds for every cell |" in shown
     assert (
-        "| sca (sparsity 0.5) | 0.978 | 0.909 | 24.1 | 12.3 | 0.740 | 0.001 | code: the dictionaries are random"
+        "| sca (l1_weight 0.5) | 0.978 | 0.909 | 24.1 | 12.3 | 0.740 | 0.001 | code: the dictionaries are random"
         in shown
     )
     assert "below the mean image's 12.9 dB" in shown
-    assert "decoder is in no optimiser" in shown
+    assert "decoder is in no optimizer" in shown
 
 
 def test_an_invalid_cell_stays_invalid_and_other_data_have_no_ledger() -> None:
@@ -58,5 +58,5 @@ def test_an_invalid_cell_stays_invalid_and_other_data_have_no_ledger() -> None:
     assert "| none INVALID | — | 0.993 | — |" in ledger.to_markdown(run_results(not_trained(cell_result())))
     assert ledger.to_markdown(run_results(synthetic=True)) == ""
     other = cell_result("sca")
-    other["params"] = {"sparsity": 0.3}
+    other["params"] = {"l1_weight": 0.3}
     assert ledger.ledger(run_results(other)) is None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from splitfed import events
-from splitfed.views.progress import RunProgress, TimeLeft
+from splitfed.records import events
+from splitfed.views.progress import RunState, TimeLeft
 from splitfed.views.text import cell_position, time_left
 from tests.views.fabricated import CELLS, ROUNDS, START_S, cell_result, run_events
 
@@ -34,8 +34,8 @@ def round_done(number: int, at_s: float) -> events.RoundFinished:
     return events.RoundFinished(time_s=at_s, cell="a", round=number, rounds=4, loss=1.0, accuracy=0.5)
 
 
-def progress_of(*listed: events.Event) -> RunProgress:
-    run = RunProgress()
+def progress_of(*listed: events.Event) -> RunState:
+    run = RunState()
     for event in listed:
         run.apply(event)
     return run

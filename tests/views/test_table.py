@@ -9,7 +9,7 @@ import re
 import pytest
 from rich.console import Console
 
-from splitfed.results import CellResult, Results
+from splitfed.records.results import CellResult, Results
 from splitfed.views import summary, table
 from splitfed.views.text import SYNTHETIC
 from tests.views.fabricated import broken, cell_result, not_trained, run_results
@@ -83,8 +83,8 @@ def test_csv_keeps_every_score_of_every_attack() -> None:
         ("attack", "ridge"),
         ("attack", "decoder"),
         ("control", "untrained"),
-        ("trivial", "mean_image"),
-        ("trivial", "class_mean"),
+        ("baselines", "mean_image"),
+        ("baselines", "class_mean"),
     ]
     decoder = lines[1]
     score = results["cells"][0]["attacks"]["decoder"]
@@ -108,9 +108,9 @@ def test_one_invalid_seed_makes_the_row_invalid() -> None:
 
 
 def test_options_of_one_defense_are_rows_of_their_own() -> None:
-    weak: CellResult = {**cell_result("sca"), "cell": "weak", "params": {"sparsity": 0.1}}
+    weak: CellResult = {**cell_result("sca"), "cell": "weak", "params": {"l1_weight": 0.1}}
     labels = [row.label for row in summary.rows(run_results(weak, cell_result("sca")))]
-    assert labels == ["sca (sparsity 0.1)", "sca (sparsity 0.5)"]
+    assert labels == ["sca (l1_weight 0.1)", "sca (l1_weight 0.5)"]
 
 
 def test_the_strongest_attack_speaks_not_the_most_flattering() -> None:

@@ -61,7 +61,7 @@ def make_batches(steps: int, batch: int = 5) -> list[tuple[Tensor, Tensor]]:
 
 
 def sgd(module: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser that all sides use."""
+    """The optimizer that all sides use."""
     return torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
 
 
@@ -75,7 +75,7 @@ class ToySession:
         self.seen: list[Tensor] = []
         self.calls: list[str] = []
         self._phase = phase
-        self._optimiser = sgd(self.back)
+        self._optimizer = sgd(self.back)
 
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
         assert labels is not None
@@ -93,9 +93,9 @@ class ToySession:
 
     def update(self) -> None:
         self.calls.append("update")
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         self.loss.backward(inputs=list(self.back.parameters()))  # type: ignore[no-untyped-call]
-        self._optimiser.step()
+        self._optimizer.step()
 
     def finish(self, steps: int, examples: int) -> None:
         self.calls.append(f"finish {steps} {examples}")

@@ -15,14 +15,14 @@ class Visitor:
     """A stream that wants in, and notes that it was ended."""
 
     def __init__(self, client: int, stream: bytes, number: int) -> None:
-        self.cancelled = False
+        self.canceled = False
         self._proof = prove(Claim(RUN, client, stream, number), client_token(SECRET, client))
 
     def invocation_metadata(self) -> Metadata:
         return self._proof
 
     def cancel(self) -> None:
-        self.cancelled = True
+        self.canceled = True
 
 
 def test_a_stream_that_was_displaced_does_not_displace_in_its_turn() -> None:
@@ -30,11 +30,11 @@ def test_a_stream_that_was_displaced_does_not_displace_in_its_turn() -> None:
     door = Door(SECRET, places=4)
     late, newer, again = Visitor(0, b"late", 1), Visitor(0, b"newer", 2), Visitor(0, b"late", 3)
     with door.admitted(late), door.admitted(newer) as claim:
-        assert late.cancelled
+        assert late.canceled
         door.accepted(claim)
         with pytest.raises(Refused, match="another stream of yours has taken the place"), door.admitted(again):
             pytest.fail("it was let in")
-        assert not newer.cancelled
+        assert not newer.canceled
 
 
 def test_a_stream_whose_hello_was_refused_shuts_nobody_out() -> None:
@@ -43,7 +43,7 @@ def test_a_stream_whose_hello_was_refused_shuts_nobody_out() -> None:
     honest, stranger, again = Visitor(0, b"honest", 1), Visitor(0, b"stranger", 2), Visitor(0, b"honest", 3)
     with door.admitted(honest), door.admitted(stranger), door.admitted(again) as claim:
         door.accepted(claim)
-        assert stranger.cancelled
+        assert stranger.canceled
         with (
             pytest.raises(Refused, match="has taken the place"),
             door.admitted(Visitor(0, b"stranger", 4)),
@@ -58,7 +58,7 @@ def test_a_stream_that_goes_on_takes_its_own_place_again_and_again() -> None:
             pass
     first, second = Visitor(0, b"one", 6), Visitor(0, b"one", 7)
     with door.admitted(first), door.admitted(second):
-        assert first.cancelled
+        assert first.canceled
 
 
 def test_what_an_older_round_says_of_an_address_counts_no_more() -> None:

@@ -26,7 +26,7 @@ def train_front(
 ) -> tuple[nn.Module, list[float], list[Tensor]]:
     """A front trained over ``link``, with the losses and gradients that came back."""
     front, losses, gradients = make_front(), [], []
-    optimiser = sgd(front)
+    optimizer = sgd(front)
     batches = make_batches(steps)
     with link:
         for step, (pixels, labels) in enumerate(batches):
@@ -34,9 +34,9 @@ def train_front(
             activation = front(pixels)
             result = link.forward(step, activation, labels)
             assert result.gradient is not None
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             activation.backward(result.gradient)
-            optimiser.step()
+            optimizer.step()
             losses.append(result.loss)
             gradients.append(result.gradient)
         link.done(steps, sum(len(labels) for _, labels in batches))
@@ -57,16 +57,16 @@ def trace(
 def trace_whole(steps: int) -> Trace:
     """The same training with nothing between front and back."""
     front, back, losses, gradients = make_front(), make_back(), [], []
-    optimisers = [sgd(front), sgd(back)]
+    optimizers = [sgd(front), sgd(back)]
     for pixels, labels in make_batches(steps):
         activation = front(pixels)
         activation.retain_grad()
         loss = F.cross_entropy(back(activation), labels)
-        for optimiser in optimisers:
-            optimiser.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        for optimiser in optimisers:
-            optimiser.step()
+        for optimizer in optimizers:
+            optimizer.step()
         losses.append(loss.item())
         gradients.append(activation.grad)
     return Trace(losses, gradients, weights_of(front, back))

@@ -25,7 +25,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 Array = np.ndarray[Any, Any]
 
 index = np.uintp
-"""Unsigned indices need no check for negative ones, which would keep loops from being vectorised."""
+"""Unsigned indices need no check for negative ones, which would keep loops from being vectorized."""
 
 LANES = 16
 """Numbers that the vector operations take at a time; rows are filled up to a multiple of it."""

@@ -18,7 +18,7 @@ DECAY = 0.7
 """From one level of the threshold to the next."""
 OVERSHOOT = 1.4
 """How far a step goes, as a share of the way to the coefficient's own minimum, once the threshold is below λ: steps
-are then corrections among active neighbours, which over-relaxation halves (Cryer 1971: any share below 2 converges).
+are then corrections among active neighbors, which over-relaxation halves (Cryer 1971: any share below 2 converges).
 Larger steps choose the active set and are exact."""
 _TRIES = 64
 """Steps among the coefficients of one vector before the sweep goes on."""
@@ -49,11 +49,11 @@ def _inhibit(
 
 
 @compiled
-def _next_mover(correlations: Array, codes: Array, at: int, vectors: int, sparsity: float, threshold: float) -> int:
+def _next_mover(correlations: Array, codes: Array, at: int, vectors: int, l1_weight: float, threshold: float) -> int:
     """The first of these vectors in which a coefficient would move by more than the threshold; their number if none."""
     i = index(at)
     for v in range(vectors):
-        if movers(correlations, i, codes, i, sparsity, threshold) != 0:
+        if movers(correlations, i, codes, i, l1_weight, threshold) != 0:
             return v
         i += index(LANES)
     return vectors
@@ -68,7 +68,7 @@ def _sweep(
     inverse_norms: Array,
     quiet: Array,
     shape: tuple[int, int, int, int],
-    sparsity: float,
+    l1_weight: float,
     threshold: float,
     sums: Array,
 ) -> int:
@@ -78,7 +78,7 @@ def _sweep(
     Σ R, ⟨R, Ψ⟩ and ‖residual‖².
     """
     height, width, features, reach = shape
-    share = correlations.dtype.type(OVERSHOOT if threshold < sparsity else 1.0)
+    share = correlations.dtype.type(OVERSHOOT if threshold < l1_weight else 1.0)
     vectors = width * features // LANES
     steps = 0
     for y in range(height):
@@ -88,15 +88,15 @@ def _sweep(
         before = steps
         row, v = y * width * features, 0
         while v < vectors:
-            v += _next_mover(correlations, codes, row + v * LANES, vectors - v, sparsity, threshold)
+            v += _next_mover(correlations, codes, row + v * LANES, vectors - v, l1_weight, threshold)
             if v == vectors:
                 break
             i = index(row + v * LANES)
             x, f0 = v * LANES // features, v * LANES % features
             for _ in range(_TRIES):
-                lane = index(furthest(correlations, i, codes, i, sparsity))
+                lane = index(furthest(correlations, i, codes, i, l1_weight))
                 correlation, code = correlations[i + lane], codes[i + lane]
-                full = (correlation - sparsity) * inverse_norms[index(f0) + lane]
+                full = (correlation - l1_weight) * inverse_norms[index(f0) + lane]
                 step = max(share * full, -code)
                 codes[i + lane] = code + step
                 _inhibit(correlations, y, x, f0 + int(lane), gram, shape, step)
@@ -105,7 +105,7 @@ def _sweep(
                 sums[1] += change * np.float64(drive[i + lane])
                 sums[2] -= change * (np.float64(correlation) + np.float64(correlations[i + lane]))
                 steps += 1
-                if movers(correlations, i, codes, i, sparsity, threshold) == 0:
+                if movers(correlations, i, codes, i, l1_weight, threshold) == 0:
                     break
             v += 1
         if steps > before:
@@ -115,21 +115,21 @@ def _sweep(
 
 
 @compiled
-def _relative_gap(sums: Array, sparsity: float, energy: float, largest: float) -> float:
+def _relative_gap(sums: Array, l1_weight: float, energy: float, largest: float) -> float:
     """The duality gap of `problem.certify`.
 
     Args:
         sums: Σ R, ⟨R, Ψ⟩ and ‖residual‖², where Ψ = ΩᵀX: ⟨X, residual⟩ = ‖X‖² − ⟨R, Ψ⟩.
-        sparsity: λ.
+        l1_weight: λ.
         energy: ‖X‖².
         largest: no less than any correlation of an atom with the residual.
     """
     overlap, residual = energy - sums[1], max(sums[2], 0.0)
     scale = overlap / residual if residual > 0 else 0.0
     if largest > 0:
-        scale = min(scale, sparsity / largest)
+        scale = min(scale, l1_weight / largest)
     scale = max(scale, 0.0)
-    gap = residual / 2 + sparsity * sums[0] - scale * overlap + scale * scale * residual / 2
+    gap = residual / 2 + l1_weight * sums[0] - scale * overlap + scale * scale * residual / 2
     return max(gap, 0.0) / (energy / 2) if energy > 0 else 0.0
 
 
@@ -180,7 +180,7 @@ def _energy(canvas: Array) -> Any:
 
 
 @compiled
-def _analyse(
+def _analyze(
     image: Array, atoms: Array, shape: tuple[int, int, int, int], places: tuple[int, int, int, int], drive: Array
 ) -> None:
     """Ψ = ΩᵀX of one sample, (h, w, F'); some numbers past its end are overwritten."""
@@ -236,7 +236,7 @@ def descend(
     inverse_norms: Array,
     shape: tuple[int, int, int, int],
     places: tuple[int, int, int, int],
-    sparsity: float,
+    l1_weight: float,
     tolerance: float,
     max_sweeps: int,
     out: Array,
@@ -257,7 +257,7 @@ def descend(
         inverse_norms: one over the squared norm of each atom, (F',).
         shape: h, w, F', and the positions between two atoms that still touch.
         places: as in `image_kernels`, pixel_row, row, step and kernel_size.
-        sparsity: λ, of the arrays' dtype.
+        l1_weight: λ, of the arrays' dtype.
         tolerance: the relative duality gap at which a sample is solved.
         max_sweeps: the most sweeps over a sample.
         out: zeros (B, F·h·w), takes the codes.
@@ -277,7 +277,7 @@ def descend(
     sums = np.zeros(3, np.float64)
     for b in range(first, last):
         channels_last(canvases[b], channels, image)
-        _analyse(image, atoms, shape, places, drive)
+        _analyze(image, atoms, shape, places, drive)
         if len(starts) > 0:
             _take_up(starts[b], positions, codes)
         energy = _energy(canvases[b])
@@ -285,28 +285,28 @@ def descend(
         _load(drive, codes, highest > 0, correlations, gram, shape)
         largest = _largest(correlations)
         _sum_up(correlations, codes, drive, energy, sums)
-        gap = _relative_gap(sums, sparsity, energy, largest)
+        gap = _relative_gap(sums, l1_weight, energy, largest)
         # No step is longer than this: up to the largest correlation, or down to zero.
-        step = max(largest - sparsity, highest)
+        step = max(largest - l1_weight, highest)
         threshold, sweeps = number.type(step * DECAY), 0
         quiet[:] = False
         out_steps[b] = 0
         while gap > tolerance and sweeps < max_sweeps:
             sweeps += 1
-            steps = _sweep(correlations, codes, drive, gram, inverse_norms, quiet, shape, sparsity, threshold, sums)
+            steps = _sweep(correlations, codes, drive, gram, inverse_norms, quiet, shape, l1_weight, threshold, sums)
             out_steps[b] += steps
             if steps > 0:
                 continue
             # No step above the threshold is left, so no correlation exceeds λ by more than it.
-            estimate = _relative_gap(sums, sparsity, energy, sparsity + threshold)
+            estimate = _relative_gap(sums, l1_weight, energy, l1_weight + threshold)
             if estimate <= _SLACK * tolerance + _ROUNDING:
                 _sum_up(correlations, codes, drive, energy, sums)
-                gap = _relative_gap(sums, sparsity, energy, sparsity + threshold)
+                gap = _relative_gap(sums, l1_weight, energy, l1_weight + threshold)
             threshold = number.type(threshold * DECAY)
             quiet[:] = False
         if gap > tolerance:
             largest = _largest(correlations)
             _sum_up(correlations, codes, drive, energy, sums)
-            gap = _relative_gap(sums, sparsity, energy, largest)
+            gap = _relative_gap(sums, l1_weight, energy, largest)
         out_active[b] = _hand_over(codes, positions, out[b])
         out_gap[b], out_sweeps[b] = gap, sweeps

@@ -1,19 +1,11 @@
-"""Dictionaries: where they start, and how they learn from what they fail to rebuild."""
+"""Dictionaries: where they start, and which way they move to rebuild better."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from splitfed.models.sparse.problem import Atoms
-
-if TYPE_CHECKING:
-    from splitfed.models.sparse.layer import SparseCodingLayer
-
-_LEARNING_RATE = 0.5
 
 
 def random_dictionary(features: int, channels: int, kernel_size: int, generator: torch.Generator | None) -> Tensor:
@@ -36,35 +28,7 @@ def dictionary_step(atoms: Atoms, canvas: Tensor, codes: Tensor) -> Tensor:
     moves a well-used atom about as far as its best fit, whatever the size of the batch, and one that fired once
     is not torn away by a single sample. An atom that was not used does not move.
     """
-    residual = canvas - atoms.synthesise(codes)
+    residual = canvas - atoms.synthesize(codes)
     use = codes.square().sum((0, 2, 3))
     scale = (use + use.mean()).clamp_min(torch.finfo(use.dtype).tiny)
     return atoms.correlate(codes, residual) / scale.view(-1, 1, 1, 1)
-
-
-def learn_dictionary(
-    layer: SparseCodingLayer,
-    images: Tensor,
-    *,
-    steps: int,
-    batch: int,
-    generator: torch.Generator,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Learn a layer's dictionary from images, without labels: code a batch, move the atoms, and again.
-
-    Args:
-        layer: its dictionary is changed in place.
-        images: pixels (N, C, H, W), in any range.
-        steps: batches to learn from.
-        batch: images per step, drawn with replacement between steps; all of them where there are fewer.
-        generator: draws the batches, on the CPU.
-        progress: called with the steps done and ``steps``.
-    """
-    for step in range(steps):
-        chosen = torch.randperm(len(images), generator=generator)[:batch]
-        with torch.no_grad():
-            x = images[chosen]
-            layer.update_dictionary(x, layer(x), rate=_LEARNING_RATE)
-        if progress is not None:
-            progress(step + 1, steps)

@@ -81,7 +81,7 @@ def solve_active(
     while iteration < stopping.max_iterations and bool(going.any()):
         iteration += 1
         iterations += going.flatten()
-        image = atoms.analyse(atoms.synthesise(direction)).mul_(active).add_(direction, alpha=stopping.damping)
+        image = atoms.analyze(atoms.synthesize(direction)).mul_(active).add_(direction, alpha=stopping.damping)
         step = torch.where(going, energy / _inner(direction, image).clamp_min(tiny), 0)
         solution = torch.addcmul(solution, step, direction)
         residual = torch.addcmul(residual, -step, image)
@@ -89,7 +89,7 @@ def solve_active(
         direction = torch.addcmul(residual, energy / previous.clamp_min(tiny), direction)
         going = going & (energy > stopping.tolerance**2 * first)
     report = GradientReport.over(iterations, (energy / first.clamp_min(tiny)).sqrt())
-    return solution, atoms.synthesise(solution), report
+    return solution, atoms.synthesize(solution), report
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def pull_back(
     adjoint, image, report = solve_active(atoms, codes, gradient, stopping)
     if not learns:
         return image, None, report
-    residual = canvas - atoms.synthesise(codes)
+    residual = canvas - atoms.synthesize(codes)
     return image, atoms.correlate(adjoint, residual) - atoms.correlate(codes, image), report
 
 
@@ -127,7 +127,7 @@ class Backward:
     Attributes:
         atoms: makes the maps of a dictionary and a stride.
         pull_back: the function of this name or an equal of it.
-        stride: pixels between neighbouring code positions.
+        stride: pixels between neighboring code positions.
         stopping: how exactly the linear system is solved.
         record: takes the report.
     """

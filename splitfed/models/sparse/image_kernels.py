@@ -59,7 +59,7 @@ def add_patch(
 
 
 @compiled
-def synthesise(codes: Array, atoms: Array, places: tuple[int, int, int, int], out: Array, begin: int, end: int) -> None:
+def synthesize(codes: Array, atoms: Array, places: tuple[int, int, int, int], out: Array, begin: int, end: int) -> None:
     """Add R ⊛ Ω to canvases, for samples ``begin`` to ``end`` − 1.
 
     Args:
@@ -86,7 +86,7 @@ def synthesise(codes: Array, atoms: Array, places: tuple[int, int, int, int], ou
 def correlate(
     codes: Array, canvases: Array, places: tuple[int, int, int, int], out: Array, begin: int, end: int
 ) -> None:
-    """Add corr(R, canvas) to ``out``, flat (F, k, ≥ k·C), over samples ``begin`` to ``end`` − 1; see `synthesise`.
+    """Add corr(R, canvas) to ``out``, flat (F, k, ≥ k·C), over samples ``begin`` to ``end`` − 1; see `synthesize`.
 
     What lies past k·C in a row of ``out`` has no meaning.
     """

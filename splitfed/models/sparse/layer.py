@@ -28,7 +28,7 @@ SOLVERS = ("auto", "lgcd", "fista", "lca")
 _CHECK_EVERY = {"lgcd": 1, "fista": 5, "lca": 50}
 _MAX_ITERATIONS = {"lgcd": 2_000, "fista": 2_000, "lca": 20_000}
 _FLAT = 1e-5
-"""Standard deviation below which an image counts as constant; grey levels of 8 bits are 4e-3 apart."""
+"""Standard deviation below which an image counts as constant; gray levels of 8 bits are 4e-3 apart."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class SolveReport:
 
 
 class SparseCodingLayer(nn.Module):
-    """Codes R ≥ 0 that minimise ½‖X − R ⊛ Ω‖² + λ‖R‖₁ (arXiv 2403.14772, eq. 1), per sample.
+    """Codes R ≥ 0 that minimize ½‖X − R ⊛ Ω‖² + λ‖R‖₁ (arXiv 2403.14772, eq. 1), per sample.
 
     The codes are differentiable in the input and the dictionary by the implicit gradient of the minimum, which
     needs no memory of the iterations. Solved in the input's precision, half precisions in float32.
@@ -60,8 +60,8 @@ class SparseCodingLayer(nn.Module):
         in_channels: C.
         features: F, the number of atoms.
         kernel_size: k, pixels per edge of an atom.
-        stride: pixels between neighbouring positions of an atom.
-        sparsity: λ ≥ 0 in eq. 1, on the scale of standardised images.
+        stride: pixels between neighboring positions of an atom.
+        l1_weight: λ ≥ 0 in eq. 1, on the scale of standardized images.
         solver: ``lgcd`` (compiled, CPU only), ``fista``, or the reference ``lca``; all reach the same minimum.
             ``auto`` is ``lgcd`` where numba is installed and the input lies in main memory,
             else ``fista``.
@@ -72,7 +72,7 @@ class SparseCodingLayer(nn.Module):
             of its right side.
         max_gradient_iterations: the most spent on that system.
         damping: ε ≥ 0 in that system; see `splitfed.models.sparse.gradient.GradientStopping`.
-        standardise: give each sample mean 0 and variance 1 first. A constant image becomes zeros.
+        standardize: give each sample mean 0 and variance 1 first. A constant image becomes zeros.
         generator: draws the first dictionary, on the CPU.
     """
 
@@ -83,14 +83,14 @@ class SparseCodingLayer(nn.Module):
         *,
         kernel_size: int = 5,
         stride: int = 1,
-        sparsity: float = 0.5,
+        l1_weight: float = 0.5,
         solver: str = "auto",
         tolerance: float = 3e-2,
         max_iterations: int | None = None,
         gradient_tolerance: float = 0.1,
         max_gradient_iterations: int = 50,
         damping: float = 1e-3,
-        standardise: bool = True,
+        standardize: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -98,12 +98,12 @@ class SparseCodingLayer(nn.Module):
             raise ValueError(f"solver is {solver!r}; want one of {', '.join(SOLVERS)}")
         if solver == "lgcd" and not available():
             raise ValueError("solver 'lgcd' needs numba; pip install 'splitfed[fast]', or take solver 'fista'")
-        if sparsity < 0:
-            raise ValueError(f"sparsity is {sparsity}; want at least 0")
+        if l1_weight < 0:
+            raise ValueError(f"l1_weight is {l1_weight}; want at least 0")
         self.geometry = Geometry(kernel_size, stride)
-        self.sparsity = sparsity
+        self.l1_weight = l1_weight
         self.solver = solver
-        self.standardise = standardise
+        self.standardize = standardize
         self.tolerance = tolerance
         self.max_iterations = max_iterations
         self.gradient_stopping = GradientStopping(gradient_tolerance, max_gradient_iterations, damping)
@@ -117,7 +117,7 @@ class SparseCodingLayer(nn.Module):
         features, channels, *_ = self.dictionary.shape
         return (
             f"{channels}, {features}, kernel_size={self.geometry.kernel_size}, stride={self.geometry.stride}, "
-            f"sparsity={self.sparsity}, solver={self.solver!r}, tolerance={self.tolerance}"
+            f"l1_weight={self.l1_weight}, solver={self.solver!r}, tolerance={self.tolerance}"
         )
 
     def forward(self, x: Tensor, *, start: Tensor | None = None) -> Tensor:
@@ -135,9 +135,9 @@ class SparseCodingLayer(nn.Module):
             return codes.to(x.dtype)
 
     def prepare(self, x: Tensor) -> Tensor:
-        """X of eq. 1 from images (B, C, H, W): standardised, and on their canvas (see `problem`)."""
+        """X of eq. 1 from images (B, C, H, W): standardized, and on their canvas (see `problem`)."""
         x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        return self.geometry.canvas(_standardise(x) if self.standardise else x)
+        return self.geometry.canvas(_standardize(x) if self.standardize else x)
 
     @torch.no_grad()
     def solve(self, x: Tensor, *, start: Tensor | None = None) -> Solution:
@@ -154,12 +154,12 @@ class SparseCodingLayer(nn.Module):
         canvas = self.prepare(x)
         atoms = Atoms((self.dictionary if dictionary is None else dictionary).to(canvas.dtype), self.geometry.stride)
         codes = self._solve(canvas, atoms.dictionary, None).codes
-        residual = canvas - atoms.synthesise(codes)
-        return certify(canvas, codes, residual, atoms.analyse(residual), self.sparsity).objective
+        residual = canvas - atoms.synthesize(codes)
+        return certify(canvas, codes, residual, atoms.analyze(residual), self.l1_weight).objective
 
     @torch.no_grad()
     def update_dictionary(self, x: Tensor, codes: Tensor, *, rate: float = 0.1) -> None:
-        """Move the atoms towards what they failed to rebuild of ``x``, then renormalise them.
+        """Move the atoms toward what they failed to rebuild of ``x``, then renormalize them.
 
         Args:
             x: the images (B, C, H, W) that were coded.
@@ -172,8 +172,8 @@ class SparseCodingLayer(nn.Module):
         self.dictionary.copy_(unit_norm(atoms.dictionary + rate * step))
 
     @torch.no_grad()
-    def normalise_(self) -> None:
-        """Scale each atom back to norm 1, after an average or an optimiser moved it."""
+    def normalize_(self) -> None:
+        """Scale each atom back to norm 1, after an average or an optimizer moved it."""
         self.dictionary.copy_(unit_norm(self.dictionary))
 
     def _solver_for(self, canvas: Tensor) -> str:
@@ -192,11 +192,11 @@ class SparseCodingLayer(nn.Module):
         stopping = Stopping(self.tolerance, self.max_iterations or _MAX_ITERATIONS[solver], _CHECK_EVERY[solver])
         atoms = Atoms(dictionary, self.geometry.stride)
         if solver == "lgcd":
-            solution = lgcd(canvas, atoms, self.sparsity, stopping, start)
+            solution = lgcd(canvas, atoms, self.l1_weight, stopping, start)
         elif solver == "fista":
-            solution = fista(canvas, atoms, self.sparsity, self._lipschitz_bound(dictionary), stopping, start)
+            solution = fista(canvas, atoms, self.l1_weight, self._lipschitz_bound(dictionary), stopping, start)
         else:
-            solution = lca(canvas, atoms, self.sparsity, self._lipschitz_bound(dictionary), stopping, start)
+            solution = lca(canvas, atoms, self.l1_weight, self._lipschitz_bound(dictionary), stopping, start)
         self.report = self._report_on(solver, solution)
         return solution
 
@@ -221,7 +221,7 @@ class SparseCodingLayer(nn.Module):
         self.gradient_report = report
 
 
-def _standardise(x: Tensor) -> Tensor:
+def _standardize(x: Tensor) -> Tensor:
     """Each sample with mean 0 and variance 1; one whose pixels are all alike becomes zeros."""
-    centred = x - x.mean((1, 2, 3), keepdim=True)
-    return centred / (centred.square().mean((1, 2, 3), keepdim=True) + _FLAT**2).sqrt()
+    centered = x - x.mean((1, 2, 3), keepdim=True)
+    return centered / (centered.square().mean((1, 2, 3), keepdim=True) + _FLAT**2).sqrt()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from splitfed.models.sparse.problem import Atoms
-from splitfed.models.sparse.solution import Ledger, Solution, Stopping
+from splitfed.models.sparse.solution import Solution, Stopping, Trace
 from splitfed.models.sparse.spectrum import gram_kernel
 
 TIME_CONSTANT = 100.0
@@ -23,7 +23,7 @@ TIME_CONSTANT = 100.0
 def lca(
     canvas: Tensor,
     atoms: Atoms,
-    sparsity: float,
+    l1_weight: float,
     lipschitz: float,
     stopping: Stopping,
     start: Tensor | None = None,
@@ -32,13 +32,13 @@ def lca(
 
     Euler steps of 1/τ are stable while τ > ‖Ω‖²/2, so τ grows with ``lipschitz`` where 100 would be near that.
     """
-    ledger = Ledger(canvas, atoms, sparsity, stopping)
+    ledger = Trace(canvas, atoms, l1_weight, stopping)
     rate = 1 / max(TIME_CONSTANT, 0.6 * lipschitz)
     lateral = gram_kernel(atoms.dictionary, atoms.stride)
     reach = lateral.shape[-1] // 2
-    drive = atoms.analyse(canvas)
+    drive = atoms.analyze(canvas)
     codes = torch.zeros_like(drive) if start is None else start
-    potential = torch.where(codes > 0, codes + sparsity, 0)
+    potential = torch.where(codes > 0, codes + l1_weight, 0)
     open_ = ledger.settle(0, canvas, codes)
     canvas, drive, potential, codes = canvas[open_], drive[open_], potential[open_], codes[open_]
     iteration = 0
@@ -46,7 +46,7 @@ def lca(
         iteration += 1
         inhibition = F.conv2d(codes, lateral, padding=reach) - codes
         potential = potential + rate * (drive - potential - inhibition)
-        codes = (potential - sparsity).relu()
+        codes = (potential - l1_weight).relu()
         if ledger.due(iteration):
             open_ = ledger.settle(iteration, canvas, codes)
             canvas, drive, potential, codes = canvas[open_], drive[open_], potential[open_], codes[open_]

@@ -1,7 +1,7 @@
 """The fast path on the CPU: locally greedy coordinate descent, and maps and gradients that touch active codes only.
 
 Moreau, Oudre and Vayatis 2018 (arXiv 1705.10087): one coefficient at a time goes to its own minimum, in each
-neighbourhood the one that moves furthest; what it explains is taken out of the correlations that its atom touches,
+neighborhood the one that moves furthest; what it explains is taken out of the correlations that its atom touches,
 (2k − 1)²·F of them. With few active coefficients that is far less than one convolution over all of them per
 iteration. The loops are compiled by numba.
 """
@@ -25,11 +25,11 @@ from splitfed.models.sparse.spectrum import gram_kernel
 class SparseAtoms(Atoms):
     """`Atoms` whose maps cost what the active codes cost; for float32 and float64 on the CPU."""
 
-    def synthesise(self, codes: Tensor) -> Tensor:
-        from splitfed.models.sparse.image_kernels import synthesise
+    def synthesize(self, codes: Tensor) -> Tensor:
+        from splitfed.models.sparse.image_kernels import synthesize
 
         canvases = self.canvases(codes)
-        work = partial(synthesise, codes.contiguous().numpy(), self.rows(), _places(self, codes), canvases.numpy())
+        work = partial(synthesize, codes.contiguous().numpy(), self.rows(), _places(self, codes), canvases.numpy())
         over_samples(len(codes), lambda _, first, last: work(first, last))
         return self.unpacked(canvases, codes)
 
@@ -74,8 +74,8 @@ def _places(atoms: Atoms, codes: Tensor) -> tuple[int, int, int, int]:
     return row, atoms.stride * row, atoms.stride * channels, k
 
 
-def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, start: Tensor | None = None) -> Solution:
-    """Minimise ½‖X − R ⊛ Ω‖² + λ‖R‖₁ over R ≥ 0, each sample for itself; arguments as in `fista`.
+def lgcd(canvas: Tensor, atoms: Atoms, l1_weight: float, stopping: Stopping, start: Tensor | None = None) -> Solution:
+    """Minimize ½‖X − R ⊛ Ω‖² + λ‖R‖₁ over R ≥ 0, each sample for itself; arguments as in `fista`.
 
     Sweeps over the image take every step above a threshold, which is lowered once none is left; the gap is looked
     at each time. ``Solution.iterations`` counts sweeps.
@@ -101,7 +101,7 @@ def lgcd(canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping, star
         F.pad(torch.where(norms > 0, 1 / norms, 0), (0, spare)).numpy(),
         (*codes.shape[2:], features + spare, gram.shape[-1] // 2),
         _places(atoms, codes),
-        codes.numpy().dtype.type(sparsity),
+        codes.numpy().dtype.type(l1_weight),
         stopping.tolerance,
         stopping.max_iterations,
         codes.flatten(1).numpy(),

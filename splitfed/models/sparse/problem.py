@@ -1,6 +1,6 @@
 """The problem that every solver solves, and the certificate of its solution.
 
-An image X is seen on a *canvas*: the pixels that some atom reaches, with zeros (the mean of a standardised image)
+An image X is seen on a *canvas*: the pixels that some atom reaches, with zeros (the mean of a standardized image)
 around it. Code position (i, j) places its atom with the upper left corner at canvas pixel (stride·i, stride·j), so
 every atom lies wholly on the canvas, keeps its unit norm, and two atoms' inner product depends only on their offset:
 the lateral weights G = Ω∗Ω of LCA are exact at the borders too.
@@ -52,7 +52,7 @@ class Atoms:
 
     Args:
         dictionary: (F, C, k, k).
-        stride: pixels between neighbouring code positions.
+        stride: pixels between neighboring code positions.
     """
 
     def __init__(self, dictionary: Tensor, stride: int) -> None:
@@ -60,15 +60,15 @@ class Atoms:
         self.stride = stride
         self._phases = self._phase_count()
 
-    def analyse(self, canvas: Tensor) -> Tensor:
+    def analyze(self, canvas: Tensor) -> Tensor:
         """Ωᵀ: the inner product of each atom at each position with the canvas."""
         return F.conv2d(canvas, self.dictionary, stride=self.stride)
 
-    def synthesise(self, codes: Tensor) -> Tensor:
+    def synthesize(self, codes: Tensor) -> Tensor:
         """Ω, written R ⊛ Ω in the paper: the canvas that the codes describe."""
         if self._phases == 1:
             return F.conv_transpose2d(codes, self.dictionary, stride=self.stride)
-        return self._synthesise_by_phases(codes)
+        return self._synthesize_by_phases(codes)
 
     def correlate(self, codes: Tensor, canvas: Tensor) -> Tensor:
         """The gradient of ⟨R ⊛ Ω, canvas⟩ with respect to Ω: (F, C, k, k), summed over the batch."""
@@ -77,7 +77,7 @@ class Atoms:
         return gradient
 
     def _phase_count(self) -> int:
-        """Pixels per edge of the output blocks in `synthesise`: one where channels already fill a vector."""
+        """Pixels per edge of the output blocks in `synthesize`: one where channels already fill a vector."""
         channels = self.dictionary.shape[1]
         if self.stride > 1 or self.dictionary.device.type != "cpu":
             return 1
@@ -91,8 +91,8 @@ class Atoms:
         blocks = [F.pad(flipped, (b, q - 1 - b, a, q - 1 - a)) for a in range(q) for b in range(q)]
         return torch.stack(blocks, 1).flatten(0, 1).contiguous()
 
-    def _synthesise_by_phases(self, codes: Tensor) -> Tensor:
-        """`synthesise` for few channels: the same sums, with output pixels in the place of missing channels."""
+    def _synthesize_by_phases(self, codes: Tensor) -> Tensor:
+        """`synthesize` for few channels: the same sums, with output pixels in the place of missing channels."""
         q, k = self._phases, self.dictionary.shape[-1]
         height, width = codes.shape[-2] + k - 1, codes.shape[-1] + k - 1
         padded = F.pad(codes, (k - 1, k - 1 + -width % q, k - 1, k - 1 + -height % q))
@@ -112,10 +112,10 @@ class Certificate(NamedTuple):
     relative_gap: Tensor
 
 
-def certify(canvas: Tensor, codes: Tensor, residual: Tensor, correlation: Tensor, sparsity: float) -> Certificate:
+def certify(canvas: Tensor, codes: Tensor, residual: Tensor, correlation: Tensor, l1_weight: float) -> Certificate:
     """The objective of codes and their duality gap.
 
-    The dual of eq. 1 is to maximise ½‖X‖² − ½‖X − U‖² where no atom correlates with U by more than λ. The
+    The dual of eq. 1 is to maximize ½‖X‖² − ½‖X − U‖² where no atom correlates with U by more than λ. The
     residual, scaled until it complies, is such a U; any code's objective exceeds the minimum by at most the
     difference to its value.
 
@@ -124,15 +124,15 @@ def certify(canvas: Tensor, codes: Tensor, residual: Tensor, correlation: Tensor
         codes: R ≥ 0, (B, F, h, w).
         residual: X − R ⊛ Ω.
         correlation: Ωᵀ of the residual.
-        sparsity: λ ≥ 0.
+        l1_weight: λ ≥ 0.
     """
     energy = _inner(canvas, canvas)
     residual_energy = _inner(residual, residual)
     overlap = _inner(canvas, residual)
-    objective = residual_energy / 2 + sparsity * codes.flatten(1).sum(1, dtype=torch.float64)
+    objective = residual_energy / 2 + l1_weight * codes.flatten(1).sum(1, dtype=torch.float64)
     tiny = torch.finfo(torch.float64).tiny
     largest = correlation.flatten(1).amax(1).double()
-    allowed = torch.where(largest > 0, sparsity / largest.clamp_min(tiny), torch.inf)
+    allowed = torch.where(largest > 0, l1_weight / largest.clamp_min(tiny), torch.inf)
     scale = torch.minimum(allowed, overlap / residual_energy.clamp_min(tiny)).clamp_min(0)
     dual = scale * overlap - scale.square() * residual_energy / 2
     gap = (objective - dual).clamp_min(0) / (energy / 2).clamp_min(tiny)

@@ -45,17 +45,17 @@ class Solution:
     multiply_adds: Tensor
 
 
-class Ledger:
+class Trace:
     """Collects samples as they are solved, so that a solver goes on with the others only.
 
-    A sample's code is what it was at the look that found it solved; how long its neighbours in the batch take
+    A sample's code is what it was at the look that found it solved; how long its neighbors in the batch take
     changes nothing about it.
     """
 
-    def __init__(self, canvas: Tensor, atoms: Atoms, sparsity: float, stopping: Stopping) -> None:
+    def __init__(self, canvas: Tensor, atoms: Atoms, l1_weight: float, stopping: Stopping) -> None:
         self._canvas = canvas
         self._atoms = atoms
-        self._sparsity = sparsity
+        self._l1_weight = l1_weight
         self._stopping = stopping
         self._open = torch.arange(len(canvas), device=canvas.device)
         self._codes: Tensor | None = None
@@ -88,5 +88,5 @@ class Ledger:
         return Solution(self._codes, self._gap, self._iterations, active, multiply_adds)
 
     def _certify(self, canvas: Tensor, codes: Tensor) -> Certificate:
-        residual = canvas - self._atoms.synthesise(codes)
-        return certify(canvas, codes, residual, self._atoms.analyse(residual), self._sparsity)
+        residual = canvas - self._atoms.synthesize(codes)
+        return certify(canvas, codes, residual, self._atoms.analyze(residual), self._l1_weight)

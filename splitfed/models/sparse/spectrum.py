@@ -50,8 +50,8 @@ def _symbol(dictionary: Tensor, stride: int) -> tuple[Tensor, int, int]:
     gram = gram_kernel(dictionary, stride)
     degree = gram.shape[-1] // 2
     grid = 16 * max(degree, 1)
-    centred = F.pad(gram, (0, grid - gram.shape[-1], 0, grid - gram.shape[-1])).roll((-degree, -degree), (-2, -1))
-    return torch.fft.rfft2(centred).flatten(2).permute(2, 0, 1), degree, grid
+    centered = F.pad(gram, (0, grid - gram.shape[-1], 0, grid - gram.shape[-1])).roll((-degree, -degree), (-2, -1))
+    return torch.fft.rfft2(centered).flatten(2).permute(2, 0, 1), degree, grid
 
 
 def _largest_eigenvalue_bound(matrices: Tensor) -> float:

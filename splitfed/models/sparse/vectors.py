@@ -1,6 +1,6 @@
 """Sixteen numbers at a time: the few vector operations in which the compiled loops spend their time.
 
-The compiler's own vectorisation must first prove for each short row that arrays do not overlap, and it turns a search
+The compiler's own vectorization must first prove for each short row that arrays do not overlap, and it turns a search
 into single comparisons. These operations are written in LLVM's terms instead, which fit any processor and both
 precisions. Arrays are flat and contiguous; an operation touches ``LANES`` numbers from an offset on, and checks no
 bounds.
@@ -206,7 +206,7 @@ def raise_to(_: Any, target: Any, t: Any, source: Any, s: Any) -> Any:
 
 
 @intrinsic
-def movers(_: Any, correlations: Any, c: Any, codes: Any, r: Any, sparsity: Any, threshold: Any) -> Any:
+def movers(_: Any, correlations: Any, c: Any, codes: Any, r: Any, l1_weight: Any, threshold: Any) -> Any:
     """Which coefficients would move by more than the threshold: a set of bits, that of the first being 1.
 
     Up where β > λ + threshold; down where β < λ − threshold and the code is larger than the threshold.
@@ -215,9 +215,9 @@ def movers(_: Any, correlations: Any, c: Any, codes: Any, r: Any, sparsity: Any,
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         writer = _Writer(context, builder, signature, arguments)
         correlation, code = writer.load(writer.address(0)), writer.load(writer.address(2))
-        sparsity, threshold = writer.spread(4), writer.spread(5)
-        up = builder.fcmp_ordered(">", correlation, builder.fadd(sparsity, threshold))
-        low = builder.fcmp_ordered("<", correlation, builder.fsub(sparsity, threshold))
+        l1_weight, threshold = writer.spread(4), writer.spread(5)
+        up = builder.fcmp_ordered(">", correlation, builder.fadd(l1_weight, threshold))
+        low = builder.fcmp_ordered("<", correlation, builder.fsub(l1_weight, threshold))
         down = builder.and_(low, builder.fcmp_ordered(">", code, threshold))
         return writer.bits(builder.or_(up, down))
 
@@ -226,7 +226,7 @@ def movers(_: Any, correlations: Any, c: Any, codes: Any, r: Any, sparsity: Any,
 
 
 @intrinsic
-def furthest(_: Any, correlations: Any, c: Any, codes: Any, r: Any, sparsity: Any) -> Any:
+def furthest(_: Any, correlations: Any, c: Any, codes: Any, r: Any, l1_weight: Any) -> Any:
     """Which of these coefficients would move furthest, 0 to ``LANES`` − 1: from R to max(R + β − λ, 0)."""
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Learning a dictionary lowers what the layer minimises, and keeps atoms on the unit sphere."""
+"""Learning a dictionary lowers what the layer minimizes, and keeps atoms on the unit sphere."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def _layer(features: int = 8) -> SparseCodingLayer:
 def _mean_objective(layer: SparseCodingLayer, x: torch.Tensor) -> float:
     with torch.no_grad():
         codes = layer(x)
-        residual = layer.prepare(x) - Atoms(layer.dictionary, 1).synthesise(codes)
-    return float(residual.square().sum() / 2 + layer.sparsity * codes.sum()) / len(x)
+        residual = layer.prepare(x) - Atoms(layer.dictionary, 1).synthesize(codes)
+    return float(residual.square().sum() / 2 + layer.l1_weight * codes.sum()) / len(x)
 
 
 def _assert_unit_norm(layer: SparseCodingLayer) -> None:
@@ -33,7 +33,7 @@ def test_learning_lowers_the_objective_of_unseen_images() -> None:
         layer,
         images[:40],
         steps=15,
-        batch=10,
+        batch_size=10,
         generator=torch.Generator().manual_seed(0),
         progress=lambda done, total: seen.append((done, total)),
     )
@@ -45,7 +45,7 @@ def test_learning_lowers_the_objective_of_unseen_images() -> None:
 def test_learning_repeats_under_a_seed_and_keeps_no_graph() -> None:
     images, layers = smooth_images(20, 1, 12, 12).float(), [_layer(), _layer()]
     for layer in layers:
-        learn_dictionary(layer, images, steps=3, batch=8, generator=torch.Generator().manual_seed(5))
+        learn_dictionary(layer, images, steps=3, batch_size=8, generator=torch.Generator().manual_seed(5))
     assert torch.equal(layers[0].dictionary, layers[1].dictionary)
     assert layers[0].dictionary.requires_grad
     assert layers[0].dictionary.is_leaf
@@ -57,7 +57,7 @@ def test_a_small_update_lowers_the_residual_of_its_own_batch() -> None:
     canvas = layer.prepare(x)
 
     def residual() -> float:
-        return float((canvas - Atoms(layer.dictionary.detach(), 1).synthesise(codes)).square().sum())
+        return float((canvas - Atoms(layer.dictionary.detach(), 1).synthesize(codes)).square().sum())
 
     before = residual()
     layer.update_dictionary(x, codes, rate=0.05)
@@ -84,9 +84,9 @@ def test_update_without_any_active_code_changes_nothing() -> None:
     torch.testing.assert_close(layer.dictionary.detach(), before)
 
 
-def test_normalise_restores_unit_norm_after_an_average() -> None:
+def test_normalize_restores_unit_norm_after_an_average() -> None:
     layer = _layer()
     with torch.no_grad():
         layer.dictionary.mul_(0.3)
-    layer.normalise_()
+    layer.normalize_()
     _assert_unit_norm(layer)

@@ -20,7 +20,7 @@ def _exact(solver: str, channels: int, features: int, *, stride: int = 1) -> Spa
         features,
         kernel_size=3,
         stride=stride,
-        sparsity=0.4,
+        l1_weight=0.4,
         solver=solver,
         tolerance=1e-15,
         max_iterations=4_000,
@@ -61,7 +61,7 @@ def test_gradients_agree_with_back_propagation_through_a_long_solve(solver: str)
     step = 1 / lipschitz_bound(layer.dictionary.detach(), 1)
     unrolled = torch.zeros_like(codes)
     for _ in range(3_000):
-        gradient = atoms.analyse(canvas - atoms.synthesise(unrolled)) - layer.sparsity
+        gradient = atoms.analyze(canvas - atoms.synthesize(unrolled)) - layer.l1_weight
         unrolled = (unrolled + step * gradient).relu()
     torch.testing.assert_close(unrolled, codes, atol=1e-5, rtol=0)
     explicit = torch.autograd.grad((unrolled * weights).sum(), (x, layer.dictionary))

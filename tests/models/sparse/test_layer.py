@@ -28,19 +28,19 @@ def _layer(
 
 def _objective(layer: SparseCodingLayer, x: Tensor, codes: Tensor) -> Tensor:
     canvas = layer.prepare(x)
-    residual = canvas - Atoms(layer.dictionary.detach(), layer.geometry.stride).synthesise(codes)
-    return residual.square().sum((1, 2, 3)) / 2 + layer.sparsity * codes.sum((1, 2, 3))
+    residual = canvas - Atoms(layer.dictionary.detach(), layer.geometry.stride).synthesize(codes)
+    return residual.square().sum((1, 2, 3)) / 2 + layer.l1_weight * codes.sum((1, 2, 3))
 
 
 def _correlation(layer: SparseCodingLayer, x: Tensor, codes: Tensor) -> Tensor:
     atoms = Atoms(layer.dictionary.detach(), layer.geometry.stride)
-    return atoms.analyse(layer.prepare(x) - atoms.synthesise(codes))
+    return atoms.analyze(layer.prepare(x) - atoms.synthesize(codes))
 
 
 @pytest.mark.parametrize("solver", ["lgcd", "fista"])
 def test_the_objective_is_that_of_the_solution_and_lower_for_better_atoms(solver: str) -> None:
     x = torch.cat([smooth_images(4, 1, 12, 12), torch.zeros(1, 1, 12, 12).double()])
-    layer = _layer(solver=solver, sparsity=0.3, tolerance=1e-3)
+    layer = _layer(solver=solver, l1_weight=0.3, tolerance=1e-3)
     objective = layer.objective(x)
     torch.testing.assert_close(objective, _objective(layer, x, layer(x)).detach())
     assert objective[-1] == 0
@@ -48,7 +48,7 @@ def test_the_objective_is_that_of_the_solution_and_lower_for_better_atoms(solver
     before = layer.dictionary.detach().clone()
     assert 0.8 < layer.objective(x, dictionary=other).mean() / objective.mean() < 1.25
     assert torch.equal(layer.dictionary, before)
-    learn_dictionary(layer, x[:4], steps=20, batch=4, generator=torch.Generator().manual_seed(0))
+    learn_dictionary(layer, x[:4], steps=20, batch_size=4, generator=torch.Generator().manual_seed(0))
     assert layer.objective(x).mean() < 0.8 * objective.mean()
 
 
@@ -58,7 +58,7 @@ def test_every_solver_reaches_the_same_minimum(channels: int, stride: int) -> No
     x = smooth_images(2, channels, 8, 7)
     codes = {}
     for solver in ALL:
-        layer = _layer(channels, 6, stride=stride, solver=solver, sparsity=0.3, tolerance=1e-7, max_iterations=100_000)
+        layer = _layer(channels, 6, stride=stride, solver=solver, l1_weight=0.3, tolerance=1e-7, max_iterations=100_000)
         codes[solver] = layer(x).detach()
         assert layer.report.converged
     for solver in ("lgcd", "lca"):
@@ -74,11 +74,11 @@ def test_every_solver_reaches_the_same_minimum(channels: int, stride: int) -> No
     stride=st.integers(1, 3),
     height=st.integers(6, 12),
     width=st.integers(6, 12),
-    sparsity=st.floats(0.05, 3),
+    l1_weight=st.floats(0.05, 3),
     solver=st.sampled_from(["lgcd", "fista"]),
 )
 def test_codes_meet_the_optimality_conditions(
-    channels: int, features: int, kernel_size: int, stride: int, height: int, width: int, sparsity: float, solver: str
+    channels: int, features: int, kernel_size: int, stride: int, height: int, width: int, l1_weight: float, solver: str
 ) -> None:
     x = smooth_images(2, channels, height, width)
     layer = _layer(
@@ -86,7 +86,7 @@ def test_codes_meet_the_optimality_conditions(
         features,
         kernel_size=kernel_size,
         stride=stride,
-        sparsity=sparsity,
+        l1_weight=l1_weight,
         solver=solver,
         tolerance=1e-8,
         max_iterations=20_000,
@@ -98,9 +98,9 @@ def test_codes_meet_the_optimality_conditions(
     # A gap of ε·‖X‖²/2 leaves the residual within √(ε)·‖X‖ of the best one, so correlations within that as well.
     slack = (1e-8 * layer.prepare(x).square().sum((1, 2, 3)).max()).sqrt()
     correlation = _correlation(layer, x, codes)
-    assert (correlation - sparsity).max() <= slack
+    assert (correlation - l1_weight).max() <= slack
     active = codes > 1e-3
-    assert (correlation - sparsity)[active].abs().max() <= slack if active.any() else True
+    assert (correlation - l1_weight)[active].abs().max() <= slack if active.any() else True
 
 
 def test_gap_in_the_report_is_true_and_stops_the_solver() -> None:
@@ -137,7 +137,7 @@ def test_zero_and_constant_images_have_empty_codes(solver: str) -> None:
 
 @pytest.mark.parametrize("solver", ALL)
 def test_huge_sparsity_silences_every_atom(solver: str) -> None:
-    layer = _layer(solver=solver, sparsity=1e6)
+    layer = _layer(solver=solver, l1_weight=1e6)
     x = smooth_images(2, 1, 9, 9).requires_grad_()
     codes = layer(x)
     assert torch.count_nonzero(codes) == 0
@@ -148,7 +148,7 @@ def test_huge_sparsity_silences_every_atom(solver: str) -> None:
 
 
 def test_no_sparsity_rebuilds_what_nonnegative_codes_can() -> None:
-    layer = _layer(1, 12, sparsity=0, tolerance=1e-4, max_iterations=5_000)
+    layer = _layer(1, 12, l1_weight=0, tolerance=1e-4, max_iterations=5_000)
     x = smooth_images(2, 1, 10, 10)
     codes = layer(x).detach()
     assert layer.report.converged
@@ -157,11 +157,11 @@ def test_no_sparsity_rebuilds_what_nonnegative_codes_can() -> None:
 
 @pytest.mark.parametrize("solver", ALL)
 def test_an_image_of_one_atom_has_a_single_active_code(solver: str) -> None:
-    layer = _layer(1, 4, kernel_size=3, sparsity=0.5, standardise=False, solver=solver, tolerance=1e-12, damping=0)
+    layer = _layer(1, 4, kernel_size=3, l1_weight=0.5, standardize=False, solver=solver, tolerance=1e-12, damping=0)
     truth = torch.zeros(1, 4, 7, 7, dtype=torch.float64)
     truth[0, 2, 3, 3] = 4.0
     atoms = Atoms(layer.dictionary.detach(), 1)
-    x = layer.geometry.crop(atoms.synthesise(truth), 7, 7).requires_grad_()
+    x = layer.geometry.crop(atoms.synthesize(truth), 7, 7).requires_grad_()
     codes = layer(x)
     expected = torch.zeros_like(truth)
     expected[0, 2, 3, 3] = 3.5
@@ -190,7 +190,7 @@ def test_repeats_are_bit_identical(solver: str) -> None:
 
 
 def test_layers_in_several_threads_do_not_disturb_each_other() -> None:
-    layers = [_layer(seed=seed, sparsity=0.1 + 0.2 * seed) for seed in range(4)]
+    layers = [_layer(seed=seed, l1_weight=0.1 + 0.2 * seed) for seed in range(4)]
     x = smooth_images(4, 1, 12, 12)
     expected = [(layer(x).detach(), layer.report) for layer in copy.deepcopy(layers)]
     found: dict[int, tuple[Tensor, object]] = {}
@@ -240,7 +240,7 @@ def test_an_empty_batch_has_empty_codes() -> None:
     assert layer(torch.zeros(0, 1, 8, 8, dtype=torch.float64)).shape == (0, 6, 8, 8)
 
 
-def test_standardisation_makes_codes_blind_to_brightness_and_contrast() -> None:
+def test_standardization_makes_codes_blind_to_brightness_and_contrast() -> None:
     layer = _layer(tolerance=1e-8)
     x = smooth_images(2, 1, 10, 10)
     torch.testing.assert_close(layer(0.3 * x + 0.2), layer(x), atol=1e-4, rtol=0)
@@ -249,5 +249,5 @@ def test_standardisation_makes_codes_blind_to_brightness_and_contrast() -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="solver is 'ista'; want one of auto, lgcd, fista, lca"):
         SparseCodingLayer(1, 2, solver="ista")
-    with pytest.raises(ValueError, match="sparsity is -1"):
-        SparseCodingLayer(1, 2, sparsity=-1)
+    with pytest.raises(ValueError, match="l1_weight is -1"):
+        SparseCodingLayer(1, 2, l1_weight=-1)

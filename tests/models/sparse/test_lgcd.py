@@ -28,7 +28,7 @@ def _problem(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(sum(shape))
     dictionary = random_dictionary(features, channels, kernel_size, generator).double()
     canvas = Geometry(kernel_size, stride).canvas(smooth_images(5, channels, height, width) * 4 - 2)
-    codes = torch.rand(Atoms(dictionary, stride).analyse(canvas).shape, dtype=torch.float64, generator=generator)
+    codes = torch.rand(Atoms(dictionary, stride).analyze(canvas).shape, dtype=torch.float64, generator=generator)
     return canvas, dictionary, (codes - 0.8).relu()
 
 
@@ -37,7 +37,7 @@ def _problem(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
 def test_sparse_maps_equal_convolutions(shape: tuple[int, ...]) -> None:
     canvas, dictionary, codes = _problem(shape)
     dense, sparse = Atoms(dictionary, shape[3]), SparseAtoms(dictionary, shape[3])
-    torch.testing.assert_close(sparse.synthesise(codes), dense.synthesise(codes))
+    torch.testing.assert_close(sparse.synthesize(codes), dense.synthesize(codes))
     torch.testing.assert_close(sparse.correlate(codes, canvas), dense.correlate(codes, canvas))
 
 
@@ -63,12 +63,12 @@ def test_sparse_backward_equals_dense(shape: tuple[int, ...]) -> None:
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(shapes, st.floats(0.02, 1), st.sampled_from([1e-1, 1e-3, 1e-6]))
-def test_reported_gap_is_the_certificate(shape: tuple[int, ...], sparsity: float, tolerance: float) -> None:
+def test_reported_gap_is_the_certificate(shape: tuple[int, ...], l1_weight: float, tolerance: float) -> None:
     canvas, dictionary, _ = _problem(shape)
     atoms = Atoms(dictionary, shape[3])
-    solution = lgcd(canvas, atoms, sparsity, Stopping(tolerance, 20_000, 1))
-    residual = canvas - atoms.synthesise(solution.codes)
-    true = certify(canvas, solution.codes, residual, atoms.analyse(residual), sparsity).relative_gap
+    solution = lgcd(canvas, atoms, l1_weight, Stopping(tolerance, 20_000, 1))
+    residual = canvas - atoms.synthesize(solution.codes)
+    true = certify(canvas, solution.codes, residual, atoms.analyze(residual), l1_weight).relative_gap
     assert solution.codes.min() >= 0
     assert (true <= solution.relative_gap + 1e-10).all()
     assert (solution.relative_gap <= tolerance).all()
@@ -128,8 +128,8 @@ def test_damping_bounds_the_gradient_of_look_alikes() -> None:
     norms = []
     for damping in (1e-3, 1e-1):
         coder = SparseCodingLayer(
-            1, 6, solver="lgcd", sparsity=0.02, tolerance=1e-4, gradient_tolerance=1e-6, damping=damping,
-            max_gradient_iterations=5_000, standardise=False, generator=torch.Generator().manual_seed(0),
+            1, 6, solver="lgcd", l1_weight=0.02, tolerance=1e-4, gradient_tolerance=1e-6, damping=damping,
+            max_gradient_iterations=5_000, standardize=False, generator=torch.Generator().manual_seed(0),
         ).double()  # fmt: skip
         x = (smooth_images(2, 1, 10, 10) * 4).requires_grad_()
         codes = coder(x)

@@ -28,10 +28,10 @@ def test_synthesis_is_the_adjoint_of_analysis(shape: tuple[int, ...]) -> None:
     geometry = Geometry(kernel_size, stride)
     atoms = Atoms(_dictionary(features, channels, kernel_size), stride)
     canvas = geometry.canvas(torch.randn(2, channels, height, width, dtype=torch.float64))
-    correlation = atoms.analyse(canvas)
+    correlation = atoms.analyze(canvas)
     assert correlation.shape == (2, features, -(-height // stride), -(-width // stride))
     codes = torch.randn_like(correlation)
-    image = atoms.synthesise(codes)
+    image = atoms.synthesize(codes)
     assert image.shape == canvas.shape
     torch.testing.assert_close((image * canvas).sum(), (codes * correlation).sum())
 
@@ -43,18 +43,18 @@ def test_synthesis_by_phases_equals_transposed_convolution(shape: tuple[int, ...
     dictionary = _dictionary(features, channels, kernel_size)
     codes = torch.randn(2, features, height, width, dtype=torch.float64)
     expected = torch.nn.functional.conv_transpose2d(codes, dictionary, stride=stride)
-    torch.testing.assert_close(Atoms(dictionary, stride).synthesise(codes), expected)
+    torch.testing.assert_close(Atoms(dictionary, stride).synthesize(codes), expected)
 
 
 def test_correlate_is_the_gradient_with_respect_to_the_dictionary() -> None:
     dictionary = _dictionary(4, 2, 3).requires_grad_()
     codes, canvas = torch.rand(2, 4, 5, 5, dtype=torch.float64), torch.randn(2, 2, 11, 11, dtype=torch.float64)
-    (Atoms(dictionary, 2).synthesise(codes) * canvas).sum().backward()  # type: ignore[no-untyped-call]
+    (Atoms(dictionary, 2).synthesize(codes) * canvas).sum().backward()  # type: ignore[no-untyped-call]
     assert dictionary.grad is not None
     torch.testing.assert_close(Atoms(dictionary.detach(), 2).correlate(codes, canvas), dictionary.grad)
 
 
-def test_canvas_centres_the_image_and_crop_takes_it_back() -> None:
+def test_canvas_centers_the_image_and_crop_takes_it_back() -> None:
     geometry = Geometry(5, 1)
     x = torch.rand(1, 1, 6, 7)
     canvas = geometry.canvas(x)
@@ -71,7 +71,7 @@ def test_gram_kernel_is_analysis_of_synthesis(stride: int) -> None:
     lateral = gram_kernel(atoms.dictionary, stride)
     reach = lateral.shape[-1] // 2
     by_kernel = torch.nn.functional.conv2d(codes, lateral, padding=reach)
-    torch.testing.assert_close(by_kernel, atoms.analyse(atoms.synthesise(codes)))
+    torch.testing.assert_close(by_kernel, atoms.analyze(atoms.synthesize(codes)))
     torch.testing.assert_close(lateral[:, :, reach, reach].diagonal(), torch.ones(3, dtype=torch.float64))
 
 
@@ -85,7 +85,7 @@ def test_lipschitz_bound_is_safe_and_tight(shape: tuple[int, ...]) -> None:
     norm = torch.tensor(0.0)
     for _ in range(60):
         codes = codes / codes.norm()
-        codes = atoms.analyse(atoms.synthesise(codes))
+        codes = atoms.analyze(atoms.synthesize(codes))
         norm = codes.norm()
     bound = lipschitz_bound(dictionary, stride)
     assert norm <= bound <= 1.25 * norm
@@ -98,7 +98,7 @@ def test_gap_bounds_the_distance_to_the_minimum() -> None:
     minimum = certify(x, (x - 0.5).relu(), x - (x - 0.5).relu(), x - (x - 0.5).relu(), 0.5)
     assert minimum.relative_gap.item() == pytest.approx(0, abs=1e-12)
     for guess in (torch.zeros_like(x), x.abs(), torch.full_like(x, 0.4)):
-        residual = x - atoms.synthesise(guess)
-        found = certify(x, guess, residual, atoms.analyse(residual), 0.5)
+        residual = x - atoms.synthesize(guess)
+        found = certify(x, guess, residual, atoms.analyze(residual), 0.5)
         excess = (found.objective - minimum.objective) / (x.square().sum() / 2)
         assert 0 < excess <= found.relative_gap + 1e-12

@@ -40,13 +40,13 @@ def _project(
 
 
 @compiled
-def _movers(correlations: Any, c: int, codes: Any, r: int, sparsity: float, threshold: float) -> Any:
-    return movers(correlations, index(c), codes, index(r), sparsity, threshold)
+def _movers(correlations: Any, c: int, codes: Any, r: int, l1_weight: float, threshold: float) -> Any:
+    return movers(correlations, index(c), codes, index(r), l1_weight, threshold)
 
 
 @compiled
-def _furthest(correlations: Any, c: int, codes: Any, r: int, sparsity: float) -> Any:
-    return furthest(correlations, index(c), codes, index(r), sparsity)
+def _furthest(correlations: Any, c: int, codes: Any, r: int, l1_weight: float) -> Any:
+    return furthest(correlations, index(c), codes, index(r), l1_weight)
 
 
 def _numbers(precision: Any) -> tuple[Any, Any]:
@@ -96,9 +96,9 @@ def test_project_is_the_inner_product_of_atoms_and_patches(precision: Any, rows:
 def test_the_search_finds_who_moves_and_who_moves_furthest(precision: Any, c: int, r: int) -> None:
     correlations, codes = _numbers(precision)
     codes = np.maximum(codes, 0)
-    sparsity, threshold = precision(0.3), precision(0.4)
-    step = np.abs(np.maximum(correlations[c : c + LANES] - sparsity, -codes[r : r + LANES]))
+    l1_weight, threshold = precision(0.3), precision(0.4)
+    step = np.abs(np.maximum(correlations[c : c + LANES] - l1_weight, -codes[r : r + LANES]))
     expected = sum(1 << lane for lane in range(LANES) if step[lane] > threshold)
     assert 0 < expected < (1 << LANES) - 1
-    assert _movers(correlations, c, codes, r, sparsity, threshold) == expected
-    assert _furthest(correlations, c, codes, r, sparsity) == step.argmax()
+    assert _movers(correlations, c, codes, r, l1_weight, threshold) == expected
+    assert _furthest(correlations, c, codes, r, l1_weight) == step.argmax()

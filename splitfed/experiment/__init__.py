@@ -1,0 +1,1 @@
+"""The conductor: trains under the tap, attacks, judges."""

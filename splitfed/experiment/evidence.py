@@ -1,0 +1,91 @@
+"""What the tap recorded of the audit, and what it proves: coverage, the held front, the defense's own mechanism."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from splitfed.defenses.base import TapEvidence
+from splitfed.experiment.context import CellContext
+from splitfed.experiment.verdict import made_otherwise, rows_seen, tap_evidence
+from splitfed.federation.client import Client
+from splitfed.federation.client_app import connect_over_grpc
+from splitfed.federation.server_app import FederationResult
+from splitfed.federation.task import Task
+from splitfed.metrics import gates
+from splitfed.metrics.fingerprint import fingerprint
+from splitfed.metrics.gates import GateResult
+from splitfed.types import Observation, Phase
+from splitfed.wire.codec import CODECS
+from splitfed.wire.observations import read_observations
+
+CHECKED_BATCHES = 16
+"""How many tapped batches the gate `defense_acts` looks at."""
+REPEATED_BATCHES = 2
+"""How many tapped batches of each client the gate `held_front` has made once more."""
+
+
+class AuditEvidence:
+    """The tapped audit of one cell, beside the trained victim."""
+
+    def __init__(self, context: CellContext, result: FederationResult) -> None:
+        self._context = context
+        self._result = result
+        self._observed = _audited(context)
+
+    def of_defense(self) -> TapEvidence | None:
+        """What the tap saw of the first client whose audit it saw, beside what the client's front gives."""
+        observed = self._observed[:CHECKED_BATCHES]
+        if not observed:
+            return None
+        clients, number = self._context.clients, observed[0].client
+        own = [observation for observation in observed if observation.client == number]
+        plan = self._context.job.plan([len(client.train) for client in clients])
+        return tap_evidence(self._victim(number), clients[number].train, own, self._result, plan)
+
+    def coverage(self) -> GateResult:
+        """Gate: whether the tap has what the clients sent in the audit."""
+        audited = self._result.audited
+        wanted = self._context.run.scenario.attacker.coverage
+        return gates.tap_coverage(rows_seen(self._observed, audited), sum(audited.values()), wanted=wanted)
+
+    def held_front(self, front_before: str) -> GateResult:
+        """Gate: whether the front that the attacker held made what the tap has; some batches are made once more.
+
+        Args:
+            front_before: the fingerprint of the front that the attacker says it held; empty where it says nothing.
+        """
+        chosen = {number: own[:: max(len(own) - 1, 1)][:REPEATED_BATCHES] for number, own in self._by_client().items()}
+        differing = [batch for number, own in chosen.items() for batch in made_otherwise(self._victim(number), own)]
+        return gates.held_front(
+            held=front_before,
+            final=fingerprint(self._result.front.state_dict()),
+            checked=sum(map(len, chosen.values())),
+            differing=differing,
+        )
+
+    def activation_bytes_per_image(self) -> float:
+        """Measured on what was tapped: the codec's payload for the audit's batches."""
+        observed = self._observed[:CHECKED_BATCHES]
+        codec = CODECS[self._context.run.scenario.federation.codec]
+        images = sum(len(observation.activation) for observation in observed)
+        payload_bytes = sum(codec.encode(observation.activation).nbytes for observation in observed)
+        return payload_bytes / max(images, 1)
+
+    def _by_client(self) -> dict[int, list[Observation]]:
+        by_client: dict[int, list[Observation]] = {}
+        for observation in self._observed:
+            by_client.setdefault(observation.client, []).append(observation)
+        return by_client
+
+    def _victim(self, number: int) -> Task:
+        """A client of this number that holds the final front and has done nothing yet."""
+        job = self._context.job
+        victim = Task(Client(job, number, self._context.clients[number], connect_over_grpc(job)))
+        victim.front.load_state_dict(self._result.front.state_dict())
+        victim.front.eval()
+        return victim
+
+
+def _audited(context: CellContext) -> Sequence[Observation]:
+    seen = read_observations(context.observations, round=context.audit_round, phase=Phase.AUDIT)
+    return sorted((o for o in seen if o.client < len(context.clients)), key=lambda o: (o.client, o.step))

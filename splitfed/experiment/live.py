@@ -1,0 +1,168 @@
+"""What the attacker's process says, scored by the lab as it comes: events, strips, and the final outcomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from splitfed.attacker import protocol
+from splitfed.errors import AttackError, UserError
+from splitfed.experiment.truth import Truth
+from splitfed.experiment.verdict import AttackOutcome
+from splitfed.files import file_name
+from splitfed.metrics.quality import psnr_db, ssim
+from splitfed.records import events
+from splitfed.records.bus import Bus
+from splitfed.records.reconstructions import check_name, read_reconstruction
+from splitfed.records.store import RunStore
+from splitfed.records.strips import save_strip
+from splitfed.types import Images, Reconstruction
+
+STRIP_TILES = 12
+"""Pairs in a strip: the first observations, whatever they show."""
+MOST_CHARACTERS = 2000
+"""Of one message of the attacker's."""
+
+
+class LiveAttack:
+    """Hears the attacker of one cell. Truth stays here: it is compared with, never passed on."""
+
+    def __init__(self, cell: str, truth: Truth, store: RunStore, bus: Bus) -> None:
+        self.done: protocol.Done | None = None
+        self._cell = cell
+        self._truth = truth
+        self._store = store
+        self._bus = bus
+        self.refused: dict[str, str] = {}
+        """By name, the attacks that have no score because of what they said or wrote, and why."""
+        self._attacked: list[protocol.Attacked] = []
+        self._said: set[tuple[str, str]] = set()
+
+    def hear(self, message: protocol.Message) -> None:
+        """Called from the thread that listens to the attacker's process.
+
+        What it says is a stranger's: a name, a file or a number that does not fit costs the attack its score.
+        """
+        match message:
+            case protocol.Learned():
+                with self._refusing(message.attack, "what it shows meanwhile"):
+                    self._learned(message)
+            case protocol.Attacked():
+                with self._refusing(message.attack, "its result", counts=not message.is_control):
+                    self._finished(message)
+            case protocol.Done():
+                self.done = message
+            case protocol.Warned():
+                self._notice(_legible(message.message), message.level)
+            case protocol.Listening():
+                self._notice(f"the tap listens on {_legible(message.address)}", "info")
+
+    def outcomes(self) -> list[AttackOutcome]:
+        """What each finished attack reached, with the images behind its reconstructions."""
+        found = []
+        for report in self._attacked:
+            with self._refusing(report.attack, "its result", counts=not report.is_control):
+                reconstruction = self._load(report.reconstructions)
+                if len(reconstruction):
+                    found.append(AttackOutcome(report, reconstruction, self._truth.originals(reconstruction.index)))
+        return found
+
+    @contextmanager
+    def _refusing(self, attack: str, what: str, *, counts: bool = False) -> Iterator[None]:
+        """Say once of this attack that ``what`` is refused, and go on without it."""
+        try:
+            yield
+        except (AttackError, IndexError) as error:
+            name = _legible(attack)
+            if counts:
+                self.refused[name] = str(error)
+            if (attack, what) not in self._said:
+                self._said.add((attack, what))
+                self._notice(f"attack {name}: {what} is refused and not scored: {error}")
+
+    def _learned(self, message: protocol.Learned) -> None:
+        check_name(message.attack)
+        psnr = structure = strip = None
+        if message.reconstructions is not None:
+            shown = self._load(message.reconstructions)
+            private = self._truth.private(shown.index)
+            if private.any():
+                shown = Reconstruction(shown.index[private], shown.images[torch.from_numpy(private)])
+                psnr, structure, strip = self._score(message.attack, shown)
+        self._bus.emit(
+            events.AttackProgress(
+                cell=self._cell,
+                attack=message.attack,
+                round=message.round,
+                epoch=message.epoch,
+                train_loss=message.train_loss,
+                psnr_db=psnr,
+                ssim=structure,
+                strip=strip,
+                strip_tile=self._truth.job.shape.width if strip else 0,
+            )
+        )
+
+    def _finished(self, message: protocol.Attacked) -> None:
+        check_name(message.attack)
+        if message.fit is not None:
+            _check_finite(message.fit)
+        reconstruction = self._load(message.reconstructions)
+        self._attacked.append(message)
+        if message.fit is not None and len(reconstruction):
+            self._show_final(message.attack, message.fit, reconstruction)
+
+    def _show_final(self, attack: str, fit: protocol.FitReport, reconstruction: Reconstruction) -> None:
+        first = Reconstruction(reconstruction.index[:1000], reconstruction.images[:1000])
+        psnr, structure, strip = self._score(attack, first)
+        self._bus.emit(
+            events.AttackProgress(
+                cell=self._cell,
+                attack=attack,
+                round=int(first.index[0, 0]),
+                epoch=fit.epochs,
+                train_loss=fit.last_loss,
+                psnr_db=psnr,
+                ssim=structure,
+                strip=strip,
+                strip_tile=self._truth.job.shape.width if strip else 0,
+                final=True,
+            )
+        )
+
+    def _score(self, attack: str, reconstruction: Reconstruction) -> tuple[float, float, str | None]:
+        truth = self._truth.originals(reconstruction.index)
+        with torch.no_grad():
+            psnr = float(psnr_db(reconstruction.images, truth.pixels).mean())
+            structure = float(ssim(reconstruction.images, truth.pixels).mean())
+        return psnr, structure, self._save_strip(attack, truth, reconstruction)
+
+    def _save_strip(self, attack: str, truth: Images, reconstruction: Reconstruction) -> str | None:
+        """Where the strip lies in the run; None where it cannot be written, which costs the attack nothing."""
+        path = self._store.images_dir / f"{file_name(f'{self._cell}-{attack}')}.png"
+        try:
+            save_strip(path, truth.pixels[:STRIP_TILES].numpy(), reconstruction.images[:STRIP_TILES].numpy())
+        except UserError as error:
+            self._notice(str(error))
+            return None
+        return str(path.relative_to(self._store.path))
+
+    def _load(self, name: str) -> Reconstruction:
+        return read_reconstruction(self._store.cell_dir(self._cell), name, self._truth.job.shape)
+
+    def _notice(self, message: str, level: str = "warning") -> None:
+        self._bus.emit(events.Notice(message=f"{self._cell}: {message}", level=level))
+
+
+def _check_finite(fit: protocol.FitReport) -> None:
+    for name, value in fit:
+        if not math.isfinite(value):
+            raise AttackError(f"its {name} is {value}")
+
+
+def _legible(text: str) -> str:
+    """What a stranger wrote, for a terminal: not too long, and without characters that it would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text[:MOST_CHARACTERS])

@@ -1,0 +1,89 @@
+"""The attacker of one cell as the lab mounts it: what it is told, when it starts, what it is given, when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from splitfed.attacker.config import AttackerConfig, ComponentConfig
+from splitfed.attacker.knowledge import save_auxiliary
+from splitfed.attacker.protocol import Final, Message
+from splitfed.errors import AttackError
+from splitfed.experiment.attacker_process import AttackerProcess
+from splitfed.experiment.context import CellContext
+from splitfed.models.front import Front
+
+CONTROL = "untrained"
+"""Always mounted: what an attack that was never trained would report."""
+
+
+def attacker_config(context: CellContext, upstream: str) -> AttackerConfig:
+    """What the attacker of this cell is told, whose relay leads to the server at `upstream`."""
+    scenario = context.run.scenario
+    attacks = [ComponentConfig(name=a.name, options=a.options) for a in scenario.attack]
+    if all(attack.name != CONTROL for attack in attacks):
+        attacks.append(ComponentConfig(name=CONTROL))
+    return AttackerConfig(
+        upstream=upstream,
+        knowledge=context.knowledge.resolve(),
+        observations=context.observations.resolve(),
+        out=(context.folder / "attack").resolve(),
+        shape=context.job.shape,
+        width=scenario.model.width,
+        hidden_layers=scenario.client_layers,
+        seed=context.cell.seed,
+        defense=ComponentConfig(name=context.cell.defense.name, options=context.cell.defense.options),
+        attacks=tuple(attacks),
+        live_aux=scenario.attacker.live_aux,
+        live_images=scenario.attacker.live_images,
+        keep_rounds=scenario.attacker.keep_rounds,
+        threads=scenario.attacker.threads,
+    )
+
+
+class MountedAttack:
+    """A context manager around one cell: whatever happens, no process of the attacker's outlives it.
+
+    Whatever happens to the attacker is its own loss: training goes on without it, and the cell is then INVALID.
+    """
+
+    def __init__(self, context: CellContext, hear: Callable[[Message], None]) -> None:
+        self._context = context
+        self._hear = hear
+        self._process: AttackerProcess | None = None
+
+    def start(self, upstream: str) -> str | None:
+        """Start the attacker before the server at `upstream`; its relay's address, or None where it does not start."""
+        process = AttackerProcess(attacker_config(self._context, upstream), self._hear)
+        save_auxiliary(self._context.knowledge, self._context.run.splits.aux)
+        try:
+            relay_address = process.start()
+        except AttackError as error:
+            self._context.notice(f"{error}. Training goes on without it")
+            return None
+        self._process = process
+        return relay_address
+
+    def publish_front(self, round_number: int, front: Front) -> None:
+        """What every participant gets, the attacker gets."""
+        if self._process is not None:
+            self._process.publish_front(round_number, front)
+
+    def finish(self, images: int) -> None:
+        """Have the attacks run to their end on the audit of so many images."""
+        if self._process is None:
+            return
+        final = Final(round=self._context.audit_round, rows=images)
+        try:
+            self._process.finish(final, self._context.run.scenario.attacker.deadline_s)
+        except AttackError as error:
+            self._context.notice(str(error))
+
+    def __enter__(self) -> MountedAttack:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.stop()

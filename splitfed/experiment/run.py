@@ -1,0 +1,135 @@
+"""The conductor: runs a scenario cell by cell.
+
+Several clients hold private images and the front of a network, a Flower server the back. Clients stream activations
+and get gradients; fronts are averaged each round. An attacker's process taps the wire and reconstructs the images.
+Each cell ends with what the defense cost, what still leaked, and the gates that say whether to believe it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from splitfed.config.recorded import recorded_scenario
+from splitfed.config.scenario import Cell, Scenario
+from splitfed.data.provenance import Provenance, provenance
+from splitfed.errors import UserError
+from splitfed.experiment.cell import measure
+from splitfed.experiment.context import RunContext
+from splitfed.experiment.images import load_images
+from splitfed.experiment.run_record import RunRecord
+from splitfed.experiment.shares import own_positions
+from splitfed.experiment.threads import one_thread
+from splitfed.files import as_open_as, as_path, check_place
+from splitfed.metrics.fid import load_frechet_metrics
+from splitfed.records.bus import Bus, Subscriber
+from splitfed.records.machine import machine_manifest
+from splitfed.records.store import WITH_OUT, RunStore
+from splitfed.runners import processes
+from splitfed.runners.unfinished import attempt
+
+WITHOUT_LOCK = "no locks on this file system: nothing keeps a second process from resuming this run while it goes on"
+
+
+def run(
+    scenario: Scenario,
+    *,
+    out: str | Path = "runs",
+    data_root: str | Path | None = None,
+    resume: str | Path | None = None,
+    jobs: int = 1,
+    runner: str = "local",
+    share: bool = False,
+    subscribers: Sequence[Subscriber] = (),
+) -> dict[str, Any]:
+    """Run a scenario, or go on with one, and return its results (the content of `results.json`).
+
+    Args:
+        scenario: what to run; a resumed run must have been started with the same one.
+        out: where the run directory is made.
+        data_root: where to look for data sets first.
+        resume: the directory of a run to go on with; its finished cells are kept.
+        jobs: cells at a time, each in a process of its own where there are several.
+        runner: ``local``, or ``ray`` to spread the cells over a Ray cluster.
+        share: whether others may read the run, as far as this user's umask lets them. It holds private images: else it
+            is this user's alone. One that is resumed stays as open as it is.
+        subscribers: called with every event.
+
+    A cell that cannot be trained with its settings is INVALID, one that fails otherwise is left out; the others run
+    all the same.
+
+    Raises:
+        UserError: data that cannot be found or shared, a run that cannot be resumed or that another process runs, a
+            place that cannot be written, or no Ray; or a cell that waits for the user.
+        UnfinishedError: a cell that failed for a reason that may not come again.
+        RuntimeError: a cell that met a bug.
+    """
+    processes.leave_if_unguarded()
+    if jobs < 1:
+        raise UserError(f"jobs is {jobs}; at least 1 cell runs at a time")
+    out, data_root = as_path(out), None if data_root is None else as_path(data_root)
+    resumed = None if resume is None else _reopen(scenario, as_path(resume))
+    # what is missing is said before there is a directory that would be left behind
+    check_place(out if resumed is None else resumed.path, elsewhere=WITH_OUT)
+    load_frechet_metrics(scenario.metrics)
+    bus = Bus(*subscribers)
+    with ExitStack() as held:
+        alone = resumed is None or held.enter_context(resumed.running())
+        dataset, splits = load_images(scenario, data_root, bus, of_run=resumed)
+        for seed in sorted({cell.seed for cell in scenario.cells()}):
+            own_positions(scenario, splits.train.labels, seed)
+        store = held.enter_context(resumed or _create(scenario, out, provenance(dataset, data_root), share))
+        if resumed is None:
+            alone = held.enter_context(store.running())
+        held.enter_context(one_thread())
+        bus.keep_record(store.append_event)
+        context = RunContext(scenario, store, bus, dataset, splits)
+        if not alone:
+            context.notice(WITHOUT_LOCK)
+        record = RunRecord(context)
+        _spread(context, record, record.begin(), jobs=jobs, runner=runner, data_root=data_root)
+        return record.finish()
+
+
+def _spread(
+    context: RunContext, record: RunRecord, cells: Sequence[Cell], *, jobs: int, runner: str, data_root: Path | None
+) -> None:
+    """Run these cells: one after the other here, or several at a time elsewhere."""
+    if jobs == 1 and runner == "local":
+        for cell in cells:
+            record.close(cell, attempt(partial(measure, context, cell)))
+        return
+    elsewhere = partial(_measure_elsewhere, context.store.path.resolve(), data_root and data_root.resolve())
+    _run_cells(runner)(cells, elsewhere, jobs=jobs, on_event=context.bus.emit, on_outcome=record.close)
+
+
+def _run_cells(runner: str) -> Callable[..., None]:
+    if runner == "ray":
+        from splitfed.runners.ray_cluster import run_cells  # an optional extra
+
+        return run_cells
+    return processes.run_cells
+
+
+def _measure_elsewhere(run_dir: Path, data_root: Path | None, cell: Cell, say: Subscriber) -> dict[str, Any]:
+    """What a process or a machine of its own does for one cell of this run."""
+    store = RunStore.open(run_dir)
+    scenario = recorded_scenario(store)
+    dataset, splits = load_images(scenario, data_root, Bus(), of_run=store)
+    with as_open_as(run_dir), one_thread():
+        return measure(RunContext(scenario, store, Bus(record=say), dataset, splits), cell)
+
+
+def _create(scenario: Scenario, out: Path, images: Provenance, share: bool = False) -> RunStore:
+    settings = {"scenario": scenario.model_dump(mode="json"), "images": images.model_dump(mode="json")}
+    return RunStore.create(out, scenario.name, {**settings, **machine_manifest()}, share=share)
+
+
+def _reopen(scenario: Scenario, resume: Path) -> RunStore:
+    store = RunStore.open(resume)
+    if recorded_scenario(store) != scenario:
+        raise UserError(f"{resume} was started with other settings; resume it without --set, or start a new run")
+    return store

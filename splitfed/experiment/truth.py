@@ -1,0 +1,93 @@
+"""Truth: which image is behind an opaque index. Only the lab has it, and it goes straight to `metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from splitfed.federation.client import ClientImages
+from splitfed.federation.job import Job
+from splitfed.federation.order import evaluation_batches, training_batches
+from splitfed.types import Images
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The victims' images of one cell.
+
+    Attributes:
+        job: the cell; its seed says in which order each client sends its images.
+        clients: what each client holds.
+    """
+
+    job: Job
+    clients: Sequence[ClientImages]
+
+    def originals(self, index: np.ndarray) -> Images:
+        """The images behind rows (round, client, step, row) of an opaque index, in its order.
+
+        Rounds up to the last training round name training batches; the round after them is the audit. Where a
+        defense has its clients train on generated images too, those are nobody's: ask `private` first.
+
+        Raises:
+            IndexError: a row names no image.
+        """
+        chosen = [self._of_stream(index, stream) for stream in _streams(index)]
+        order = torch.cat([places for places, _ in chosen])
+        images = [images for _, images in chosen]
+        pixels = torch.cat([part.pixels for part in images])
+        labels = torch.cat([part.labels for part in images])
+        back = torch.argsort(order)
+        return Images(pixels[back], labels[back], images[0].classes)
+
+    def private(self, index: np.ndarray) -> np.ndarray:
+        """Which rows of an opaque index come from a client's own image: bool, (N,).
+
+        Raises:
+            IndexError: a row names no image, nor one that was generated.
+        """
+        found = np.zeros(len(index), dtype=bool)
+        for stream in _streams(index):
+            places, rows = self._rows_of(index, stream)
+            found[places] = rows < len(self.clients[stream[1]].train)
+        return found
+
+    def _of_stream(self, index: np.ndarray, stream: tuple[int, int]) -> tuple[Tensor, Images]:
+        """Where this stream's rows stand in `index`, and the images behind them."""
+        places, rows = self._rows_of(index, stream)
+        own = self.clients[stream[1]].train
+        for place in places[rows >= len(own)]:
+            raise IndexError(f"{_named(index[place].tolist())} is of no client's own image")
+        return torch.from_numpy(places), own[torch.from_numpy(rows)]
+
+    def _rows_of(self, index: np.ndarray, stream: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Where this stream's rows stand in `index`, and which of the client's training images they are."""
+        round_number, client = stream
+        audit = self.job.scenario.federation.rounds + 1
+        known = 1 <= round_number <= audit and 0 <= client < len(self.clients)
+        batches = self._batches(round_number, client, len(self.clients[client].train)) if known else []
+        places = np.flatnonzero((index[:, 0] == round_number) & (index[:, 1] == client))
+        rows = []
+        for step, row in index[places, 2:].tolist():
+            if not (0 <= step < len(batches) and 0 <= row < len(batches[step])):
+                raise IndexError(f"{_named((*stream, step, row))} names no image")
+            rows.append(int(batches[step][row]))
+        return places, np.array(rows, dtype=np.int64)
+
+    def _batches(self, round_number: int, client: int, images: int) -> list[Tensor]:
+        if round_number > self.job.scenario.federation.rounds:
+            return evaluation_batches(self.job, images)
+        trained_on = images + self.job.defense().generated(images)
+        return training_batches(self.job, client, trained_on, round_number)
+
+
+def _named(row: Sequence[int]) -> str:
+    return "round {}, client {}, step {}, row {}".format(*row)
+
+
+def _streams(index: np.ndarray) -> list[tuple[int, int]]:
+    return [(int(r), int(c)) for r, c in np.unique(index[:, :2], axis=0)]

@@ -1,0 +1,292 @@
+"""From what a cell left behind to its entry in `results.json`: scores, controls, gates."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from splitfed.attacker.protocol import Attacked, Done
+from splitfed.config.scenario import Cell, FederationOptions
+from splitfed.defenses import Defense
+from splitfed.defenses.base import Figures, TapEvidence, TrainingPlan
+from splitfed.federation.server_app import FederationResult
+from splitfed.federation.task import Task
+from splitfed.metrics import gates
+from splitfed.metrics.fid import FrechetMetric
+from splitfed.metrics.fingerprint import fingerprint
+from splitfed.metrics.gates import GateResult
+from splitfed.metrics.predictors import class_mean, mean_image
+from splitfed.metrics.quality import psnr_db, ssim
+from splitfed.metrics.score import score
+from splitfed.types import Images, Observation, Phase, Reconstruction
+from splitfed.wire.codec import CODECS
+
+REFERENCE_GATE = "attack_beats_class_mean"
+"""The gate that is measured on the undefended cell and holds for all cells of its seed."""
+
+ROUNDING = 1e-4
+"""By how much of its largest number a batch may differ when it is made once more."""
+
+TIE = 1e-5
+"""SSIM of attacks that differ by less is the same: float32 images of one reconstruction, in other batches, do so."""
+
+
+@dataclass(frozen=True)
+class AttackOutcome:
+    """What one attack reached, as its process reported it, with the images behind its reconstructions."""
+
+    report: Attacked
+    reconstruction: Reconstruction
+    truth: Images
+
+
+def baseline_scores(auxiliary: Images, victims: Images) -> dict[str, dict[str, float]]:
+    """What predictors without any activation score on the victims."""
+    predictions = {"mean_image": mean_image(auxiliary, victims), "class_mean": class_mean(auxiliary, victims)}
+    return {
+        name: {
+            "psnr_db": float(psnr_db(prediction, victims.pixels).mean()),
+            "ssim": float(ssim(prediction, victims.pixels).mean()),
+        }
+        for name, prediction in predictions.items()
+    }
+
+
+def attack_score(outcome: AttackOutcome, auxiliary: Images, seed: int, sent: int) -> dict[str, Any]:
+    """The entry of one attack: over ``n`` of the ``sent`` images whose activations traveled under the final front."""
+    guess = class_mean(auxiliary, outcome.truth)
+    found = score(
+        outcome.reconstruction.images,
+        outcome.truth,
+        class_mean_psnr_db=psnr_db(guess, outcome.truth.pixels),
+        seed=seed,
+    )
+    return {**found, "sent": sent}
+
+
+def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
+    """The distance between the sets of reconstructions and originals by each metric; None for too few images."""
+    return {m.name: m(outcome.reconstruction.images, outcome.truth.pixels) for m in metrics}
+
+
+def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:
+    """The attack with the highest SSIM on the attacker's own validation images; never chosen on the victims.
+
+    Of several that are as good up to `TIE`, the one that was mounted first: one that goes on from another and adds
+    nothing to it is not the stronger for its rounding, and may be scored on fewer images.
+    """
+    fits = {o.report.attack: o.report.fit for o in outcomes if not o.report.is_control and o.report.fit}
+    scores = {name: fit.validation_ssim for name, fit in fits.items() if math.isfinite(fit.validation_ssim)}
+    best = max(scores.values(), default=math.nan)
+    return next((name for name, of_name in scores.items() if of_name >= best - TIE), None)
+
+
+@torch.no_grad()
+def tap_evidence(
+    victim: Task, images: Images, observations: Sequence[Observation], result: FederationResult, plan: TrainingPlan
+) -> TapEvidence:
+    """What was tapped of one client's audit, beside what its front gives for the same batches.
+
+    Args:
+        victim: a client's, with the final front in evaluation mode.
+        images: its training images.
+        observations: of its AUDIT stream, in the order of their steps, at least one.
+        result: with what each client's defense measured.
+        plan: how long each client trained.
+    """
+    codec = CODECS[victim.job.scenario.federation.codec]
+    rows = [_rows(victim, observation) for observation in observations]
+    clean = [codec.decode(codec.encode(victim.activation(Phase.AUDIT, r))) for r in rows]
+    seen = images[torch.cat(rows)]
+    return TapEvidence(
+        front=victim.front,
+        pixels=seen.pixels,
+        labels=seen.labels,
+        clean=torch.cat(clean),
+        tapped=torch.cat([o.activation for o in observations]),
+        measures=[measures for _, measures in sorted(result.measures.items())],
+        plan=plan,
+    )
+
+
+def made_otherwise(victim: Task, observations: Iterable[Observation]) -> list[str]:
+    """Which of one client's tapped AUDIT batches are not what the front in `victim` and the defense make of its images.
+
+    All is repeated, the draws of a randomized defense too, so that nothing but rounding may differ.
+    """
+    return [f"client {o.client}, step {o.step}" for o in observations if not _is_repeated(victim, o)]
+
+
+def _is_repeated(victim: Task, observation: Observation) -> bool:
+    rows = _rows(victim, observation)
+    if int(rows.max()) >= len(victim.client.images.train):
+        return False
+    codec = CODECS[victim.job.scenario.federation.codec]
+    again = codec.decode(codec.encode(victim.sent(Phase.AUDIT, observation.round, observation.step, rows)))
+    if again.shape != observation.activation.shape:
+        return False
+    return float((again - observation.activation).abs().max()) <= ROUNDING * float(again.abs().max())
+
+
+def _rows(victim: Task, observation: Observation) -> Tensor:
+    """Which of the client's images a batch of an evaluation holds."""
+    start = observation.step * victim.job.scenario.federation.batch_size
+    return torch.arange(start, start + len(observation.activation))
+
+
+def rows_seen(observations: Iterable[Observation], sent: Mapping[int, int]) -> int:
+    """How many of the images that each client sent in the audit, by its number, were observed."""
+    seen = Counter[int]()
+    for observation in observations:
+        seen[observation.client] += len(observation.activation)
+    return sum(min(seen[client], images) for client, images in sent.items())
+
+
+def victim_fingerprint(result: FederationResult) -> str:
+    """Front and back of a trained victim."""
+    return f"{fingerprint(result.front.state_dict())}+{fingerprint(result.back.state_dict())}"
+
+
+def after_attack(result: FederationResult, done: Done | None) -> str:
+    """The victim after the attack: the attacker's own copy of the front, and the server's back.
+
+    A copy that the attacker moved, or one that never was the victim's, differs from `victim_fingerprint`.
+    """
+    if done is None:
+        return "unknown: the attacker did not finish"
+    now = victim_fingerprint(result)
+    front, back = now.split("+")
+    held = {done.front_before, done.front_after} - {front}
+    by = f" (by {', '.join(done.moved_by)})" if done.moved_by else ""
+    return f"{held.pop()}+{back}{by}" if held else now
+
+
+def cell_gates(
+    *,
+    outcomes: Sequence[AttackOutcome],
+    refused: Mapping[str, str],
+    before: str,
+    after: str,
+    coverage: GateResult,
+    front: GateResult,
+    defense: Defense,
+    evidence: TapEvidence | None,
+    auxiliary: Images,
+    victims: Images,
+    result: FederationResult,
+    options: FederationOptions,
+) -> list[GateResult]:
+    """All gates of a cell but the reference gate and `finite`, which need the scores.
+
+    ``refused`` has by name the attacks whose reconstructions could not be scored, and why.
+    """
+    fits = {o.report.attack: o.report.fit for o in outcomes if not o.report.is_control and o.report.fit}
+    return [
+        gates.completed(),
+        gates.clients_took_part(
+            result.missed_rounds,
+            rounds=options.rounds,
+            allowed=options.missed_rounds_allowed,
+            reason=result.missed_because,
+        ),
+        gates.attack_learned(fits, refused),
+        gates.victim_unchanged(before, after),
+        coverage,
+        front,
+        gates.defense_acts(defense.findings(evidence) if evidence is not None else []),
+        gates.aux_disjoint(auxiliary, victims),
+    ]
+
+
+def reference_gate(entry: Mapping[str, Any], baselines: Mapping[str, Any], margin_db: float) -> GateResult:
+    """Whether the strongest attack on the undefended cell beats the class mean by the scenario's margin."""
+    best = entry["strongest"]
+    if best is None:
+        finished = entry["gates"].get("completed", True)
+        why = "no attack was mounted on the undefended cell" if finished else "the undefended cell was not completed"
+        return GateResult(REFERENCE_GATE, False, why)
+    reached_db = entry["attacks"][best]["psnr_db"]
+    return gates.attack_beats_class_mean(
+        attack_psnr_db=math.nan if reached_db is None else reached_db,  # so it is stored where it was not finite
+        class_mean_psnr_db=baselines["class_mean"]["psnr_db"],
+        margin_db=margin_db,
+    )
+
+
+def cell_entry(
+    *,
+    cell: Cell,
+    result: FederationResult,
+    majority_rate: float,
+    activation_bytes_per_image: float,
+    outcomes: Sequence[AttackOutcome],
+    auxiliary: Images,
+    frechet_metrics: Sequence[FrechetMetric],
+    gate_results: Sequence[GateResult],
+    figures: Figures,
+    attack_s: float,
+) -> dict[str, Any]:
+    """A cell's entry in `results.json`; `judge` adds the verdict."""
+    sent = sum(result.audited.values())
+    scores = {o.report.attack: attack_score(o, auxiliary, cell.seed, sent) for o in outcomes if len(o.reconstruction)}
+    controls = {o.report.attack for o in outcomes if o.report.is_control}
+    best = strongest(outcomes)
+    for outcome in outcomes:
+        if outcome.report.attack == best:
+            scores[best] |= frechet_scores(outcome, frechet_metrics)
+    entry: dict[str, Any] = {
+        "cell": cell.name,
+        "defense": cell.defense.name,
+        "params": cell.defense.options,
+        "seed": cell.seed,
+        "accuracy": result.accuracy,
+        "train_accuracy": result.train_accuracy,
+        "majority_rate": majority_rate,
+        "activation_bytes_per_image": activation_bytes_per_image,
+        "wire_bytes_per_image": result.wire_bytes_per_image,
+        "figures": dict(figures),
+        "missed_rounds": {str(client): list(numbers) for client, numbers in sorted(result.missed_rounds.items())},
+        "train_s": result.train_s,
+        "attack_s": attack_s,
+        "attacks": {name: value for name, value in scores.items() if name not in controls},
+        "controls": {name: value for name, value in scores.items() if name in controls},
+        "strongest": best,
+    }
+    judge(entry, [*gate_results, gates.finite(entry)])
+    return entry
+
+
+def failed_entry(*, cell: Cell, majority_rate: float, reason: str) -> dict[str, Any]:
+    """The entry of a cell that cannot be trained with its settings: no scores, and the reason in words."""
+    entry: dict[str, Any] = {
+        "cell": cell.name,
+        "defense": cell.defense.name,
+        "params": cell.defense.options,
+        "seed": cell.seed,
+        "accuracy": None,
+        "train_accuracy": None,
+        "majority_rate": majority_rate,
+        "activation_bytes_per_image": None,
+        "wire_bytes_per_image": None,
+        "train_s": None,
+        "attack_s": None,
+        "attacks": {},
+        "controls": {},
+        "strongest": None,
+    }
+    judge(entry, [gates.completed(reason)])
+    return entry
+
+
+def judge(entry: dict[str, Any], gate_results: Sequence[GateResult]) -> None:
+    """Write the gates and the verdict into an entry, beside those that it already has."""
+    known = {g.name: g for g in gate_results}
+    entry["gates"] = {**entry.get("gates", {}), **{name: g.passed for name, g in known.items()}}
+    entry["gate_details"] = {**entry.get("gate_details", {}), **{name: g.detail for name, g in known.items()}}
+    entry["valid"] = gates.is_valid(GateResult(name, passed, "") for name, passed in entry["gates"].items())

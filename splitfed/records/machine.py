@@ -1,0 +1,92 @@
+"""What a run was made on: interpreter, processor, memory, versions, commit."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_NAMED_VERSIONS = ("splitfed", "torch", "flwr", "grpcio", "numpy")
+_GIT_TIMEOUT_S = 5.0
+
+
+def machine_manifest() -> dict[str, Any]:
+    """What a reader needs to judge or repeat a run's timings.
+
+    Keys: python, platform, cpu, cores (usable by this process), memory_bytes (None where the system does not
+    tell), versions (None for a package that is not installed), commit (None outside a checkout of splitfed)
+    and modified (whether tracked files differ from that commit).
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": _usable_cores(),
+        "memory_bytes": _memory_bytes(),
+        "versions": {name: package_version(name) for name in _NAMED_VERSIONS},
+        **_commit(),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _usable_cores() -> int:
+    # a container or taskset often grants fewer cores than the machine has
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def package_version(package: str) -> str | None:
+    """The version of an installed package, of PyTorch with its build (2.13.0+cu130); None for one that is not.
+
+    What PyTorch's metadata says leaves the build out where it comes from the public index.
+    """
+    if package == "torch" and importlib.util.find_spec("torch") is not None:
+        import torch
+
+        return str(torch.__version__)
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> dict[str, Any]:
+    top = _git("rev-parse", "--show-toplevel")
+    # an installed copy may lie inside somebody else's checkout (a virtual environment, say)
+    if top is None or Path(top).resolve() / "splitfed" != _PACKAGE:
+        return {"commit": None, "modified": None}
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """What git printed for this package's folder, or None if it failed or is not installed."""
+    # no optional locks: to look must not write, or a full disk here leaves a lock in somebody's repository
+    command = ["git", "--no-optional-locks", "-C", str(_PACKAGE), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_GIT_TIMEOUT_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return os.fsdecode(done.stdout).strip()

@@ -1,0 +1,92 @@
+"""Cells on a Ray cluster: the same work as in `parallel`, on whatever machines the cluster has.
+
+The run directory and the data must lie where all machines see them. Ray is the engine that Flower's own simulations
+use; it is an optional extra, imported here alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from splitfed.config.scenario import Cell
+from splitfed.errors import UserError
+from splitfed.runners.processes import RunCell, Say
+from splitfed.runners.unfinished import CellFailure, Outcome, attempt
+
+CORES_PER_CELL = 2
+"""Clients and server train on one, the attacker learns on another."""
+PATIENCE_S = 0.2
+"""Between two looks at what the cells say."""
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    run_cell: RunCell,
+    *,
+    jobs: int,
+    on_event: Say,
+    on_outcome: Callable[[Cell, Outcome], None],
+) -> None:
+    """Run all cells, at most `jobs` at a time and no more than the cluster has room for; see `parallel.run_cells`.
+
+    The cluster is the one that RAY_ADDRESS names, or one that is started on this machine for as long as this takes.
+
+    Raises:
+        UserError: Ray is not installed, or the cluster cannot be reached.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; without, it warns
+    ray = _ray()
+    queue_of = _queue_type()
+    try:
+        context = ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
+    except (ConnectionError, RuntimeError) as error:
+        raise UserError(f"no Ray cluster: {error}. Check RAY_ADDRESS, or unset it to use this machine alone") from None
+    cores = min(CORES_PER_CELL, int(ray.cluster_resources().get("CPU", 1)))
+    task = ray.remote(num_cpus=cores, max_retries=0)(_work)
+    waiting, running = deque(cells), dict[Any, Cell]()
+    with context:
+        queue = queue_of()
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    cell = waiting.popleft()
+                    running[task.remote(cell, run_cell, queue)] = cell
+                finished, _ = ray.wait(list(running), timeout=PATIENCE_S)
+                for event in queue.get_nowait_batch(queue.qsize()):
+                    on_event(event)
+                for reference in finished:
+                    cell = running.pop(reference)
+                    on_outcome(cell, _outcome(ray, reference))
+        finally:
+            for reference in running:
+                ray.cancel(reference, force=True)
+
+
+def _outcome(ray: Any, reference: Any) -> Outcome:
+    try:
+        outcome: Outcome = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        return CellFailure(f"Ray lost it: {str(error).strip()}")
+    return outcome
+
+
+def _work(cell: Cell, run_cell: RunCell, queue: Any) -> Outcome:
+    """What a machine of the cluster does."""
+    return attempt(lambda: run_cell(cell, queue.put))
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--runner ray needs Ray: pip install 'splitfed[ray]'") from None
+    return ray
+
+
+def _queue_type() -> Any:
+    from ray.util.queue import Queue
+
+    return Queue

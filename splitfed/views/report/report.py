@@ -1,0 +1,339 @@
+"""A run as one HTML page: the table, how to read it, curves, reconstructions, features, gates, and how it was made."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from html import escape
+from typing import TYPE_CHECKING
+
+from splitfed.errors import UserError
+from splitfed.files import as_open_as, file_name, size_bytes, write_whole
+from splitfed.records.store import RunStore
+from splitfed.records.summary import by_defense, measured
+from splitfed.views import attacks, ledger, summary, table
+from splitfed.views.progress import RunState
+from splitfed.views.report import features, page
+from splitfed.views.report.plot import Mark, Rule, Series, line_chart, scatter_chart
+from splitfed.views.text import MISSING, SYNTHETIC, byte_count, duration, number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from splitfed.records.results import AttackScore, CellResult, Results, Score
+    from splitfed.views.progress import CellState
+
+COMPARISONS = ("comparison.png", "extremes.png")
+"""The grids over all defenses; they come before those of the cells."""
+
+
+WITH_OUTPUT = "name another place with --output FILE"
+
+
+def write_report(store: RunStore, path: Path | None = None) -> Path:
+    """Write the page to ``path``, by default `report.html` in the run directory, and return where it is.
+
+    Raises:
+        UserError: no cell of the run has finished yet, its results or features are damaged, or the file cannot be
+            written.
+    """
+    results = store.results
+    if not results["cells"]:
+        raise UserError(f"{store.path}: no cell of this run has finished yet, so there is nothing to report")
+    run = RunState()
+    for event in store.read_events():
+        run.apply(event)
+    text = page.page(f"splitfed: {results['scenario']}", _body(store, results, run))
+    place = path or store.report_path
+    with nullcontext() if path else as_open_as(store.path):  # elsewhere the user's own umask decides who may read it
+        write_whole(place, text.encode("utf-8", "backslashreplace"), elsewhere=WITH_OUTPUT)
+    return place
+
+
+def _body(store: RunStore, results: Results, run: RunState) -> Iterator[str]:
+    yield _header(store, results, run)
+    yield page.section("Results", _headline(results), _results_table(results), _differences_table(results))
+    yield _ledger(results)
+    yield page.section("How to read this", page.bullet_list([*table.how_to_read(results), *_HOW_TO_READ]))
+    yield page.section("Accuracy against leakage, and how both came about", _charts(results, run))
+    yield page.section("What the attacker reconstructed", *map(page.image_figure, _grids(store)))
+    yield features.section(store.path)
+    yield page.section(attacks.TITLE, _attacks_by_defense(results), page.folded("Each cell", _attacks_table(results)))
+    yield page.section("Gates", page.paragraph(_GATES), *(_gates(cell) for cell in results["cells"]))
+    yield page.section("Notices", page.bullet_list([f"{note.level}: {note.message}" for note in run.notices]))
+    manifest = json.dumps(store.manifest, indent=2, ensure_ascii=False)
+    yield page.section(
+        "What this run was made with",
+        page.paragraph(f"{store.path.name} takes {byte_count(size_bytes(store.path))} on disk."),
+        page.folded("Scenario, seeds, versions, commit and machine", page.element("pre", escape(manifest))),
+    )
+
+
+_HOW_TO_READ = [
+    "PSNR and SSIM say how close reconstructions are to the private images; a useful model always leaks the class, "
+    "so the class-mean predictor is the line to compare with, not zero.",
+    "Re-identified: how often a reconstruction's nearest neighbor among the true images is its own original.",
+    "The untrained control is an attack that learned nothing. An evaluation whose attacks score like it "
+    "measured nothing.",
+]
+_GATES = (
+    "Each cell is checked for the ways in which an evaluation goes wrong and a defense looks stronger than it is. "
+    "A cell that fails one does not count, whatever its figures say."
+)
+
+
+def _header(store: RunStore, results: Results, run: RunState) -> str:
+    data = results["dataset"]
+    channels, height, width = data["shape"]
+    kind = "gray" if channels == 1 else "color"
+    created = str(store.manifest["created"])[:16].replace("T", " ")
+    facts = (
+        f"{data['name']}: {data['train']:,} private images, {data['aux']:,} auxiliary, {data['test']:,} test, "
+        f"{width}×{height} {kind}, {data['classes']} classes. Threat: {results['threat']}. "
+        f"Run {store.path.name}, created {created} UTC."
+    )
+    parts = [page.element("h1", escape(results["scenario"])), page.paragraph(facts, class_="sub")]
+    banners = [SYNTHETIC] if data["synthetic"] else []
+    if not results["valid"]:
+        banners.append("INVALID: at least one cell failed a gate. " + " ".join(table.failures(results)))
+    missing = [name for name in run.cell_names if name not in {cell["cell"] for cell in results["cells"]}]
+    if missing:
+        banners.append(f"UNFINISHED: no results yet for {', '.join(missing)}")
+    if caveat := data.get("caveat"):
+        parts.append(page.paragraph(f"{caveat}.", class_="sub"))
+    banners += [notice.message for notice in run.notices if notice.level == "banner"]
+    parts += [page.paragraph(text, class_="banner", role="alert") for text in banners]
+    return page.element("header", "\n".join(parts))
+
+
+def _headline(results: Results) -> str:
+    """What leaks without a defense, and past the one that leaks least, among valid rows."""
+    scored = [row for row in summary.rows(results) if row.valid and row.ssim.mean is not None]
+    bare = next((row for row in scored if row.defense == "none"), None)
+    if bare is None or len(scored) < 2:
+        return ""
+    tightest = min(scored, key=lambda row: row.ssim.mean or 0.0)
+    return page.paragraph(
+        f"Undefended, the strongest attack ({bare.strongest}) reaches {_closeness(bare)}, at accuracy "
+        f"{number(bare.accuracy.mean, 3)}. The least leaks with {tightest.label}: {tightest.strongest} reaches "
+        f"{_closeness(tightest)}, at accuracy {number(tightest.accuracy.mean, 3)}."
+    )
+
+
+def _closeness(row: summary.Row) -> str:
+    return (
+        f"{number(row.psnr_db.mean, 1)} dB (SSIM {number(row.ssim.mean, 3)}) and re-identifies "
+        f"{percent(row.reid_top1.mean)} of the images"
+    )
+
+
+def _results_table(results: Results) -> str:
+    columns = table.columns(results)
+    rows = [
+        ("" if row.valid else "invalid", [row.label, *(column.cell(row, True) for column in columns)])
+        for row in summary.rows(results)
+    ]
+    rows += [("dim", [label, *cells]) for label, cells in table.plain_cells(results, columns)]
+    caption = "Scores of the strongest attack on each defense. Arrows point to what is better for the defender."
+    return page.table(["defense", *(column.heading for column in columns)], rows, caption=caption)
+
+
+def _differences_table(results: Results) -> str:
+    changed = table.difference_table(results)
+    if changed is None:
+        return ""
+    header, rows = changed
+    caption = "Mean change against the undefended cell of the same seed, ± one standard deviation over seeds."
+    return page.table(header, [("", row) for row in rows], caption=caption)
+
+
+def _ledger(results: Results) -> str:
+    shown = ledger.ledger(results)
+    if shown is None:
+        return ""
+    title, rows = shown
+    compared = page.table([*ledger.HEADER], [("", cells) for cells in rows])
+    return page.section(title, compared, page.paragraph(ledger.EVERY_CELL))
+
+
+def _attacks_by_defense(results: Results) -> str:
+    rows = [("", row) for row in attacks.rows(results, marks=("", " *"))]
+    return page.table(["defense", *attacks.names(results)], rows, caption=f"* the strongest. {attacks.READING}")
+
+
+def _attacks_table(results: Results) -> str:
+    rows = list[tuple[str, list[str]]]()
+    for cell in results["cells"]:
+        for name, score in cell["attacks"].items():
+            strongest = " (strongest)" if name == cell["strongest"] else ""
+            rows.append(("", [f"{cell['cell']}, {name}{strongest}", *_scores(score)]))
+        rows += [("dim", [f"{cell['cell']}, {name} control", *_scores(s)]) for name, s in cell["controls"].items()]
+    header = ["cell, attack", "PSNR dB", "99th percentile dB", "excess dB", "SSIM", "re-identified", "images"]
+    return page.table(header, rows, caption="Intervals are 95 % bootstrap intervals over images.")
+
+
+def _scores(score: AttackScore | Score) -> list[str]:
+    images = score.get("n")
+    return [
+        _with_interval(score["psnr_db"], score.get("psnr_db_ci95"), 1),
+        number(score.get("psnr_db_p99"), 1),
+        number(score.get("psnr_excess_db"), 1),
+        _with_interval(score["ssim"], score.get("ssim_ci95"), 3),
+        percent(score.get("reid_top1")),
+        f"{images:,}" if images is not None else number(None, 0),
+    ]
+
+
+def _with_interval(value: float | None, interval: tuple[float | None, float | None] | None, digits: int) -> str:
+    bounds = f" [{number(interval[0], digits)}, {number(interval[1], digits)}]" if interval else ""
+    return number(value, digits) + bounds
+
+
+def _grids(store: RunStore) -> list[Path]:
+    """The comparison, then one grid per cell in the order of the results, then any others."""
+    order = [*COMPARISONS, *(f"{file_name(cell)}.png" for cell in store.finished_cells())]
+    there = {path.name: path for path in store.pictures}
+    return [there[name] for name in (*order, *(name for name in there if name not in order)) if name in there]
+
+
+def _gates(cell: CellResult) -> str:
+    failed = len(summary.failed_gates(cell))
+    verdict = f"INVALID, {failed} failed" if failed else "valid"
+    timing = f"trained in {_seconds(cell['train_s'])}, attacked in {_seconds(cell['attack_s'])}"
+    lines = [
+        page.element(
+            "li",
+            f"{page.element('span', 'passed' if passed else 'FAILED', class_='passed' if passed else 'failed')} "
+            f"{escape(gate)}: {escape(cell['gate_details'].get(gate, 'no detail'))}",
+        )
+        for gate, passed in cell["gates"].items()
+    ]
+    title = f"{cell['cell']}: {verdict}, {len(cell['gates'])} gates; {timing}"
+    return page.folded(title, page.element("ul", "".join(lines)), is_open=bool(failed))
+
+
+def _seconds(seconds: float | None) -> str:
+    return MISSING if seconds is None else duration(seconds)
+
+
+def _charts(results: Results, run: RunState) -> str:
+    drawn = [
+        _tradeoff(results),
+        _sweep(results),
+        _over_seeds(results),
+        _psnr_over_time(results, run),
+        _accuracy_over_rounds(run),
+    ]
+    return page.element("div", "".join(drawn), class_="charts")
+
+
+def _tradeoff(results: Results) -> str:
+    best = summary.frontier(results)
+    on_frontier = {row.label for row in best}
+    series = [
+        Series(
+            f"{row.label} ★" if row.label in on_frontier else row.label if row.valid else f"{row.label} INVALID",
+            [Mark(row.ssim.mean, row.accuracy.mean, row.ssim.low, row.ssim.high)],
+            hollow=not row.valid,
+        )
+        for row in summary.rows(results)
+        if row.ssim.mean is not None and row.accuracy.mean is not None
+    ]
+    return scatter_chart(
+        "Accuracy against the SSIM of the strongest attack: up and left is better for the defender. "
+        "★ on the Pareto frontier: no other defense here is as accurate and leaks less",
+        series,
+        x_label="SSIM of the strongest attack (left is better for the defender)",
+        y_label="test accuracy",
+        rules=_rules(results, "ssim"),
+        frontier=[Mark(row.ssim.mean or 0.0, row.accuracy.mean or 0.0) for row in best],
+    )
+
+
+def _sweep(results: Results) -> str:
+    """Accuracy and SSIM over λ, where a run has several of them."""
+    swept = _swept(results)
+    if len(swept) < 2:
+        return ""
+    lines = {
+        "accuracy": [Mark(l1_weight, row.accuracy.mean) for l1_weight, row in swept if row.accuracy.mean is not None],
+        "SSIM of the strongest attack": [Mark(s, row.ssim.mean) for s, row in swept if row.ssim.mean is not None],
+    }
+    return line_chart(
+        "The sparse coding architecture over its λ",
+        [Series(label, marks) for label, marks in lines.items()],
+        x_label="λ",
+        y_label="accuracy, SSIM",
+    )
+
+
+def _swept(results: Results) -> list[tuple[float, summary.Row]]:
+    rows = (row for row in summary.rows(results) if row.defense == "sca" and row.valid)
+    known = [(float(row.params["l1_weight"]), row) for row in rows if "l1_weight" in row.params]
+    return sorted(known, key=lambda pair: pair[0])
+
+
+def _over_seeds(results: Results) -> str:
+    """The strongest attack's SSIM under each seed: how far a single run could mislead."""
+    if summary.seed_count(results) < 2:
+        return ""
+    groups = by_defense(cell for cell in results["cells"] if cell["valid"])
+    series = [
+        Series(
+            summary.label(cells[0]["defense"], cells[0]["params"]),
+            [Mark(cell["seed"], ssim) for cell in cells if (ssim := measured(cell, "ssim")) is not None],
+        )
+        for cells in groups
+    ]
+    return line_chart(
+        "SSIM of the strongest attack under each seed",
+        series,
+        x_label="seed",
+        y_label="SSIM of the strongest attack",
+        rules=_rules(results, "ssim"),
+    )
+
+
+def _psnr_over_time(results: Results, run: RunState) -> str:
+    strongest = {cell["cell"]: cell["strongest"] for cell in results["cells"]}
+    cells, which = _charted(run)
+    series = [
+        Series(name, [Mark(point.at_s, point.value) for point in progress.psnr_db])
+        for name, cell in cells.items()
+        for attack, progress in cell.attacks.items()
+        if attack == strongest.get(name)
+    ]
+    return line_chart(
+        f"PSNR of each cell's strongest attack over time{which}",
+        series,
+        x_label="seconds since the cell started",
+        y_label="attacker's PSNR, dB",
+        rules=_rules(results, "psnr_db"),
+    )
+
+
+def _accuracy_over_rounds(run: RunState) -> str:
+    cells, which = _charted(run)
+    return line_chart(
+        f"Test accuracy of each cell after each round{which}",
+        [Series(name, _round_marks(cell)) for name, cell in cells.items()],
+        x_label="round",
+        y_label="test accuracy",
+    )
+
+
+def _charted(run: RunState) -> tuple[dict[str, CellState], str]:
+    """The cells whose curves are drawn, and which these are: with several seeds the first, so that they can be read."""
+    seeds = sorted({cell.started.seed for cell in run.cells.values()})
+    shown = {name: cell for name, cell in run.cells.items() if cell.started.seed == seeds[0]}
+    return shown, f" (seed {seeds[0]} of {len(seeds)} seeds)" if len(seeds) > 1 else ""
+
+
+def _round_marks(cell: CellState) -> list[Mark]:
+    return [Mark(done.round, done.accuracy) for done in cell.rounds]
+
+
+def _rules(results: Results, metric: str) -> list[Rule]:
+    known = {name: score.get(metric) for name, score in results["baselines"].items()}
+    return [Rule(name.replace("_", " "), value) for name, value in known.items() if isinstance(value, float)]

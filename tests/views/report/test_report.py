@@ -1,0 +1,255 @@
+"""The report is one page that holds every fact of the run and asks for nothing from outside."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from splitfed.errors import UserError
+from splitfed.records import events
+from splitfed.records.grids import save_cell_grid, save_comparison
+from splitfed.records.results import CellResult, Results
+from splitfed.records.store import RunStore
+from splitfed.records.strips import save_strip
+from splitfed.views import summary
+from splitfed.views.report.report import write_report
+from splitfed.views.text import SYNTHETIC
+from tests.views.fabricated import broken, cell_result, images, not_trained, run_events, run_results
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Checks that elements are closed in order, and collects what a test asks about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+        self.outside: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+        links = [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action")]
+        self.outside += [link for link in links if not link.startswith("data:")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Elements that close themselves, as in SVG."""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text += data
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    with RunStore.create(tmp_path, "medmnist_split", {"commit": "abc123"}) as created:
+        yield created
+
+
+def filled(store: RunStore, results: Results | None = None, *, synthetic: bool = False) -> Page:
+    """The report of a fabricated run."""
+    results = results or run_results(synthetic=synthetic)
+    for event in run_events(store.path, synthetic=synthetic):
+        store.append_event(event)
+    store.save_results(results)
+    return Page(write_report(store).read_text())
+
+
+def test_the_page_holds_the_facts_and_is_well_formed(store: RunStore) -> None:
+    shown = filled(store)
+    assert shown.open == []
+    for fact in (
+        "medmnist_split", "6,000 private images", "28×28 gray", "28.5 ±0.1", "0.850 ±0.003", "+9.0", "class mean",
+        "Undefended, the strongest attack (decoder) reaches 28.5 dB", "least leaks with laplace (scale 0.5)",
+        "27.5 [27.4, 27.6]", "attack_learned: training loss 0.09 to 0.01", '"commit": "abc123"',
+    ):  # fmt: skip
+        assert fact in shown.text
+    assert "INVALID" not in shown.text
+    assert "SYNTHETIC" not in shown.text
+
+
+def test_nothing_is_asked_from_outside(store: RunStore) -> None:
+    save_comparison(store.images_dir / "comparison.png", images(8), {"none": images(8)})
+    shown = filled(store)
+    raw = store.report_path.read_text()
+    assert shown.outside == []
+    assert not re.search(r"https?://|@import|url\(|<script", raw)
+
+
+def test_all_three_charts_are_drawn(store: RunStore) -> None:
+    filled(store)
+    raw = store.report_path.read_text()
+    assert raw.count("<svg") == raw.count('role="img"') == 3
+    assert re.search(r'aria-label="Accuracy against the SSIM[^"]*none ★: 0.992 at 0.85', raw)
+
+
+def test_grids_are_embedded_in_order_with_alternative_texts_and_strips_are_not(store: RunStore) -> None:
+    scores = np.arange(10.0)
+    for cell in ("sca-seed0", "none-seed0"):
+        path = store.images_dir / f"{cell}.png"
+        save_cell_grid(path, images(10), images(10, blur=0.5), scores, cell=cell, attack="decoder")
+    save_comparison(store.images_dir / "comparison.png", images(8), {"none": images(8)})
+    save_strip(store.images_dir / "strip.png", images(), images())
+    (store.images_dir / "damaged.png").write_bytes(b"not a picture")
+
+    alternatives = [str(image["alt"]) for image in filled(store).images]
+    assert [text.split(":")[0] for text in alternatives[1:]] == ["none-seed0", "sca-seed0"]
+    assert alternatives[0].startswith("The first 8 private images")
+    raw = store.report_path.read_text()
+    embedded = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", raw)
+    assert base64.b64decode(embedded[0]) == (store.images_dir / "comparison.png").read_bytes()
+
+
+def test_an_invalid_cell_heads_the_page_and_its_gate_is_named(store: RunStore) -> None:
+    results = run_results(cell_result("none"), broken(cell_result("sca", ssim=0.1), detail="loss rose"))
+    shown = filled(store, results)
+    assert "INVALID: at least one cell failed a gate. INVALID sca-seed0: gate attack_learned failed" in shown.text
+    assert "FAILED attack_learned: loss rose" in shown.text
+    assert "least leaks" not in shown.text  # an invalid cell is no winner
+    assert "sca (l1_weight 0.5) INVALID" in shown.text
+
+
+def test_synthetic_data_heads_the_page(store: RunStore) -> None:
+    text = filled(store, synthetic=True).text
+    assert SYNTHETIC in text
+    assert text.index(SYNTHETIC) < text.index("Results")
+
+
+def test_an_unfinished_run_says_which_cells_are_missing(store: RunStore) -> None:
+    assert (
+        "UNFINISHED: no results yet for sca-seed0"
+        in filled(store, run_results(cell_result("none"), cell_result("laplace"))).text
+    )
+
+
+def test_notices_reach_the_report(store: RunStore) -> None:
+    store.append_event(events.Notice(message="attacker died <at> round 3"))
+    assert "warning: attacker died <at> round 3" in filled(store).text
+
+
+def test_a_run_without_events_still_has_its_table(store: RunStore) -> None:
+    store.save_results(run_results())
+    shown = Page(write_report(store).read_text())
+    assert "28.5 ±0.1" in shown.text
+    assert shown.open == []
+
+
+def test_several_seeds_draw_the_curves_of_the_first(store: RunStore) -> None:
+    for seed in (3, 4):
+        name = f"none-seed{seed}"
+        store.append_event(events.CellStarted(cell=name, defense="none", seed=seed, rounds=1, clients=1))
+        store.append_event(events.RoundFinished(cell=name, round=1, rounds=1, loss=1.0, accuracy=0.5))
+    store.save_results(run_results(cell_result(seed=3), cell_result(seed=4)))
+    text = Page(write_report(store).read_text()).text
+    assert "after each round (seed 3 of 2 seeds)" in text
+
+
+def test_names_cannot_break_the_page(store: RunStore) -> None:
+    name = "<script>alert('x')</script>"
+    cell: CellResult = {**cell_result(), "cell": name, "defense": name}
+    shown = filled(store, run_results(cell))
+    assert "<script" not in store.report_path.read_text()
+    assert name in shown.text
+
+
+def test_without_a_finished_cell_there_is_no_report(store: RunStore) -> None:
+    with pytest.raises(UserError, match="no cell of this run has finished"):
+        write_report(store)
+    store.save_results({**run_results(), "cells": [], "valid": False})
+    with pytest.raises(UserError, match="nothing to report"):
+        write_report(store)
+
+
+def test_the_picture_for_the_readme_is_drawn_from_a_run(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(store)
+    script = Path(__file__).parents[3] / "docs" / "make_live_view.py"
+    spec = importlib.util.spec_from_file_location("make_live_view", script)
+    assert spec is not None
+    assert spec.loader is not None
+    make_live_view = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_live_view)
+
+    picture = tmp_path / "live.svg"
+    monkeypatch.setattr(sys, "argv", ["make_live_view", str(store.path), "--cell", "sca-seed0", "--out", str(picture)])
+    make_live_view.main()
+    svg = picture.read_text()
+    assert "▀" in svg
+    assert "sca-seed0" in svg
+    assert "font-face" not in svg
+    with pytest.raises(UserError, match="of cell 'other'"):
+        make_live_view.moment(list(store.read_events()), "other")
+
+
+def test_the_frontier_holds_what_no_other_valid_row_beats_in_both() -> None:
+    cells = [
+        cell_result("none", ssim=0.9, accuracy=0.99),
+        cell_result("laplace", ssim=0.7, accuracy=0.95),
+        cell_result("sca", ssim=0.8, accuracy=0.94),
+    ]
+    assert [row.defense for row in summary.frontier(run_results(*cells))] == ["none", "laplace"]
+    cells[1] = broken(cells[1])
+    assert [row.defense for row in summary.frontier(run_results(*cells))] == ["none", "sca"]
+    twins = [cell_result("none", ssim=0.7, accuracy=0.9), cell_result("sca", ssim=0.7, accuracy=0.9)]
+    assert len(summary.frontier(run_results(*twins))) == 2
+
+
+def test_several_sparsities_are_drawn_as_a_sweep_and_the_frontier_is_marked(store: RunStore) -> None:
+    weak: CellResult = {**cell_result("sca", ssim=0.8), "params": {"l1_weight": 0.1}, "cell": "weak"}
+    store.save_results(run_results(cell_result("none"), cell_result("sca", ssim=0.6), weak))
+    text = Page(write_report(store).read_text()).text
+    assert "over its λ" in text
+    assert "sca (l1_weight 0.5) ★" in text
+    store.save_results(run_results())
+    assert "over its λ" not in Page(write_report(store).read_text()).text
+
+
+def test_several_seeds_show_how_far_one_could_mislead_and_what_changes_against_none(store: RunStore) -> None:
+    store.save_results(run_results(*(cell_result(d, seed=s) for s in (0, 1) for d in ("none", "sca"))))
+    text = Page(write_report(store).read_text()).text
+    assert "under each seed" in text
+    assert "against none, same seed" in text
+
+
+def test_the_published_figures_stand_in_the_page(store: RunStore) -> None:
+    text = filled(store).text
+    assert "Beside table 3 of Dibbo" in text
+    assert "decoder is in no optimizer" in text
+
+
+def test_a_cell_that_could_not_be_trained_stands_in_the_report_with_its_reason(store: RunStore) -> None:
+    seeds = [
+        cell_result(seed=0),
+        cell_result("sca", seed=0),
+        cell_result(seed=1),
+        not_trained(cell_result("sca", seed=1)),
+    ]
+    shown = filled(store, run_results(*seeds, not_trained(cell_result("laplace"))))
+    assert shown.open == []
+    assert "FAILED completed: round 1: no client finished; lower the learning rate" in shown.text
+    assert "laplace-seed0: INVALID, 1 failed, 2 gates; trained in —, attacked in —" in shown.text
+
+
+def test_a_report_of_nothing_but_cells_that_could_not_be_trained(store: RunStore) -> None:
+    shown = filled(store, run_results(not_trained(cell_result()), not_trained(cell_result("sca"))))
+    assert shown.open == []
+    assert "INVALID none-seed0: gate completed failed" in shown.text
