@@ -24,7 +24,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from splitfed.config.scenario import Scenario, validate
+from splitfed.config.load import validate
+from splitfed.config.scenario import Scenario
 from splitfed.experiment import run as lab
 from splitfed.experiment.attacker_process import AttackerProcess
 from splitfed.records import events

@@ -13,7 +13,8 @@ __version__ = "0.1.0"
 __all__ = ["Scenario", "load", "run"]
 
 if TYPE_CHECKING:
-    from splitfed.config.scenario import Scenario, load
+    from splitfed.config.load import load
+    from splitfed.config.scenario import Scenario
     from splitfed.experiment.run import run
 
 
@@ -23,8 +24,12 @@ def __getattr__(name: str) -> Any:
         from splitfed.experiment.run import run
 
         return run
-    if name in ("Scenario", "load"):
-        from splitfed.config import scenario
+    if name == "Scenario":
+        from splitfed.config.scenario import Scenario
 
-        return getattr(scenario, name)
+        return Scenario
+    if name == "load":
+        from splitfed.config.load import load
+
+        return load
     raise AttributeError(f"module 'splitfed' has no attribute {name!r}")

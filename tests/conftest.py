@@ -10,7 +10,9 @@ import torch
 from hypothesis import settings
 
 from splitfed import data
-from splitfed.config.scenario import Cell, Component, Scenario, validate
+from splitfed.config.components import Component
+from splitfed.config.load import validate
+from splitfed.config.scenario import Cell, Scenario
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
 

@@ -16,7 +16,7 @@ from splitfed import attacks, data, defenses, plugins
 from splitfed.attacks import Attack, FitEvidence, Progress
 from splitfed.attacks.ridge import Ridge
 from splitfed.cli import doctor
-from splitfed.config.scenario import validate
+from splitfed.config.load import validate
 from splitfed.defenses import Defense, check_protected
 from splitfed.defenses.none import NoDefense
 from splitfed.errors import AttackError, DataError, PluginError, ScenarioError, SplitfedError

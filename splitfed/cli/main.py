@@ -229,8 +229,8 @@ def _add_bench(commands: Any) -> None:
 
 
 def _scenario(arguments: argparse.Namespace) -> int:
+    from splitfed.config.load import load
     from splitfed.config.recorded import recorded_scenario
-    from splitfed.config.scenario import load
     from splitfed.records.store import RunStore
 
     if arguments.resume is not None:
@@ -431,7 +431,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _described(kind: str) -> list[tuple[str, str]]:
     if kind == "scenarios":
-        from splitfed.config.scenario import describe_shipped
+        from splitfed.config.shipped import describe_shipped
 
         return describe_shipped()
     if kind == "datasets":
@@ -458,7 +458,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from splitfed.config.scenario import data_options
+    from splitfed.config.load import data_options
     from splitfed.data.inspection import inspect
     from splitfed.views.terminal.console import progress_bars
     from splitfed.views.terminal.listing import show
@@ -467,7 +467,7 @@ def _check(arguments: argparse.Namespace) -> int:
     with progress_bars() as on_progress:
         found = inspect(
             arguments.target,
-            size=options.size,
+            size=options.image_size,
             attribute=options.attribute,
             selection=options.selection,
             data_root=arguments.data_root,

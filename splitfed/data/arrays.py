@@ -115,7 +115,7 @@ def _images(file: Path, name: str, pixels: NDArray[Any], size: int | None) -> ND
         )
     if size is None and pixels.shape[1] != pixels.shape[2]:
         raise DataError(
-            f"{file}: {name}: expected square images, found {pixels.shape[1:3]}; give data.size to crop them"
+            f"{file}: {name}: expected square images, found {pixels.shape[1:3]}; give data.image_size to crop them"
         )
     return pixels
 

@@ -134,7 +134,7 @@ def inspect(
         if size is not None or not own:
             raise
         dataset = read(FALLBACK_SIZE)  # where this is no question of size, it fails in the same way
-        unfit = f"data.size: {error}"
+        unfit = f"data.image_size: {error}"
     rows = distinct_images(dataset)
     near = np.bincount(near_duplicates(dataset.pixels, progress, rows=rows))
     clusters = near[near > 1]

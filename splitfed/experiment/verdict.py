@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from splitfed.attacker.protocol import Attacked, Done
-from splitfed.config.scenario import Cell, FederationOptions
+from splitfed.config.scenario import Cell
+from splitfed.config.tables import FederationOptions
 from splitfed.defenses import Defense
 from splitfed.defenses.base import Figures, TapEvidence, TrainingPlan
 from splitfed.federation.server_app import FederationResult

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from splitfed.config.scenario import describe_shipped, load, shipped, validate
+from splitfed.config.load import load, validate
+from splitfed.config.shipped import describe_shipped, shipped
 from splitfed.errors import ScenarioError
 
 

@@ -101,7 +101,7 @@ def test_groups_over_all_parts_or_for_each(tmp_path: Path) -> None:
         ({"train_images": images(3), "train_labels": labels(3), "test_images": images(3)}, "labels for test_images"),
         ({"images": images(3), "labels": labels(2)}, "as many labels as images, found 2 and 3"),
         ({"images": images(3), "labels": np.zeros(3, int)}, "labels of at least two classes, found"),
-        ({"images": images(3, shape=(16, 20)), "labels": labels(3)}, "expected square images.*data.size"),
+        ({"images": images(3, shape=(16, 20)), "labels": labels(3)}, "expected square images.*data.image_size"),
         ({"images": images(3), "labels": labels(3), "classes": np.array(["x", "y"])}, "names for the labels 0 to 2"),
         ({"images": images(3), "labels": labels(3), "groups": np.arange(2)}, "a group for each of 3 images in groups"),
         ({"images": images(3), "labels": np.array([{}, {}, {}])}, "cannot be read.*allow_pickle"),

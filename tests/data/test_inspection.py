@@ -50,7 +50,7 @@ def test_files_of_several_sizes_are_looked_at_all_the_same(tmp_path: Path) -> No
     folder = write_folder(tmp_path / "mine", {**files(), "b/large.jpg": jpeg(3, edge=40)})
     rows = dict(inspect(str(folder)).rows())
     assert rows["sizes of files"] == "16×16 13, 40×40 1"
-    assert rows["needs"].startswith("data.size: ")
+    assert rows["needs"].startswith("data.image_size: ")
     assert "needs" not in dict(inspect(str(folder), size=16).rows())
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from splitfed import data
-from splitfed.config.scenario import load, validate
+from splitfed.config.load import load, validate
 from splitfed.defenses import build
 from splitfed.defenses.base import TrainingBatch
 from splitfed.defenses.gong import PAIRS_PER_CLASS, DecoyPairs, Gong, inversion_acts, misleading_loss, term_acts

@@ -47,7 +47,7 @@ def started(scenario: Scenario, out: Path, data_root: Path | None = None) -> tup
 @pytest.fixture
 def own(scenario_of: ScenarioOf, tmp_path: Path) -> Scenario:
     images_of(tmp_path / "mine", ("a", "b"))
-    data = {"name": "folder", "path": "mine", "size": 16, "train": 12, "aux": 20, "test": 6}
+    data = {"name": "folder", "path": "mine", "image_size": 16, "train": 12, "aux": 20, "test": 6}
     return scenario_of(data=data, federation={"batch_size": 4, "clients": 2})
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from splitfed.attacker.protocol import Attacked, Done, FitReport
-from splitfed.config.scenario import Cell, Component
+from splitfed.config.components import Component
+from splitfed.config.scenario import Cell
 from splitfed.experiment.verdict import (
     AttackOutcome,
     after_attack,

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from splitfed.config.scenario import Cell, Component
+from splitfed.config.components import Component
+from splitfed.config.scenario import Cell
 from splitfed.errors import UserError
 from splitfed.records.events import Event, Notice
 from splitfed.runners.processes import Say, run_cells

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from splitfed.cli import main as cli
-from splitfed.config.scenario import Cell, Component, Scenario
+from splitfed.config.components import Component
+from splitfed.config.scenario import Cell, Scenario
 from splitfed.errors import DataError, LinkLost, PluginError, UnfinishedError, UserError
 from splitfed.experiment import run as lab
 from splitfed.experiment.cell import measure
