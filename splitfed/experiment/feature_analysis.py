@@ -32,7 +32,7 @@ from splitfed.metrics import class_mean, psnr_db, reid_top1
 from splitfed.models.front import Front, initialize
 from splitfed.models.sparse import learn_dictionary
 from splitfed.models.sparse_front import SparseStemFront
-from splitfed.models.two_layers import KERNEL_SIZE, L1_WEIGHT, TWO_LAYERS, Build, sparse_features
+from splitfed.models.two_layers import KERNEL_SIZE, L1_WEIGHT, TWO_LAYERS, Build, sparse_channels
 from splitfed.records.bus import Bus, Subscriber
 from splitfed.records.events import PrepareProgress
 from splitfed.records.features import SCHEMA, FeatureRecord, NetworkFeatures
@@ -258,7 +258,7 @@ def _plan(scenario: Scenario, splits: Splits) -> Plan:
             f"above {NEIGHBOURS}"
         )
     federation, shape = scenario.federation, splits.train.shape
-    most_features = max(scenario.model.width, sparse_features(shape) * shape.height * shape.width)
+    most_features = max(scenario.model.width, sparse_channels(shape) * shape.height * shape.width)
     return Plan(
         seed=scenario.seed,
         width=scenario.model.width,

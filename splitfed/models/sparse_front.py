@@ -70,7 +70,7 @@ class SparseStemFront(Front):
 class SparseFront(SparseStemFront):
     """SCL(C→16), BatchNorm, SCL(16→28 gray, 16→32 RGB), BatchNorm, Flatten, Linear, ReLU (DESIGN, section 4)."""
 
-    FIRST_FEATURES = 16
+    FIRST_CHANNELS = 16
     expensive = True
 
     def __init__(
@@ -84,25 +84,25 @@ class SparseFront(SparseStemFront):
         dictionary_rate: float,
         generator: torch.Generator,
     ) -> None:
-        features = 28 if shape.channels == 1 else 32
+        out_channels = 28 if shape.channels == 1 else 32
         first = SparseCodingLayer(
             shape.channels,
-            self.FIRST_FEATURES,
+            self.FIRST_CHANNELS,
             kernel_size=kernel_size,
             l1_weight=l1_weight,
             generator=generator,
         )
         second = SparseCodingLayer(
-            self.FIRST_FEATURES, features, kernel_size=kernel_size, l1_weight=l1_weight, generator=generator
+            self.FIRST_CHANNELS, out_channels, kernel_size=kernel_size, l1_weight=l1_weight, generator=generator
         )
         super().__init__(
             stem=first,
             body=nn.Sequential(
-                nn.BatchNorm2d(self.FIRST_FEATURES),
+                nn.BatchNorm2d(self.FIRST_CHANNELS),
                 LearningSparseLayer(second, dictionary_rate),
-                nn.BatchNorm2d(features),
+                nn.BatchNorm2d(out_channels),
                 nn.Flatten(),
-                nn.Linear(features * shape.height * shape.width, width),
+                nn.Linear(out_channels * shape.height * shape.width, width),
                 nn.ReLU(),
                 *hidden(width, hidden_layers),
             ),

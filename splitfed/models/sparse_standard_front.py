@@ -14,7 +14,7 @@ from splitfed.types import ImageShape
 class SparseStandardFront(SparseStemFront):
     """SCL(C→16), Flatten, Linear, ReLU (DESIGN, section 4): no batch norm, and no second sparse layer."""
 
-    FEATURES = 16
+    OUT_CHANNELS = 16
 
     def __init__(
         self,
@@ -28,11 +28,11 @@ class SparseStandardFront(SparseStemFront):
     ) -> None:
         super().__init__(
             stem=SparseCodingLayer(
-                shape.channels, self.FEATURES, kernel_size=kernel_size, l1_weight=l1_weight, generator=generator
+                shape.channels, self.OUT_CHANNELS, kernel_size=kernel_size, l1_weight=l1_weight, generator=generator
             ),
             body=nn.Sequential(
                 nn.Flatten(),
-                nn.Linear(self.FEATURES * shape.height * shape.width, width),
+                nn.Linear(self.OUT_CHANNELS * shape.height * shape.width, width),
                 nn.ReLU(),
                 *hidden(width, hidden_layers),
             ),

@@ -34,7 +34,7 @@ def two_linear_layers(shape: ImageShape, width: int, generator: torch.Generator)
 
 def two_convolutional_layers(shape: ImageShape, _width: int, generator: torch.Generator) -> Front:
     """Twice (Conv2d, ReLU), as many features and as large kernels as in `SparseFront`: (B, features·H·W)."""
-    first, second = SparseFront.FIRST_FEATURES, sparse_features(shape)
+    first, second = SparseFront.FIRST_CHANNELS, sparse_channels(shape)
     body = nn.Sequential(
         nn.Conv2d(shape.channels, first, KERNEL_SIZE, padding=KERNEL_SIZE // 2),
         nn.ReLU(),
@@ -60,7 +60,7 @@ def two_sparse_layers(shape: ImageShape, _width: int, generator: torch.Generator
     return SparseStemFront(stem=whole.stem, body=nn.Sequential(*layers))
 
 
-def sparse_features(shape: ImageShape) -> int:
+def sparse_channels(shape: ImageShape) -> int:
     """Features of the second sparse coding layer (DESIGN, section 4)."""
     return 28 if shape.channels == 1 else 32
 

@@ -29,7 +29,7 @@ from splitfed.experiment.images import load_images
 from splitfed.metrics import class_mean, psnr_db
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.models.sparse_front import LearningSparseLayer
-from splitfed.models.two_layers import TWO_LAYERS, sparse_features, two_sparse_layers
+from splitfed.models.two_layers import TWO_LAYERS, sparse_channels, two_sparse_layers
 from splitfed.records import features as feature_record
 from splitfed.records.bus import Bus
 from splitfed.records.events import Event, PrepareProgress
@@ -186,7 +186,7 @@ def test_layers_are_drawn_from_their_seed_alone(name: str) -> None:
     other = TWO_LAYERS[name](shape, 40, generator(0, "t")).eval()
     pixels = torch.rand(4, 3, 8, 8, generator=generator(1, "t"))
     assert torch.equal(one(pixels), other(pixels))
-    assert one(pixels).shape == (4, 40 if name == "two linear layers" else sparse_features(shape) * 64)
+    assert one(pixels).shape == (4, 40 if name == "two linear layers" else sparse_channels(shape) * 64)
 
 
 def test_the_sparse_layers_are_the_architectures_own_and_both_dictionaries_learn(digits: Splits) -> None:

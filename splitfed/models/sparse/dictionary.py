@@ -8,9 +8,11 @@ from torch import Tensor
 from splitfed.models.sparse.problem import Atoms
 
 
-def random_dictionary(features: int, channels: int, kernel_size: int, generator: torch.Generator | None) -> Tensor:
+def random_dictionary(
+    out_channels: int, in_channels: int, kernel_size: int, generator: torch.Generator | None
+) -> Tensor:
     """Atoms of unit norm in random directions, (F, C, k, k), float32."""
-    return unit_norm(torch.randn(features, channels, kernel_size, kernel_size, generator=generator))
+    return unit_norm(torch.randn(out_channels, in_channels, kernel_size, kernel_size, generator=generator))
 
 
 def unit_norm(dictionary: Tensor) -> Tensor:

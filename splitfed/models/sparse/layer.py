@@ -58,7 +58,7 @@ class SparseCodingLayer(nn.Module):
 
     Args:
         in_channels: C.
-        features: F, the number of atoms.
+        out_channels: F, the number of atoms.
         kernel_size: k, pixels per edge of an atom.
         stride: pixels between neighboring positions of an atom.
         l1_weight: λ ≥ 0 in eq. 1, on the scale of standardized images.
@@ -79,7 +79,7 @@ class SparseCodingLayer(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        features: int,
+        out_channels: int,
         *,
         kernel_size: int = 5,
         stride: int = 1,
@@ -107,16 +107,16 @@ class SparseCodingLayer(nn.Module):
         self.tolerance = tolerance
         self.max_iterations = max_iterations
         self.gradient_stopping = GradientStopping(gradient_tolerance, max_gradient_iterations, damping)
-        self.dictionary = nn.Parameter(random_dictionary(features, in_channels, kernel_size, generator))
+        self.dictionary = nn.Parameter(random_dictionary(out_channels, in_channels, kernel_size, generator))
         self.report = SolveReport(solver, iterations=0, relative_gap=1.0, density=0.0, converged=False)
         self.gradient_report: GradientReport | None = None
         self._bound: tuple[Tensor, float] | None = None
 
     def extra_repr(self) -> str:
         """The options, for `print`."""
-        features, channels, *_ = self.dictionary.shape
+        out_channels, in_channels, *_ = self.dictionary.shape
         return (
-            f"{channels}, {features}, kernel_size={self.geometry.kernel_size}, stride={self.geometry.stride}, "
+            f"{in_channels}, {out_channels}, kernel_size={self.geometry.kernel_size}, stride={self.geometry.stride}, "
             f"l1_weight={self.l1_weight}, solver={self.solver!r}, tolerance={self.tolerance}"
         )
 
