@@ -15,7 +15,7 @@ test = 240
 width = 48
 [federation]
 rounds = {rounds}
-batch = 32
+batch_size = 32
 [attacker]
 margin_db = {margin_db}
 [[defense]]

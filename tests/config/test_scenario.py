@@ -52,7 +52,7 @@ def test_cells_are_distinct_for_repeats_and_seeds() -> None:
         ("data.trian=3", r"--set|medmnist_split\.toml: unknown key data\.trian; did you mean train\?"),
         ("data.train=many", r"data\.train = 'many'"),
         ("data.train=-1", r"data\.train = -1.*greater than or equal to 1"),
-        ("data.train=90", r"data\.train \(90\) / federation\.clients \(3\) = 30 .* federation\.batch \(32\)"),
+        ("data.train=90", r"data\.train \(90\) / federation\.clients \(3\) = 30 .* federation\.batch_size \(32\)"),
         ("data.name=medical_minst", r"unknown data set 'medical_minst'; did you mean 'medical_mnist'\?"),
         ("defense=laplce", r"unknown defense 'laplce'; did you mean 'laplace'\?"),
         ("defense.laplace.scael=1", r"defense 'laplace': unknown key scael; did you mean scale\?"),
@@ -90,8 +90,8 @@ def test_batches_that_no_frame_holds_are_refused_with_the_numbers_and_the_way_ou
         return ['defense=["none"]', f"model.width={width}", *federation]
 
     says = (
-        rf"federation\.batch \({batch}\) images of 4,096 numbers each, as defense 'none' releases them, .* codec "
-        rf"'{codec}'; a frame holds 67,108,864: use a federation\.batch of at most {most}, or a smaller model\.width"
+        rf"federation\.batch_size \({batch}\) images of 4,096 numbers each, as defense 'none' releases them, .* codec "
+        rf"'{codec}'; a frame holds 67,108,864: use a federation\.batch_size of at most {most}, or a smaller model\.width"
     )
     with pytest.raises(ScenarioError, match=says):
         load("medmnist_split", overrides=override(batch))

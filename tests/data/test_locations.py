@@ -111,7 +111,7 @@ def test_a_user_without_a_home_or_an_entry_can_run_everything(outside: Path) -> 
     assert f"splitfed-{NOBODY}" in "".join(examined.stdout.split())
     (outside / "small.toml").write_text(
         'name = "small"\ndata = { name = "digits", train = 96, aux = 100, test = 60 }\nmodel = { width = 16 }\n'
-        "federation = { rounds = 1, batch = 32 }\n"
+        "federation = { rounds = 1, batch_size = 32 }\n"
         '[[defense]]\nname = "sparse_standard"\n[[attack]]\nname = "ridge"\n'
     )
     ran = as_nobody(outside, "-m", "splitfed", "scenario", "small.toml", "--live", "plain")

@@ -245,7 +245,7 @@ def test_cells_and_rows_read_like_their_layers(scenario_of: ScenarioOf) -> None:
     assert [cell.name for cell in scenario_of(defense=[one]).cells()] == ["sca+laplace"]
     assert [cell.name for cell in scenario_of(defense=[{**one, "label": "both"}]).cells()] == ["both"]
     two = scenario_of(defense=[one, {"name": "stack", "layers": other}])
-    assert [cell.name for cell in two.cells()] == ["sca+laplace-sparsity0.5", "sca+laplace-sparsity0.25"]
+    assert [cell.name for cell in two.cells()] == ["sca+laplace-l1_weight0.5", "sca+laplace-l1_weight0.25"]
     assert label("stack", two.defense[0].options) == "sca (l1_weight 0.5) + laplace"
 
 

@@ -24,7 +24,7 @@ width = 16
 [federation]
 clients = 100
 rounds = 1
-batch = 4
+batch_size = 4
 [attacker]
 margin_db = 0
 [[defense]]

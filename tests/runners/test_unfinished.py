@@ -36,7 +36,7 @@ def small(folder: Path, setting: str) -> str:
     file = folder / "small.toml"
     file.write_text(
         'name = "small"\ndata = { name = "digits", train = 480, aux = 600, test = 240 }\nmodel = { width = 48 }\n'
-        f"federation = {{ rounds = 2, batch = 32, {setting} }}\n"
+        f"federation = {{ rounds = 2, batch_size = 32, {setting} }}\n"
         '[[defense]]\nname = "none"\n[[attack]]\nname = "ridge"\n'
     )
     return str(file)

@@ -136,7 +136,7 @@ def test_zero_and_constant_images_have_empty_codes(solver: str) -> None:
 
 
 @pytest.mark.parametrize("solver", ALL)
-def test_huge_sparsity_silences_every_atom(solver: str) -> None:
+def test_huge_l1_weight_silences_every_atom(solver: str) -> None:
     layer = _layer(solver=solver, l1_weight=1e6)
     x = smooth_images(2, 1, 9, 9).requires_grad_()
     codes = layer(x)
@@ -147,7 +147,7 @@ def test_huge_sparsity_silences_every_atom(solver: str) -> None:
     assert torch.count_nonzero(x.grad) == 0
 
 
-def test_no_sparsity_rebuilds_what_nonnegative_codes_can() -> None:
+def test_no_l1_weight_rebuilds_what_nonnegative_codes_can() -> None:
     layer = _layer(1, 12, l1_weight=0, tolerance=1e-4, max_iterations=5_000)
     x = smooth_images(2, 1, 10, 10)
     codes = layer(x).detach()
