@@ -91,7 +91,8 @@ def test_batches_that_no_frame_holds_are_refused_with_the_numbers_and_the_way_ou
 
     says = (
         rf"federation\.batch_size \({batch}\) images of 4,096 numbers each, as defense 'none' releases them, .* codec "
-        rf"'{codec}'; a frame holds 67,108,864: use a federation\.batch_size of at most {most}, or a smaller model\.width"
+        rf"'{codec}'; a frame holds 67,108,864: use a federation\.batch_size of at most {most}, or a "
+        r"smaller model\.width"
     )
     with pytest.raises(ScenarioError, match=says):
         load("medmnist_split", overrides=override(batch))
