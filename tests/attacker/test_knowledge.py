@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from splitfed.attacker import knowledge
+from splitfed.attacker import changing_files
 from splitfed.attacker.knowledge import load_auxiliary, load_front, save_auxiliary
 from splitfed.attacker.protocol import Final, newest_front
 from splitfed.errors import DataError, UserError
@@ -18,7 +18,7 @@ from tests.attacker.quick import SHAPE, front, images
 
 @pytest.fixture(autouse=True)
 def _nothing_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knowledge, "UNDER_WAY_S", 0.01)
+    monkeypatch.setattr(changing_files, "UNDER_WAY_S", 0.01)
 
 
 def save(folder: Path, **changes: Any) -> None:
