@@ -17,8 +17,8 @@ from splitfed.attacks.ridge import fit_to_front
 from splitfed.attacks.schedule import Schedule
 from splitfed.attacks.whitening import fit_whitening
 from splitfed.errors import AttackError
+from splitfed.metrics.fast import MSE_FLOOR, ssim_of_floats
 from splitfed.metrics.fingerprint import fingerprint
-from splitfed.metrics.quality import MSE_FLOOR, ssim_of_floats
 from splitfed.options import Options
 
 LONGEST_GRADIENT = 1.0

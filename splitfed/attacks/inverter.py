@@ -12,7 +12,7 @@ from torch import Tensor
 from splitfed.attacks.auxiliary import Auxiliary, Pairs, Predict, observe, predict_rows, split_auxiliary
 from splitfed.attacks.base import Attack, FitEvidence
 from splitfed.errors import AttackError
-from splitfed.metrics.quality import psnr_db, ssim
+from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.types import Knowledge
 
 
@@ -79,8 +79,8 @@ class Inverter(Attack):
             last_loss=self._loss_on(target.fit, self._predict_last),
             parameters_moved=self._parameters_moved(),
             epochs=self._epochs,
-            validation_psnr_db=float(psnr_db(images, targets).mean()),
-            validation_ssim=float(ssim(images, targets).mean()),
+            validation_psnr_db=float(fast_psnr_db(images, targets).mean()),
+            validation_ssim=float(fast_ssim(images, targets).mean()),
             plateaued=self._plateaued,
         )
 

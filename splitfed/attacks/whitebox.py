@@ -23,8 +23,8 @@ from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.linear import mean_map
 from splitfed.attacks.ridge import fit_to_front
 from splitfed.attacks.sparse import first_sparse_layer
+from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.metrics.fingerprint import fingerprint
-from splitfed.metrics.quality import psnr_db, ssim
 from splitfed.options import Options
 
 Reconstruct = Callable[[Tensor], Tensor]
@@ -143,7 +143,7 @@ class Whitebox(Inverter):
         psnr, structure = (
             float(metric(start, validation.targets.view_as(start)).mean())
             + float((metric(after, self._judge.pixels) - metric(before, self._judge.pixels)).mean())
-            for metric in (psnr_db, ssim)
+            for metric in (fast_psnr_db, fast_ssim)
         )
         return FitEvidence(
             first_loss=self._first_loss,
@@ -238,4 +238,4 @@ class Whitebox(Inverter):
 
 def _loss(images: Tensor, targets: Tensor) -> float:
     """1 − SSIM, by which the strongest attack is chosen, mean over images."""
-    return 1 - float(ssim(images, targets).mean())
+    return 1 - float(fast_ssim(images, targets).mean())

@@ -13,7 +13,7 @@ from splitfed.errors import AttackError, UserError
 from splitfed.experiment.truth import Truth
 from splitfed.experiment.verdict import AttackOutcome
 from splitfed.files import file_name
-from splitfed.metrics.quality import psnr_db, ssim
+from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.records import events
 from splitfed.records.bus import Bus
 from splitfed.records.reconstructions import check_name, read_reconstruction
@@ -136,8 +136,8 @@ class LiveAttack:
     def _score(self, attack: str, reconstruction: Reconstruction) -> tuple[float, float, str | None]:
         truth = self._truth.originals(reconstruction.index)
         with torch.no_grad():
-            psnr = float(psnr_db(reconstruction.images, truth.pixels).mean())
-            structure = float(ssim(reconstruction.images, truth.pixels).mean())
+            psnr = float(fast_psnr_db(reconstruction.images, truth.pixels).mean())
+            structure = float(fast_ssim(reconstruction.images, truth.pixels).mean())
         return psnr, structure, self._save_strip(attack, truth, reconstruction)
 
     def _save_strip(self, attack: str, truth: Images, reconstruction: Reconstruction) -> str | None:

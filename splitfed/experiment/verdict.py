@@ -23,8 +23,8 @@ from splitfed.metrics.fid import FrechetMetric
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.gates import GateResult
 from splitfed.metrics.predictors import class_mean, mean_image
-from splitfed.metrics.quality import psnr_db, ssim
-from splitfed.metrics.score import score
+from splitfed.metrics.quality import psnr_db
+from splitfed.metrics.score import predictor_score, score
 from splitfed.types import Images, Observation, Phase, Reconstruction
 from splitfed.wire.codec import CODECS
 
@@ -47,16 +47,10 @@ class AttackOutcome:
     truth: Images
 
 
-def baseline_scores(auxiliary: Images, victims: Images) -> dict[str, dict[str, float]]:
+def baseline_scores(auxiliary: Images, victims: Images) -> dict[str, dict[str, float | None]]:
     """What predictors without any activation score on the victims."""
     predictions = {"mean_image": mean_image(auxiliary, victims), "class_mean": class_mean(auxiliary, victims)}
-    return {
-        name: {
-            "psnr_db": float(psnr_db(prediction, victims.pixels).mean()),
-            "ssim": float(ssim(prediction, victims.pixels).mean()),
-        }
-        for name, prediction in predictions.items()
-    }
+    return {name: predictor_score(prediction, victims) for name, prediction in predictions.items()}
 
 
 def attack_score(outcome: AttackOutcome, auxiliary: Images, seed: int, sent: int) -> dict[str, Any]:

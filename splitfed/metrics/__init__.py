@@ -4,12 +4,13 @@ Only this package sees the victims' images beside the reconstructions of them.
 """
 
 from splitfed.metrics.bootstrap import bootstrap_ci95
+from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.predictors import class_mean, mean_image
-from splitfed.metrics.quality import psnr_db, ssim
+from splitfed.metrics.quality import psnr_db, ssim, ssim_cropped
 from splitfed.metrics.registry import METRICS, Metric
 from splitfed.metrics.reid import ReidResult, reid_top1
-from splitfed.metrics.score import score
+from splitfed.metrics.score import predictor_score, score
 
 __all__ = [
     "METRICS",
@@ -17,10 +18,14 @@ __all__ = [
     "ReidResult",
     "bootstrap_ci95",
     "class_mean",
+    "fast_psnr_db",
+    "fast_ssim",
     "fingerprint",
     "mean_image",
+    "predictor_score",
     "psnr_db",
     "reid_top1",
     "score",
     "ssim",
+    "ssim_cropped",
 ]

@@ -1,43 +1,46 @@
-"""The metrics by name, with the range and the direction that each promises."""
+"""The scores per image: what works each out, attached to its declaration.
+
+What every number means, its range and its direction, is declared in `splitfed.records.measures`.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+
+from torch import Tensor
+
+from splitfed.metrics.quality import has_cropped, psnr_db, ssim, ssim_cropped
+from splitfed.records.measures import MEASURES, Measure
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number in the results means.
+    """A score per image.
 
     Attributes:
-        name: its key in `results.json`.
-        better: the direction in which the defense is better.
-        low: the least possible value.
-        high: the greatest possible value.
-        unit: the unit, empty for a plain number.
-        summary: one line for a reader.
+        measure: what it means.
+        of_images: reconstructions and originals, both (B, C, H, W) in [0, 1], to scores (B,).
+        applies_to: whether images of this size have a score.
     """
 
-    name: str
-    better: Literal["lower", "higher"]
-    low: float
-    high: float
-    unit: str
-    summary: str
+    measure: Measure
+    of_images: Callable[[Tensor, Tensor], Tensor]
+    applies_to: Callable[[Tensor], bool] = lambda _: True
+
+    def mean(self, reconstructions: Tensor, originals: Tensor) -> float | None:
+        """The mean score, as it is reported; None for images that are too small to have one."""
+        if not self.applies_to(originals):
+            return None
+        return float(self.of_images(reconstructions, originals).double().mean())
 
 
 METRICS: dict[str, Metric] = {
-    metric.name: metric
+    metric.measure.name: metric
     for metric in (
-        Metric("psnr_db", "lower", 0.0, 100.0, "dB", "peak signal-to-noise ratio, mean over images"),
-        Metric("psnr_db_p99", "lower", 0.0, 100.0, "dB", "PSNR of the worst-protected percent of the images"),
-        Metric("psnr_excess_db", "lower", -100.0, 100.0, "dB", "PSNR minus the class-mean predictor's"),
-        Metric("ssim", "lower", -1.0, 1.0, "", "structural similarity, 11-tap Gaussian, mean over images"),
-        Metric("reid_top1", "lower", 0.0, 1.0, "", "reconstructions whose nearest true image is their own"),
-        Metric("fid_lite0", "higher", 0.0, math.inf, "", "Fréchet distance of EfficientNet-Lite0 features"),
-        Metric("fid", "higher", 0.0, math.inf, "", "Fréchet distance of Inception-v3 features"),
-        Metric("accuracy", "higher", 0.0, 1.0, "", "test images that are classified correctly"),
+        Metric(MEASURES["psnr_db"], psnr_db),
+        Metric(MEASURES["ssim"], ssim),
+        Metric(MEASURES["ssim_cropped"], ssim_cropped, applies_to=has_cropped),
     )
 }
+"""By name. Re-identification (`reid`) and the Fréchet distances (`fid`) judge a set, not an image."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from splitfed.metrics.bootstrap import bootstrap_ci95
 from splitfed.metrics.quality import psnr_db, ssim
+from splitfed.metrics.registry import METRICS
 from splitfed.metrics.reid import reid_top1
 from splitfed.types import Images
 
@@ -23,7 +24,8 @@ def score(reconstructions: Tensor, truth: Images, *, class_mean_psnr_db: Tensor,
         seed: for the bootstrap over images.
 
     Returns:
-        psnr_db, psnr_db_ci95, psnr_db_p99, psnr_excess_db, ssim, ssim_ci95, reid_top1, reid_chance, n.
+        psnr_db, psnr_db_ci95, psnr_db_p99, psnr_excess_db, ssim, ssim_ci95, ssim_cropped (None for images smaller
+        than its window), reid_top1, reid_chance, n.
 
     Raises:
         ValueError: the shapes of reconstructions and truth differ, or there is no image.
@@ -38,7 +40,18 @@ def score(reconstructions: Tensor, truth: Images, *, class_mean_psnr_db: Tensor,
         "psnr_excess_db": float((psnr - class_mean_psnr_db).mean()),
         "ssim": float(structure.mean()),
         "ssim_ci95": list(bootstrap_ci95(structure, seed=seed)),
+        "ssim_cropped": METRICS["ssim_cropped"].mean(reconstructions, truth.pixels),
         "reid_top1": reid.rate,
         "reid_chance": reid.chance,
         "n": len(truth),
     }
+
+
+def predictor_score(prediction: Tensor, truth: Images) -> dict[str, float | None]:
+    """What a guess without any activation scores: each of `METRICS`, mean over images.
+
+    Args:
+        prediction: float32, (N, C, H, W), in [0, 1], in the order of ``truth``.
+        truth: the victims' images.
+    """
+    return {name: metric.mean(prediction, truth.pixels) for name, metric in METRICS.items()}

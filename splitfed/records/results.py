@@ -56,6 +56,7 @@ class Score(TypedDict):
     psnr_db_p99: NotRequired[Number]
     psnr_excess_db: NotRequired[Number]
     ssim_ci95: NotRequired[Interval]
+    ssim_cropped: NotRequired[Number]
     fid_lite0: NotRequired[Number]
     reid_top1: NotRequired[Number]
     reid_chance: NotRequired[Number]
@@ -68,7 +69,8 @@ class AttackScore(TypedDict):
     intervals are 95 % bootstrap intervals of the mean.
 
     ``psnr_db_p99`` is the 99th percentile over images (the worst protected percent), ``psnr_excess_db`` the
-    mean above the class-mean predictor, ``reid_top1`` in [0, 1] with its chance level beside it. ``fid_lite0`` and
+    mean above the class-mean predictor, ``ssim_cropped`` scikit-image's scalar (null for images below 11 pixels),
+    ``reid_top1`` in [0, 1] with its chance level beside it. ``fid_lite0`` and
     ``fid`` are there where the scenario asks for them, for the strongest attack; null for too few images.
     """
 
@@ -78,6 +80,7 @@ class AttackScore(TypedDict):
     psnr_excess_db: Number
     ssim: Number
     ssim_ci95: Interval
+    ssim_cropped: NotRequired[Number]
     reid_top1: Number
     reid_chance: Number
     n: int

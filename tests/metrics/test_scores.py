@@ -10,17 +10,19 @@ from splitfed.metrics import (
     bootstrap_ci95,
     class_mean,
     mean_image,
+    predictor_score,
     psnr_db,
     reid_top1,
     score,
 )
 from splitfed.metrics.gates import finite
+from splitfed.records.measures import MEASURES
 from splitfed.types import Images
 
 
-def random_images(count: int, seed: int, classes: int = 3) -> Images:
+def random_images(count: int, seed: int, classes: int = 3, edge: int = 12) -> Images:
     generator = torch.Generator().manual_seed(seed)
-    pixels = torch.rand(count, 1, 12, 12, generator=generator)
+    pixels = torch.rand(count, 1, edge, edge, generator=generator)
     labels = torch.randint(0, classes, (count,), generator=generator)
     return Images(pixels, labels, tuple(f"class {k}" for k in range(classes)))
 
@@ -98,7 +100,7 @@ def test_a_score_follows_the_schema() -> None:
     entry = score(guess, truth, class_mean_psnr_db=class_mean_psnr, seed=0)
     assert set(entry) == {
         "psnr_db", "psnr_db_ci95", "psnr_db_p99", "psnr_excess_db",
-        "ssim", "ssim_ci95", "reid_top1", "reid_chance", "n",
+        "ssim", "ssim_ci95", "ssim_cropped", "reid_top1", "reid_chance", "n",
     }  # fmt: skip
     assert finite(entry).passed
     psnr = psnr_db(guess, truth.pixels)
@@ -106,8 +108,22 @@ def test_a_score_follows_the_schema() -> None:
     assert entry["psnr_excess_db"] == pytest.approx((psnr - class_mean_psnr).mean().item(), abs=1e-4)
     assert entry["psnr_db_ci95"][0] <= entry["psnr_db"] <= entry["psnr_db_ci95"][1]
     assert entry["psnr_db"] < entry["psnr_db_p99"] <= psnr.max().item()
-    for name in METRICS.keys() & entry.keys():
-        assert METRICS[name].low <= entry[name] <= METRICS[name].high
+    for name in MEASURES.keys() & entry.keys():
+        assert MEASURES[name].low <= entry[name] <= MEASURES[name].high
+    assert METRICS.keys() <= entry.keys() & MEASURES.keys()
+    for name, metric in METRICS.items():
+        assert metric.measure is MEASURES[name]
+        assert entry[name] == pytest.approx(metric.of_images(guess, truth.pixels).double().mean().item())
+    assert predictor_score(guess, truth) == pytest.approx({name: entry[name] for name in METRICS})
+
+
+def test_images_smaller_than_the_window_have_no_cropped_score() -> None:
+    small = random_images(5, seed=3, edge=8)
+    entry = score(small.pixels, small, class_mean_psnr_db=torch.zeros(5), seed=0)
+    assert entry["ssim_cropped"] is None
+    assert entry["ssim"] == pytest.approx(1.0)
+    assert finite(entry).passed
+    assert predictor_score(small.pixels, small)["ssim_cropped"] is None
 
 
 def test_a_broken_reconstruction_is_seen_in_the_score() -> None:
