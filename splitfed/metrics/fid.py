@@ -2,6 +2,9 @@
 
 A set that looks like private images but shows none of them in particular scores well: read it beside PSNR,
 SSIM and re-identification, never instead.
+
+The distance is torchmetrics', with networks of our own before it: it brings none that works offline, and checks no
+weights. One distance takes it 0.8 s for 1,280 features and 4 s for 2,048 (one core); our own took 1.9 s and 10 s.
 """
 
 from __future__ import annotations
@@ -9,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from splitfed.metrics.feature_networks import FeatureNetwork, InceptionNetwork, Lite0Network
 from splitfed.metrics.fingerprint import fingerprint
-from splitfed.metrics.frechet import Moments, frechet_distance, moments
 
 NETWORKS: dict[str, Callable[[], FeatureNetwork]] = {"fid_lite0": Lite0Network, "fid": InceptionNetwork}
 """The networks by the metric that uses them; building one raises UserError where its package is missing."""
@@ -26,9 +28,12 @@ class FrechetMetric:
     """One Fréchet metric with its network loaded. It remembers the last originals, which cells share."""
 
     def __init__(self, name: str, network: FeatureNetwork) -> None:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
         self.name = name
         self._network = network
-        self._originals: tuple[str, Moments] | None = None
+        self._distance = FrechetInceptionDistance(feature=_Features(network), reset_real_features=False)
+        self._originals = ""
 
     @property
     def needed(self) -> int:
@@ -46,19 +51,41 @@ class FrechetMetric:
         Args:
             reconstructions: float32, (N, C, H, W), in [0, 1].
             originals: the same shape and range.
+
+        Source: eq. 6 of Heusel et al. 2017 (arXiv 1706.08500).
         """
         if len(originals) < self.needed:
             return None
-        return frechet_distance(self._moments(reconstructions), self._moments_of_originals(originals))
+        self._look_at(originals)
+        self._distance.reset()  # the originals stay
+        self._update(reconstructions, real=False)
+        return max(float(self._distance.compute()), 0.0)  # rounding may take it below
 
-    def _moments_of_originals(self, originals: Tensor) -> Moments:
+    def _look_at(self, originals: Tensor) -> None:
         key = fingerprint([originals])
-        if self._originals is None or self._originals[0] != key:
-            self._originals = (key, self._moments(originals))
-        return self._originals[1]
+        if self._originals != key:
+            self._distance.reset_real_features = True
+            self._distance.reset()
+            self._distance.reset_real_features = False
+            self._update(originals, real=True)
+            self._originals = key
 
-    def _moments(self, pixels: Tensor) -> Moments:
-        return moments(torch.cat([self._network(batch) for batch in torch.split(pixels, BATCH)]))
+    def _update(self, pixels: Tensor, *, real: bool) -> None:
+        for batch in torch.split(pixels, BATCH):
+            self._distance.update(batch, real=real)
+
+
+class _Features(nn.Module):
+    """A feature network in the form that torchmetrics takes. Its sums are of float64."""
+
+    def __init__(self, network: FeatureNetwork) -> None:
+        super().__init__()
+        self.num_features = network.features
+        self._network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features (B, `num_features`)."""
+        return self._network(pixels).double()
 
 
 def load_frechet_metrics(names: Iterable[str]) -> list[FrechetMetric]:
