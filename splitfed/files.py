@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ The head of such a file is a Python literal. CPython up to 3.11.7 at least now a
 one at the same time ("SystemError: AST constructor recursion depth mismatch", gh-106905): a client would miss a round.
 """
 
+CACHE_VARIABLE = "SPLITFED_CACHE"
 UNNAMED = "standard output, or a file that was being written"
 ELSEWHERE = "name another place"
 
@@ -70,6 +72,41 @@ def as_path(value: str | os.PathLike[str]) -> Path:
             f"{path}: there is no home directory to put in place of {home}; set HOME or write the path in full "
             f"(./{home} for a folder of that name)"
         ) from None
+
+
+def cache_dir() -> Path:
+    """``$SPLITFED_CACHE``; else this user's on this platform, such as ``$XDG_CACHE_HOME/splitfed`` or
+    ``~/.cache/splitfed``; for a user without a home a private folder among the temporary files. It may not exist yet.
+
+    Raises:
+        UserError: there is none that this user alone can write to.
+    """
+    if named := os.environ.get(CACHE_VARIABLE):
+        try:
+            return Path(named).expanduser()
+        except RuntimeError:  # no HOME, and the user is not in the machine's list
+            raise UserError(f"{CACHE_VARIABLE}={named}: this user has no home; give a full path") from None
+    import platformdirs
+
+    try:
+        folder = platformdirs.user_cache_path("splitfed", appauthor=False)
+    except RuntimeError:
+        return _private_folder()
+    # an older release leaves the ~ of a user without a home as it is
+    return folder if folder.is_absolute() else _private_folder()
+
+
+def _private_folder() -> Path:
+    """A folder of this user's own where all users may write: what it holds is read back and run."""
+    try:
+        folder = Path(tempfile.gettempdir()) / f"splitfed-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise UserError(f"no folder for a cache: {error}; name one by {CACHE_VARIABLE}") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise UserError(f"{folder}: expected a folder that is this user's alone; name another by {CACHE_VARIABLE}")
+    return folder
 
 
 def explain(error: OSError, path: Path | None = None, *, elsewhere: str = ELSEWHERE) -> str | None:

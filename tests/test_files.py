@@ -1,21 +1,25 @@
-"""Paths as people write them, and files that are written whole or not at all."""
+"""Paths as people write them, where the cache lies, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import platformdirs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from splitfed import files
 from splitfed.errors import UserError
+from splitfed.files import cache_dir
 
 needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 
@@ -239,3 +243,75 @@ def test_the_size_of_a_folder_is_that_of_all_files_below(tmp_path: Path) -> None
     (tmp_path / "a" / "gone").symlink_to("/nowhere")
     assert 120 <= files.size_bytes(tmp_path) <= 120 + len("/nowhere")
     assert files.size_bytes(tmp_path / "nowhere") == 0
+
+
+@pytest.fixture
+def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user without a home; returns where temporary files go."""
+
+    def nobody(number: int) -> None:
+        raise KeyError(number)
+
+    for name in ("HOME", "SPLITFED_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    return tmp_path
+
+
+def test_the_cache_lies_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPLITFED_CACHE", "/somewhere")
+    assert cache_dir() == Path("/somewhere")
+    monkeypatch.setenv("SPLITFED_CACHE", "~/mine")
+    monkeypatch.setenv("HOME", "/home/of/mine")
+    assert cache_dir() == Path("/home/of/mine/mine")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other platforms keep caches elsewhere")
+def test_the_cache_lies_where_the_platform_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPLITFED_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/of/mine")
+    assert cache_dir() == Path("/home/of/mine/.cache/splitfed")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/large/disk")
+    assert cache_dir() == Path("/large/disk/splitfed")
+
+
+def test_an_older_platformdirs_that_leaves_the_home_open_is_not_taken_at_its_word(
+    no_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: Path("~/.cache/splitfed"))
+    assert cache_dir() == no_home / f"splitfed-{os.getuid()}"
+
+
+def test_without_a_home_the_cache_is_a_private_folder_and_the_same_one_again(no_home: Path) -> None:
+    folder = cache_dir()
+    assert folder == no_home / f"splitfed-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert cache_dir() == folder
+
+
+def loosen(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+def link(folder: Path) -> None:
+    (folder.parent / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(folder.parent / "elsewhere")
+
+
+@pytest.mark.parametrize("prepare", [loosen, link, Path.touch])
+def test_a_folder_that_others_could_have_laid_out_is_refused(prepare: Callable[[Path], None], no_home: Path) -> None:
+    prepare(no_home / f"splitfed-{os.getuid()}")
+    with pytest.raises(UserError, match="SPLITFED_CACHE"):
+        cache_dir()
+
+
+def test_a_cache_named_by_the_home_that_there_is_not_is_refused(
+    no_home: Path,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SPLITFED_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(UserError, match=r"SPLITFED_CACHE=~nobody-of-this-name/cache: .*give a full path"):
+        cache_dir()

@@ -3,45 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from splitfed.errors import DataError
-from splitfed.files import as_path
+from splitfed.files import as_path, cache_dir
 
 DATA_VARIABLE = "SPLITFED_DATA"
-CACHE_VARIABLE = "SPLITFED_CACHE"
-
-
-def cache_dir() -> Path:
-    """``$SPLITFED_CACHE``, or ``~/.cache/splitfed``, or for a user without a home a private folder among the temporary
-    files. It may not exist yet.
-
-    Raises:
-        DataError: there is none that this user alone can write to.
-    """
-    named = os.environ.get(CACHE_VARIABLE)
-    try:
-        return Path(named).expanduser() if named else Path.home() / ".cache" / "splitfed"
-    except RuntimeError:  # no HOME, and the user is not in the machine's list
-        if named:
-            raise DataError(f"{CACHE_VARIABLE}={named}: this user has no home; give a full path") from None
-        return _private_folder()
-
-
-def _private_folder() -> Path:
-    """A folder of this user's own where all users may write: what it holds is read back and run."""
-    try:
-        folder = Path(tempfile.gettempdir()) / f"splitfed-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-    except OSError as error:
-        raise DataError(f"no folder for a cache: {error}; name one by {CACHE_VARIABLE}") from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise DataError(f"{folder}: expected a folder that is this user's alone; name another by {CACHE_VARIABLE}")
-    return folder
 
 
 def downloads_dir() -> Path:

@@ -13,12 +13,12 @@ from splitfed.data.dataset import Dataset
 from splitfed.data.digits import Digits
 from splitfed.data.folder import ImageFolder
 from splitfed.data.idx import FASHION_MNIST, MNIST
-from splitfed.data.locations import cache_dir, downloads_dir, looked_in, search_roots
+from splitfed.data.locations import downloads_dir, looked_in, search_roots
 from splitfed.data.phantoms import Phantoms
 from splitfed.data.plugins import with_plugins
 from splitfed.data.source import DatasetSource, Decoded, Progress, Request, Selection, Unavailable
 from splitfed.errors import DataError
-from splitfed.files import as_path
+from splitfed.files import as_path, cache_dir
 from splitfed.plugins import Registry
 
 DATASETS: dict[str, DatasetSource] = {

@@ -52,7 +52,7 @@ class RunContext:
         return float(torch.bincount(self.splits.test.labels).max()) / len(self.splits.test)
 
     @cached_property
-    def baselines(self) -> Mapping[str, Mapping[str, float]]:
+    def baselines(self) -> Mapping[str, Mapping[str, float | None]]:
         """What predictors without any activation score."""
         return baseline_scores(self.splits.aux, self.splits.train)
 

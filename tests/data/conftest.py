@@ -14,7 +14,8 @@ from PIL import Image
 
 from splitfed.data import Dataset, load
 from splitfed.data.class_folders import MEDICAL_CLASSES
-from splitfed.data.locations import CACHE_VARIABLE, DATA_VARIABLE
+from splitfed.data.locations import DATA_VARIABLE
+from splitfed.files import CACHE_VARIABLE
 
 IMAGES_PER_CLASS = 3
 

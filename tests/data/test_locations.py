@@ -1,4 +1,4 @@
-"""Where the cache lies, also for users without a home."""
+"""The whole command for a user without a home and without an entry in the machine's list."""
 
 from __future__ import annotations
 
@@ -7,71 +7,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import splitfed
-from splitfed.data.locations import cache_dir
-from splitfed.errors import DataError
 
 NOBODY = 54321
 """A user number that no machine has an entry for."""
-
-
-@pytest.fixture
-def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user without a home; returns where temporary files go."""
-
-    def raise_error() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", raise_error)
-    monkeypatch.delenv("SPLITFED_CACHE", raising=False)
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
-    return tmp_path
-
-
-def test_the_cache_lies_where_it_is_named_or_under_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPLITFED_CACHE", "/somewhere")
-    assert cache_dir() == Path("/somewhere")
-    monkeypatch.delenv("SPLITFED_CACHE")
-    monkeypatch.setenv("HOME", "/home/of/mine")
-    assert cache_dir() == Path("/home/of/mine/.cache/splitfed")
-
-
-def test_without_a_home_the_cache_is_a_private_folder_and_the_same_one_again(no_home: Path) -> None:
-    folder = cache_dir()
-    assert folder == no_home / f"splitfed-{os.getuid()}"
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert cache_dir() == folder
-
-
-def loosen(folder: Path) -> None:
-    folder.mkdir()
-    folder.chmod(0o777)
-
-
-def link(folder: Path) -> None:
-    (folder.parent / "elsewhere").mkdir(mode=0o700)
-    folder.symlink_to(folder.parent / "elsewhere")
-
-
-@pytest.mark.parametrize("prepare", [loosen, link, Path.touch])
-def test_a_folder_that_others_could_have_laid_out_is_refused(prepare: Callable[[Path], None], no_home: Path) -> None:
-    prepare(no_home / f"splitfed-{os.getuid()}")
-    with pytest.raises(DataError, match="SPLITFED_CACHE"):
-        cache_dir()
-
-
-def test_a_cache_named_by_the_home_that_there_is_not_is_refused(
-    no_home: Path,  # noqa: ARG001
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("SPLITFED_CACHE", "~nobody-of-this-name/cache")
-    with pytest.raises(DataError, match=r"SPLITFED_CACHE=~nobody-of-this-name/cache: .*give a full path"):
-        cache_dir()
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from splitfed.data import split
 from splitfed.data.dataset import Dataset
-from splitfed.data.locations import cache_dir
 from splitfed.data.phantoms import DRAWERS, Phantoms
 from splitfed.data.source import Request
+from splitfed.files import cache_dir
 
 PER_CLASS = 300
 

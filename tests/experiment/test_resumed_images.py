@@ -11,11 +11,12 @@ import pytest
 from splitfed.config.scenario import Scenario
 from splitfed.data import Dataset
 from splitfed.data.class_folders import MEDICAL_CLASSES
-from splitfed.data.locations import CACHE_VARIABLE, DATA_VARIABLE
+from splitfed.data.locations import DATA_VARIABLE
 from splitfed.data.provenance import provenance
 from splitfed.errors import UserError
 from splitfed.experiment import run as lab
 from splitfed.experiment.images import load_images
+from splitfed.files import CACHE_VARIABLE
 from splitfed.records.bus import Bus
 from splitfed.records.events import Notice
 from splitfed.records.store import RunStore

@@ -178,7 +178,7 @@ def test_lite0_features_tell_blurred_images_from_sharp_ones() -> None:
     pixels = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     sharp = network(pixels)
     assert sharp.shape == (8, 1280)
-    assert torch.equal(sharp, network(pixels.expand(-1, 3, -1, -1)))  # grey is shown as RGB
+    assert torch.equal(sharp, network(pixels.expand(-1, 3, -1, -1)))  # gray is shown as RGB
     slightly, strongly = (network(pixels * (1 - fade) + fade / 2) for fade in (0.2, 0.8))
     assert (slightly - sharp).square().sum() < (strongly - sharp).square().sum()
 

@@ -17,8 +17,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from splitfed.data.locations import cache_dir
-from splitfed.errors import DataError
+from splitfed.errors import UserError
+from splitfed.files import cache_dir
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -66,7 +66,7 @@ def _kept_on_disk() -> bool:
         config.CACHE_DIR = str(cache_dir() / "numba")
         if _numba_finds_a_folder():
             return True
-    except DataError:  # no cache of our own either: each process compiles for itself
+    except UserError:  # no cache of our own either: each process compiles for itself
         pass
     config.CACHE_DIR = named
     return False
