@@ -2,6 +2,9 @@
 
 Whoever holds the front can ask it about any image. A decoder that sees only some thousand images soon knows them by
 heart, unless a defense's noise makes each look new every time.
+
+torchvision's transforms draw once for a whole batch, and from the generator of the process; here each image has draws
+of its own, from a generator that is passed in.
 """
 
 from __future__ import annotations

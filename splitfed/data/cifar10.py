@@ -9,7 +9,7 @@ import pickle
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,22 +31,24 @@ SEARCH_DEPTH = 2
 EDGE = 32
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FOLDER = "cifar-10-batches-py"
-BATCHES = {
-    "data_batch_1": "c99cafc152244af753f735de768cd75f",
-    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-    "data_batch_4": "634d18415352ddfa80567beed471001a",
-    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-    "test_batch": "40351d587109b95175f43aff81a1287e",
-}
-"""The six files with their published checksums (MD5)."""
+ARCHIVE = "cifar-10-python.tar.gz"
+BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+"""The six files, in the order in which their images are read."""
 LOSSY = "LOSSY CIFAR-10: read from JPEG files, not from the official batches; figures on the originals differ"
 
-OFFICIAL = Download(
-    file="cifar-10-python.tar.gz",
-    urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
-    md5="c58f30108f718f92721af3b95e74349a",
-)
+
+def official() -> Download:
+    """The published archive, as torchvision knows it."""
+    from torchvision.datasets import CIFAR10  # takes a second
+
+    return Download(file=ARCHIVE, urls=(CIFAR10.url,), md5=CIFAR10.tgz_md5)
+
+
+def published_md5() -> Mapping[str, str]:
+    """The checksums of `BATCHES`, as torchvision knows them. It unpickles them as they are; we do not."""
+    from torchvision.datasets import CIFAR10
+
+    return dict((*CIFAR10.train_list, *CIFAR10.test_list))
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Cifar10(DatasetSource):
     The official batches come first, wherever they lie; then image files in class folders; then the download.
     """
 
-    source_file: Download = OFFICIAL
-    batch_md5: Mapping[str, str] = field(default_factory=lambda: BATCHES)
+    source_file: Callable[[], Download] = official
+    batch_md5: Callable[[], Mapping[str, str]] = published_md5
     name: str = field(default="cifar10", init=False)
     summary: str = field(
         default="CIFAR-10: 60,000 photographs of ten classes, color 32×32 (Krizhevsky 2009)", init=False
@@ -84,7 +86,7 @@ class Cifar10(DatasetSource):
 
     def _read_batches(self, location: Path, request: Request) -> Decoded:
         def build(entry: Path) -> None:
-            read = dict(_batches(location, self.batch_md5))
+            read = dict(_batches(location, self.batch_md5()))
             missing = [name for name in BATCHES if name not in read]
             if missing:
                 raise DataError(f"{location}: expected the batches {', '.join(BATCHES)}, found no {missing[0]}")
@@ -97,10 +99,10 @@ class Cifar10(DatasetSource):
 
     def _download(self, request: Request, target: Path) -> Path:
         try:
-            return download(self.source_file, target, request.on_progress)
+            return download(self.source_file(), target, request.on_progress)
         except Unavailable as failure:
             raise Unavailable(
-                f"{self.name}: looked for {self.source_file.file}, the folder {FOLDER}, or images in the class folders "
+                f"{self.name}: looked for {ARCHIVE}, the folder {FOLDER}, or images in the class folders "
                 f"{', '.join(CLASSES)}, in {looked_in(request.roots)}: not found. Then {failure}. "
                 "Put the data there (--data-root or $SPLITFED_DATA), or run `splitfed data fetch cifar10` "
                 "where there is a network"
@@ -109,8 +111,8 @@ class Cifar10(DatasetSource):
 
 def _is_official(path: Path) -> bool:
     if path.is_dir():
-        return (path / next(iter(BATCHES))).is_file()
-    return path.name == OFFICIAL.file
+        return (path / BATCHES[0]).is_file()
+    return path.name == ARCHIVE
 
 
 def _find_official(roots: tuple[Path, ...]) -> Path | None:
@@ -118,8 +120,8 @@ def _find_official(roots: tuple[Path, ...]) -> Path | None:
         for folder in folders_below(root, SEARCH_DEPTH):
             if _is_official(folder):
                 return folder
-            if (folder / OFFICIAL.file).is_file():
-                return folder / OFFICIAL.file
+            if (folder / ARCHIVE).is_file():
+                return folder / ARCHIVE
     return None
 
 

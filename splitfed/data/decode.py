@@ -107,18 +107,18 @@ class ImageDecoder:
 
 def resize(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
     """An "L" or "RGB" image as uint8 (C, size, size): center-cropped to a square, bilinear with antialiasing."""
-    from PIL import Image
-
     if size is not None and image.size != (size, size):
+        from torchvision.transforms.v2.functional import resize as resized  # takes a second
+
         # Cropped first: resize's own box would let the filter reach beyond it. Pillow widens the bilinear
         # filter when it shrinks, which is what antialiasing means.
-        image = center_square(image, min(image.size)).resize((size, size), Image.Resampling.BILINEAR)
+        image = resized(center_square(image, min(image.size)), [size, size])
     array = np.asarray(image)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
 def center_square(image: Image.Image, edge: int) -> Image.Image:
-    """The middle ``edge`` × ``edge`` pixels."""
+    """The middle ``edge`` × ``edge`` pixels; of two middles the upper left one, where torchvision rounds to even."""
     left, top = (image.width - edge) // 2, (image.height - edge) // 2
     return image.crop((left, top, left + edge, top + edge))
 

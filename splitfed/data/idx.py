@@ -6,8 +6,11 @@ import gzip
 import hashlib
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +24,29 @@ from splitfed.data.source import DatasetSource, Decoded, Request, Unavailable
 from splitfed.errors import DataError
 
 SEARCH_DEPTH = 3
-PARTS = ("train", "t10k")
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+"""Images and labels of the published training part, then of the test part; either packed (.gz) or not."""
 _UNSIGNED_BYTES = 0x08  # the idx type code of what both data sets hold
+
+
+class Published(NamedTuple):
+    """Where the packed files are published: base addresses, tried in this order, and the MD5 of each of `FILES`."""
+
+    mirrors: tuple[str, ...]
+    md5: tuple[str, ...]
+
+
+@cache
+def published(kind: str, more_mirrors: tuple[str, ...] = ()) -> Published:
+    """What torchvision knows of a data set of its own, with mirrors that it does not know.
+
+    torchvision takes a second to import, so it is asked only where there is a packed file to check or to download.
+    """
+    from torchvision import datasets
+
+    known = getattr(datasets, kind)
+    md5 = dict(known.resources)
+    return Published((*known.mirrors, *more_mirrors), tuple(md5[f"{name}.gz"] for name in FILES))
 
 
 @dataclass(frozen=True)
@@ -31,17 +55,15 @@ class IdxMnist(DatasetSource):
 
     Attributes:
         folder: the folder that holds the files, by torchvision's name for it.
-        mirrors: base addresses, tried in this order.
-        md5: the published checksum of each packed file.
-        unpacked_md5: the checksums of the same files unpacked.
+        published: where the packed files are published, and their checksums.
+        unpacked_md5: the checksums of `FILES` as they are unpacked, which torchvision does not check.
         classes: names of the classes 0 to 9.
     """
 
     name: str
     summary: str
     folder: str
-    mirrors: tuple[str, ...]
-    md5: tuple[tuple[str, str], ...]
+    published: Callable[[], Published]
     unpacked_md5: tuple[str, ...]
     classes: tuple[str, ...]
     default_size: int = 28
@@ -50,7 +72,7 @@ class IdxMnist(DatasetSource):
         """The pooled images of the first folder found; downloaded if there is none."""
         folder = request.path or self._find(request.roots) or self._download(request, request.roots[-1])
         files = self._files(folder)
-        if len(files) < 2 * len(PARTS):
+        if len(files) < len(FILES):
             raise DataError(f"{folder}: expected the files {self._file_names()}, found {len(files)} of them")
         self._check(folder)
 
@@ -85,7 +107,7 @@ class IdxMnist(DatasetSource):
         named = None
         for root in roots:
             for folder in folders_below(root, SEARCH_DEPTH):
-                if len(self._files(folder)) < 2 * len(PARTS):
+                if len(self._files(folder)) < len(FILES):
                     continue
                 if self._changed(folder) is None:
                     return folder
@@ -108,26 +130,27 @@ class IdxMnist(DatasetSource):
 
     def _changed(self, folder: Path) -> Path | None:
         """The first of the four files that is not as published; None where all are."""
-        for file, (_, packed), unpacked in zip(self._files(folder), self.md5, self.unpacked_md5, strict=True):
-            if _md5(file) != (packed if file.suffix == ".gz" else unpacked):
+        for number, file in enumerate(self._files(folder)):
+            known = self.published().md5 if file.suffix == ".gz" else self.unpacked_md5
+            if _md5(file) != known[number]:
                 return file
         return None
 
     def _files(self, folder: Path) -> list[Path]:
         """The four files that are there: images and labels of each part; either packed or not."""
-        names = [name.removesuffix(".gz") for name, _ in self.md5]
-        candidates = [(folder / f"{name}.gz", folder / name) for name in names]
+        candidates = [(folder / f"{name}.gz", folder / name) for name in FILES]
         found = [next((path for path in pair if path.is_file()), None) for pair in candidates]
         return [path for path in found if path is not None]
 
     def _file_names(self) -> str:
-        return ", ".join(name for name, _ in self.md5)
+        return ", ".join(f"{name}.gz" for name in FILES)
 
     def _download(self, request: Request, target: Path) -> Path:
         try:
-            for name, md5 in self.md5:
-                urls = tuple(mirror + name for mirror in self.mirrors)
-                download(Download(f"{self.folder}/raw/{name}", urls, md5), target, request.on_progress)
+            mirrors, checksums = self.published()
+            for name, md5 in zip(FILES, checksums, strict=True):
+                urls = tuple(f"{mirror}{name}.gz" for mirror in mirrors)
+                download(Download(f"{self.folder}/raw/{name}.gz", urls, md5), target, request.on_progress)
         except Unavailable as failure:
             raise Unavailable(
                 f"{self.name}: looked for {self.folder}/raw/ with {self._file_names()} in {looked_in(request.roots)}: "
@@ -170,30 +193,11 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
 
 
-_NAMES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
-
 MNIST = IdxMnist(
     name="mnist",
     summary="MNIST: 70,000 handwritten digits, gray 28×28 (LeCun, Cortes, Burges)",
     folder="MNIST",
-    mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-    md5=tuple(
-        zip(
-            _NAMES,
-            (
-                "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-                "d53e105ee54ea40749a09fcbcd1e9432",
-                "9fb629c4189551a2d022fa330f9573f3",
-                "ec29112dd5afa0611ce80d1b7f02629c",
-            ),
-            strict=True,
-        )
-    ),
+    published=partial(published, "MNIST", more_mirrors=("https://storage.googleapis.com/cvdf-datasets/mnist/",)),
     unpacked_md5=(
         "6bbc9ace898e44ae57da46a324031adb",
         "a25bea736e30d166cdddb491f175f624",
@@ -207,21 +211,10 @@ FASHION_MNIST = IdxMnist(
     name="fashion_mnist",
     summary="Fashion-MNIST: 70,000 pieces of clothing, gray 28×28 (Zalando Research; MIT)",
     folder="FashionMNIST",
-    mirrors=(
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-    ),
-    md5=tuple(
-        zip(
-            _NAMES,
-            (
-                "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-                "25c81989df183df01b3e8a0aad5dffbe",
-                "bef4ecab320f06d8554ea6380940ec79",
-                "bb300cfdad3c16e7a12a480ee83cd310",
-            ),
-            strict=True,
-        )
+    published=partial(
+        published,
+        "FashionMNIST",
+        more_mirrors=("https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",),
     ),
     unpacked_md5=(
         "f4a8712d7a061bf5bd6d2ca38dc4d50a",

@@ -41,6 +41,19 @@ def test_names_counts_and_skipped_files_are_known(tmp_path: Path) -> None:
         assert mine.location == folder
 
 
+def test_class_folders_mean_what_they_mean_to_torchvision(tmp_path: Path) -> None:
+    from torchvision.datasets import ImageFolder
+
+    names = ["Zebra", "ant", "10", "9", "über"]
+    files = {f"{name}/{n}.png": jpeg(10 * k + n, edge=16) for k, name in enumerate(names) for n in range(2)}
+    folder = write_folder(tmp_path / "mine", files)
+    ours, theirs = load("folder", path=folder), ImageFolder(str(folder), loader=lambda path: Image.open(path).copy())
+    assert list(ours.classes) == theirs.classes
+    assert ours.labels.tolist() == theirs.targets
+    for pixels, (image, _) in zip(ours.pixels, theirs, strict=True):
+        assert np.array_equal(pixels[0], np.asarray(image))
+
+
 def test_an_archive_with_a_wrapper_gives_the_same_images_as_the_folder(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "mine", two_classes())
     read = load("folder", path=folder)

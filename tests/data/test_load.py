@@ -20,7 +20,7 @@ from splitfed.data import DATASETS, Unavailable, describe, fetch, load, sources
 from splitfed.data.cache import cached
 from splitfed.data.class_folders import MedicalMnist
 from splitfed.data.download import Deadlines, Download, download
-from splitfed.data.idx import IdxMnist, read_idx
+from splitfed.data.idx import FILES, IdxMnist, Published, read_idx
 from splitfed.data.source import Decoded
 from splitfed.errors import DataError
 
@@ -208,13 +208,14 @@ def _publish(monkeypatch: pytest.MonkeyPatch, name: str, folder: Path) -> None:
     source = DATASETS[name]
     assert isinstance(source, IdxMnist)
     packed, unpacked = [], []
-    for file_name, _ in source.md5:
-        plain = folder / file_name.removesuffix(".gz")
+    for name_unpacked in FILES:
+        plain, file_name = folder / name_unpacked, f"{name_unpacked}.gz"
         data = plain.read_bytes() if plain.exists() else gzip.decompress((folder / file_name).read_bytes())
         gz = folder / file_name
-        packed.append((file_name, hashlib.md5(gz.read_bytes() if gz.exists() else b"").hexdigest()))
+        packed.append(hashlib.md5(gz.read_bytes() if gz.exists() else b"").hexdigest())
         unpacked.append(hashlib.md5(data).hexdigest())
-    known = replace(source, md5=tuple(packed), unpacked_md5=tuple(unpacked))
+    of_these = Published((), tuple(packed))
+    known = replace(source, published=lambda: of_these, unpacked_md5=tuple(unpacked))
     monkeypatch.setitem(DATASETS, name, known)
     monkeypatch.setattr("splitfed.data.idx." + name.upper(), known)
 
@@ -286,16 +287,41 @@ def test_idx_files_are_downloaded(mirror: tuple[Path, str], tmp_path: Path, monk
     assert isinstance(source, IdxMnist)
     _mnist_files(folder / "MNIST")
     files = []
-    for name, _ in source.md5:
+    for name in (f"{name}.gz" for name in FILES):
         packed = folder / name
         plain = folder / "MNIST" / name.removesuffix(".gz")
         packed.write_bytes(
             gzip.compress(plain.read_bytes()) if plain.exists() else (folder / "MNIST" / name).read_bytes()
         )
-        files.append((name, hashlib.md5(packed.read_bytes()).hexdigest()))
-    monkeypatch.setitem(DATASETS, "mnist", replace(source, mirrors=(address,), md5=tuple(files)))
+        files.append(hashlib.md5(packed.read_bytes()).hexdigest())
+    of_these = Published((address,), tuple(files))
+    monkeypatch.setitem(DATASETS, "mnist", replace(source, published=lambda: of_these))
     assert fetch("mnist", tmp_path / "to") == tmp_path / "to" / "MNIST" / "raw"
     assert len(load("mnist", data_root=tmp_path / "to")) == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("mnist", "f68b3c2dcbeaaa9fbdd348bbdeb94873", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        (
+            "fashion_mnist",
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        ),
+    ],
+)
+def test_idx_files_have_the_published_checksums_and_a_mirror_more_than_torchvision_knows(
+    name: str, first: str, last: str
+) -> None:
+    source = DATASETS[name]
+    assert isinstance(source, IdxMnist)
+    mirrors, md5 = source.published()
+    assert md5[0] == first
+    assert len(md5) == len(source.unpacked_md5) == len(FILES)
+    assert len(mirrors) >= 2
+    assert mirrors[-1] == last
+    assert all(mirror.endswith("/") for mirror in mirrors)
 
 
 def test_digits_keep_their_size_unless_asked() -> None:
