@@ -8,9 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-from splitfed.errors import UserError
+import psutil
+
 from splitfed.runners import child
 
 SAMPLE_S = 0.2
@@ -22,20 +22,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("name", nargs="?", default="medmnist_split")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to `splitfed scenario`, such as --quick")
     arguments = parser.parse_args(argv)
-    if not Path("/proc/self/status").exists():
-        raise UserError("`splitfed bench scenario` reads memory from /proc, which this platform does not have")
     with tempfile.TemporaryDirectory() as runs:
         command = child.arguments("scenario", arguments.name, "--live", "none", "--out", runs, *arguments.rest)
         started = time.monotonic()
         with subprocess.Popen(
             [sys.executable, *command], env=child.environment(), stdout=subprocess.DEVNULL
         ) as process:
-            peak_kib = _peak_of_tree(process)
+            peak_bytes = _peak_of_tree(process)
         wall_s = time.monotonic() - started
     line = {
         "case": " ".join([arguments.name, *arguments.rest]),
         "wall_s": round(wall_s, 1),
-        "peak_memory_mib": round(peak_kib / 1024),
+        "peak_memory_mib": round(peak_bytes / 2**20),
         "exit_code": process.returncode,
     }
     sys.stdout.write(json.dumps(line) + "\n")
@@ -43,37 +41,24 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _peak_of_tree(process: subprocess.Popen[bytes]) -> int:
-    """KiB that the process and its children held at most, together; shared pages count once per process."""
-    peak = 0
+    """Bytes that the process and its children held at most, together; shared pages count once per process."""
+    root, peak = psutil.Process(process.pid), 0
     while process.poll() is None:
-        peak = max(peak, sum(_resident_kib(pid) for pid in _tree(process.pid)))
+        peak = max(peak, sum(map(_resident_bytes, [root, *_descendants(root)])))
         time.sleep(SAMPLE_S)
     return peak
 
 
-def _tree(root: int) -> list[int]:
-    """The process and all that descend from it."""
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/status"):
-        fields = _fields(status)
-        if "PPid" in fields:
-            children.setdefault(int(fields["PPid"]), []).append(int(status.parent.name))
-    found, todo = [], [root]
-    while todo:
-        pid = todo.pop()
-        found.append(pid)
-        todo += children.get(pid, [])
-    return found
-
-
-def _resident_kib(pid: int) -> int:
-    return int(_fields(Path(f"/proc/{pid}/status")).get("VmRSS", "0 kB").split()[0])
-
-
-def _fields(status: Path) -> dict[str, str]:
-    """The fields of a status file; none if the process is gone."""
+def _descendants(root: psutil.Process) -> list[psutil.Process]:
     try:
-        lines = status.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return list(root.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    """0 for a process that is gone."""
+    try:
+        return int(process.memory_info().rss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0

@@ -1,4 +1,7 @@
-"""Peak memory of a forward and backward pass, each in a fresh process, so that nothing else counts."""
+"""Peak memory of a forward and backward pass, each in a fresh process, so that nothing else counts.
+
+Read from /proc by hand: psutil knows no peak that can be started anew.
+"""
 
 from __future__ import annotations
 

@@ -2,52 +2,76 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
-import sys
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from splitfed.cli.requirements import DISTRIBUTION, Requirement, extras, python_wanted, requirements
 from splitfed.errors import UserError
 from splitfed.files import size_bytes
 from splitfed.plugins import Registry
 from splitfed.views.text import byte_count
 
-PACKAGES = ("torch", "flwr", "grpcio", "protobuf", "numpy", "pillow", "pydantic", "rich", "scikit-learn")
+BRINGS = {
+    "ray": "--runner ray, cells on a cluster",
+    "dp": "the epsilon of the defense dpsgd",
+    "fid": "the scores fid_lite0 and fid",
+    "medical": "DICOM, and TIFF files that Pillow does not read",
+    "umap": "report --features",
+    "dev": "tests and checks of splitfed itself",
+}
+"""What an extra is for; which packages that takes, the distribution itself says."""
 PLUGIN_GROUPS = ("datasets", "defenses", "attacks")
 FREE_GIB_WANTED = 2.0
 
 
+_STYLES = {"✗": "red", "✓": "green", "–": "dim"}
+
+
 class Check(NamedTuple):
-    """One thing looked at. ``cure`` is empty when it is well."""
+    """One thing looked at. ``cure`` is empty when it is well, as it is without what is ``optional``."""
 
     name: str
     found: str
     cure: str
+    optional: bool = False
+
+    @property
+    def mark(self) -> str:
+        """One character for a table."""
+        return "✗" if self.cure else "–" if self.optional else "✓"
 
 
 def examine(data_root: Path | None) -> bool:
     """Print every check; returns whether all is well for the main job."""
+    checks = list(checks_of(data_root))
+    try:
+        _show(checks)
+    except ImportError:  # rich is one of the packages that may be missing
+        for check in checks:
+            print(check.mark, check.name, check.found, check.cure, sep="  ")
+    return not any(check.cure for check in checks)
+
+
+def _show(checks: Sequence[Check]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from splitfed.views.terminal.console import ViewConsole
 
-    checks = list(checks_of(data_root))
     table = Table("", "what", "found", "cure", box=None)
     for check in checks:
-        mark = Text("✗", style="red") if check.cure else Text("✓", style="green")
-        table.add_row(mark, *map(Text, check))
+        mark = Text(check.mark, style=_STYLES[check.mark])
+        table.add_row(mark, Text(check.name), Text(check.found), Text(check.cure))
     ViewConsole().print(table)
-    return not any(check.cure for check in checks)
 
 
 def checks_of(data_root: Path | None) -> Iterator[Check]:
     """Python, packages, disk, data and the loopback network."""
-    old = sys.version_info < (3, 11)
-    yield Check("python", sys.version.split()[0], "install Python 3.11 or newer" if old else "")
-    yield from (_package(name) for name in PACKAGES)
+    yield from _distribution()
     yield _disk()
     yield from _runs(Path("runs"))
     yield _loopback()
@@ -56,11 +80,38 @@ def checks_of(data_root: Path | None) -> Iterator[Check]:
         yield from _plugins(group)
 
 
-def _package(name: str) -> Check:
+def _distribution() -> Iterator[Check]:
+    """Python and packages against what the distribution requires, and its extras."""
+    running = platform.python_version()
     try:
-        return Check(name, version(name), "")
+        required, wanted, offered = requirements(), python_wanted(), extras()
     except PackageNotFoundError:
-        return Check(name, "missing", "run `make demo`, or: pip install splitfed")
+        yield Check("python", running, "")
+        yield Check("splitfed", "runs from a folder and is not installed", "run `make demo`, or: pip install .")
+        return
+    fits = Requirement("python", wanted, "").fits(running)
+    yield Check("python", running, "" if fits else f"install Python {wanted}")
+    yield from (_package(requirement) for requirement in required if not requirement.extra)
+    for extra in offered:
+        yield _extra(extra, [requirement for requirement in required if requirement.extra == extra])
+
+
+def _package(requirement: Requirement) -> Check:
+    fault, found = requirement.fault(), requirement.installed()
+    cure = f"run `make demo`, or: pip install '{requirement.text}'" if fault else ""
+    if found is None:
+        return Check(requirement.name, "missing", cure)
+    return Check(requirement.name, f"{found}, want {requirement.versions}" if fault else found, cure)
+
+
+def _extra(name: str, required: Sequence[Requirement]) -> Check:
+    """An extra is never needed for the main job: what is missing of it is said, and is well."""
+    brings = BRINGS.get(name, "")
+    faults = [fault for requirement in required if (fault := requirement.fault())]
+    if faults:
+        how = f"pip install '{DISTRIBUTION}[{name}]' ({', '.join(faults)})"
+        return Check(f"extra {name}", f"not installed: {brings}; {how}", "", optional=True)
+    return Check(f"extra {name}", f"installed: {brings} ({', '.join(r.name for r in required)})", "")
 
 
 def _disk() -> Check:

@@ -11,29 +11,32 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_NAMED_VERSIONS = ("splitfed", "torch", "flwr", "grpcio", "numpy")
+_NAMED_VERSIONS = ("splitfed", "torch", "torchvision", "torchmetrics", "flwr", "grpcio", "numpy")
 _GIT_TIMEOUT_S = 5.0
 
 
 def machine_manifest() -> dict[str, Any]:
     """What a reader needs to judge or repeat a run's timings.
 
-    Keys: python, platform, cpu, cores (usable by this process), memory_bytes (None where the system does not
-    tell), versions (None for a package that is not installed), commit (None outside a checkout of splitfed)
-    and modified (whether tracked files differ from that commit).
+    Keys: python, platform, cpu, cores (usable by this process), memory_bytes, versions (None for a package that
+    is not installed), commit (None outside a checkout of splitfed) and modified (whether tracked files differ from
+    that commit).
     """
+    import psutil
+
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
         "cores": _usable_cores(),
-        "memory_bytes": _memory_bytes(),
+        "memory_bytes": psutil.virtual_memory().total,
         "versions": {name: package_version(name) for name in _NAMED_VERSIONS},
         **_commit(),
     }
 
 
 def _cpu_model() -> str:
+    # psutil does not tell it
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -43,16 +46,11 @@ def _cpu_model() -> str:
 
 
 def _usable_cores() -> int:
-    # a container or taskset often grants fewer cores than the machine has
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    import psutil
 
-
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
+    # a container or taskset often grants fewer cores than the machine has; macOS has no such thing
+    affinity = getattr(psutil.Process(), "cpu_affinity", None)
+    return len(affinity()) if affinity else psutil.cpu_count() or 1
 
 
 def package_version(package: str) -> str | None:

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import splitfed
@@ -133,15 +134,9 @@ def whole_lines(path: Path) -> list[str]:
 
 def attackers_of(run_dir: Path) -> list[str]:
     """Command lines of processes that still work on this run."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = entry.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if "attacker" in command and run_dir.name in command and entry.parent.name != str(os.getpid()):
-            found.append(command)
-    return found
+    others = (process for process in psutil.process_iter(["cmdline"]) if process.pid != os.getpid())
+    commands = (" ".join(process.info["cmdline"] or []) for process in others)
+    return [command for command in commands if "attacker" in command and run_dir.name in command]
 
 
 def test_seeds_repeat_every_cell_and_are_summed_up(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ class SparseCodingLayer(nn.Module):
         if solver not in SOLVERS:
             raise ValueError(f"solver is {solver!r}; want one of {', '.join(SOLVERS)}")
         if solver == "lgcd" and not available():
-            raise ValueError("solver 'lgcd' needs numba; pip install 'splitfed[fast]', or take solver 'fista'")
+            raise ValueError("solver 'lgcd' needs numba: pip install numba, or take solver 'fista'")
         if l1_weight < 0:
             raise ValueError(f"l1_weight is {l1_weight}; want at least 0")
         self.geometry = Geometry(kernel_size, stride)
