@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench soak proto clean
+.PHONY: demo test lint bench soak proto schema clean
 
 demo: $(VENV)/.installed
 	$(BIN)/splitfed scenario medmnist_split
@@ -18,6 +18,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python protos/generate.py --check
+	$(BIN)/python -m splitfed.records.schema --check
 
 bench: $(VENV)/.installed
 	$(BIN)/splitfed bench wire
@@ -29,6 +30,9 @@ soak: $(VENV)/.installed
 
 proto: $(VENV)/.installed-dev
 	$(BIN)/python protos/generate.py
+
+schema: $(VENV)/.installed-dev
+	$(BIN)/python -m splitfed.records.schema
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

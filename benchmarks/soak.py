@@ -125,7 +125,7 @@ def one_fault(number: int, clients: int, seed: int) -> dict[str, Any]:
     trouble = Trouble(("freeze", "kill", "starve")[number % 3], draw.randint(1, ROUNDS), draw.randrange(steps))
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, attacker_told_to(trouble):
-        results = lab.run(scenario(clients, seed), out=Path(folder), subscribers=[trouble])
+        run = lab.run(scenario(clients, seed), out=Path(folder), subscribers=[trouble])
     return {
         "fault": trouble.kind,
         "round": trouble.at_round,
@@ -133,7 +133,7 @@ def one_fault(number: int, clients: int, seed: int) -> dict[str, Any]:
         "struck": trouble.done.is_set(),
         "clients": clients,
         "lost": trouble.lost,
-        "missed_rounds": results["cells"][0]["missed_rounds"],
+        "missed_rounds": run.results.cells[0].missed_rounds,
         "seconds": round(time.monotonic() - began, 1),
     }
 

@@ -8,7 +8,6 @@ The moment is the last report of an attack that came with a strip, in the named 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import io
 import re
 from pathlib import Path
@@ -60,7 +59,7 @@ def draw(listed: list[events.Event], run_dir: Path, width: int, height: int) -> 
     for event in listed:
         if isinstance(event, events.RunStarted):
             scenario = event.scenario
-            event = dataclasses.replace(event, run_dir=str(run_dir))  # the run may have been moved since
+            event = event.model_copy(update={"run_dir": str(run_dir)})  # the run may have been moved since
         view(event)
     console.print(view.frame())
     svg = console.export_svg(title=f"splitfed scenario {scenario}")

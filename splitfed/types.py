@@ -140,6 +140,29 @@ class Knowledge:
 
 
 @dataclass(frozen=True)
+class FitEvidence:
+    """What an attack says about its training; the gates and the choice of the strongest read it.
+
+    Attributes:
+        first_loss: the attack's own loss on the fit part with the present front, before it learned.
+        last_loss: the same after the last unit of work.
+        parameters_moved: whether the trainable parameters differ from those at the start, by hash.
+        epochs: units of work done.
+        validation_psnr_db: PSNR on the validation part, dB.
+        validation_ssim: SSIM on the validation part; the strongest attack is the one with the highest.
+        plateaued: whether training ended because nothing improved any more.
+    """
+
+    first_loss: float
+    last_loss: float
+    parameters_moved: bool
+    epochs: int
+    validation_psnr_db: float
+    validation_ssim: float
+    plateaued: bool
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """What an attack made of its observations.
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from splitfed import attacks, defenses
 from splitfed.attacker import protocol
@@ -31,7 +31,7 @@ from splitfed.files import file_name, make_private, replacing
 from splitfed.models.front import FrontSpec
 from splitfed.options import explain
 from splitfed.seeding import generator
-from splitfed.types import Images, Knowledge, Observation
+from splitfed.types import FitEvidence, Images, Knowledge, Observation
 from splitfed.wire.tap import Tap
 
 Component = TypeVar("Component")
@@ -42,6 +42,9 @@ LIVE_UNITS = 10
 """Most units of work (epochs) of an attack on one round's front: more would only slow the training down."""
 IDLE_S = 0.1
 """Pause when there is nothing to learn from."""
+
+_FIT = TypeAdapter(FitEvidence)
+"""A plug-in may give numbers of other kinds than it should: 3.0 epochs, say."""
 
 
 class StoppedEarly(Exception):
@@ -228,7 +231,7 @@ class Attacker:
             protocol.Attacked(
                 attack=attack.name,
                 is_control=attack.is_control,
-                fit=protocol.FitReport(**vars(attack.evidence())),
+                fit=_FIT.validate_python(vars(attack.evidence())),
                 reconstructions=path.name,
                 seconds=time.monotonic() - started,
             )

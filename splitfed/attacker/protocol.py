@@ -8,8 +8,9 @@
            fronts/0003.pt     the front that every participant got at the start of round 3
            final.json         `Final`: training is over
 
-2. **Messages**, attacker to lab: one JSON object a line on its standard output (`Message`, read by `parse`). They say
-   nothing of truth, of which the attacker has none: the lab scores the files of reconstructions that they name.
+2. **Messages**, attacker to lab: one JSON object a line on its standard output (`Message`, read and written by
+   `MESSAGES`). They say nothing of truth, of which the attacker has none: the lab scores the files of reconstructions
+   that they name.
 
 3. **The life line**: the attacker's standard input, which the lab holds open (`arguments`). When it closes, however the
    lab ends, the attacker ends at once.
@@ -21,14 +22,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from splitfed.attacker.changing_files import first_line, when_whole
 from splitfed.errors import UserError
-from splitfed.files import write_whole
-from splitfed.options import Options, explain
+from splitfed.options import explain
+from splitfed.records.lines import Lines
+from splitfed.records.record import Record, Spoken, save
+from splitfed.types import FitEvidence
 
 AUXILIARY, FRONTS, FINAL = "auxiliary.npz", "fronts", "final.json"
 """What lies in the folder `knowledge`."""
@@ -69,7 +72,7 @@ def forget_fronts(folder: Path, *, before: int) -> None:
             path.unlink(missing_ok=True)
 
 
-class Final(Options):
+class Final(Record):
     """Training is over: the front of `round` is final, and its AUDIT streams hold `rows` images."""
 
     round: int = Field(ge=1)
@@ -77,7 +80,7 @@ class Final(Options):
 
     def save(self, folder: Path) -> None:
         """Write it in one piece."""
-        write_whole(folder / FINAL, self.model_dump_json().encode())
+        save(folder / FINAL, self)
 
     @classmethod
     def load(cls, folder: Path) -> Final | None:
@@ -99,20 +102,14 @@ class Final(Options):
             raise UserError(f'{path}: {first_line(error)}; want JSON, as {{"round": 7, "rows": 6000}}') from error
 
 
-class _Numbers(Options):
-    """A message with numbers: one that is none, the loss of an attack that diverges say, arrives as it is."""
-
-    model_config = ConfigDict(ser_json_inf_nan="constants")
-
-
-class Listening(Options):
+class Listening(Spoken):
     """The relay is up; clients may connect to `address`."""
 
     kind: Literal["listening"] = "listening"
     address: str
 
 
-class Learned(_Numbers):
+class Learned(Spoken):
     """One unit of work is done; `reconstructions` names a file when there is a new one to look at."""
 
     kind: Literal["learned"] = "learned"
@@ -123,30 +120,18 @@ class Learned(_Numbers):
     reconstructions: str | None = None
 
 
-class FitReport(_Numbers):
-    """What an attack says about its training with the final front (`attacks.base.FitEvidence`)."""
-
-    first_loss: float
-    last_loss: float
-    parameters_moved: bool
-    epochs: int
-    validation_psnr_db: float
-    validation_ssim: float
-    plateaued: bool
-
-
-class Attacked(_Numbers):
+class Attacked(Spoken):
     """One attack is done: its evidence, and the file with its reconstructions of all final observations."""
 
     kind: Literal["attacked"] = "attacked"
     attack: str
     is_control: bool
-    fit: FitReport | None
+    fit: FitEvidence | None
     reconstructions: str
     seconds: float
 
 
-class Done(Options):
+class Done(Spoken):
     """All attacks are done.
 
     `front_before` and `front_after` are fingerprints of the front that the attacker held, `moved_by` the attacks that
@@ -162,7 +147,7 @@ class Done(Options):
     unparsed: int
 
 
-class Warned(Options):
+class Warned(Spoken):
     """Something that the user should know."""
 
     kind: Literal["warned"] = "warned"
@@ -171,13 +156,5 @@ class Warned(Options):
 
 
 Message = Listening | Learned | Attacked | Done | Warned
-_ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
-
-
-def parse(line: str) -> Message:
-    """The message on this line.
-
-    Raises:
-        pydantic.ValidationError: it is none.
-    """
-    return _ADAPTER.validate_json(line)
+MESSAGES = Lines[Message](Message, "kind")
+"""Reads and writes them."""

@@ -61,8 +61,10 @@ class Speaker:
         self._lock = threading.Lock()
 
     def __call__(self, message: Message) -> None:
+        from splitfed.attacker.protocol import MESSAGES
+
         with self._lock:
-            self._output.write(message.model_dump_json() + "\n")
+            self._output.write(MESSAGES.write(message).decode())
             self._output.flush()
 
 

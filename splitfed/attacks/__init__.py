@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from splitfed.attacks.base import Attack, FitEvidence, Progress
+from splitfed.attacks.base import Attack, Progress
 from splitfed.attacks.conv_decoder import ConvDecoder
 from splitfed.attacks.decoder import Decoder
 from splitfed.attacks.dictionary import Dictionary
@@ -16,7 +16,7 @@ from splitfed.attacks.untrained import Untrained
 from splitfed.attacks.whitebox import Whitebox
 from splitfed.errors import AttackError
 from splitfed.plugins import Fault, Registry, numbers, of, registry
-from splitfed.types import ImageShape
+from splitfed.types import FitEvidence, ImageShape
 
 
 def _record(kind: type[Progress] | type[FitEvidence]) -> Fault:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from splitfed.attacks.auxiliary import Auxiliary, Pairs, Predict, observe, predict_rows, split_auxiliary
-from splitfed.attacks.base import Attack, FitEvidence
+from splitfed.attacks.base import Attack
 from splitfed.errors import AttackError
 from splitfed.metrics.fast import fast_psnr_db, fast_ssim
-from splitfed.types import Knowledge
+from splitfed.types import FitEvidence, Knowledge
 
 
 @dataclass(frozen=True)

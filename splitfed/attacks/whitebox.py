@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from splitfed.attacks.auxiliary import BATCH, Pairs, predict_rows
-from splitfed.attacks.base import Attack, FitEvidence, Progress
+from splitfed.attacks.base import Attack, Progress
 from splitfed.attacks.descent import Descent, Weights, error_directions
 from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.linear import mean_map
@@ -26,6 +26,7 @@ from splitfed.attacks.sparse import first_sparse_layer
 from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.options import Options
+from splitfed.types import FitEvidence
 
 Reconstruct = Callable[[Tensor], Tensor]
 """Activations (B, ...) to images (B, C, H, W)."""

@@ -266,7 +266,7 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
 
         subscribers: list[Subscriber] = [watched] if view is None else [watched, view]
         try:
-            results = run(
+            store = run(
                 scenario,
                 out=arguments.out,
                 data_root=arguments.data_root,
@@ -285,8 +285,8 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
     if failure is not None:
         _show_what_is_finished(watched)
         raise failure
-    _show(watched.store())
-    return OK if results["valid"] else INVALID
+    _show(store)
+    return OK if store.results.valid else INVALID
 
 
 def _show(store: Any) -> None:

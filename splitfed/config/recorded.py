@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from splitfed.config.scenario import Scenario
 from splitfed.errors import UserError
 from splitfed.options import explain
-from splitfed.records.store import MANIFEST, RESTORE, RunStore
+from splitfed.records.record import RESTORE
+from splitfed.records.store import MANIFEST, RunStore
 
 
 def recorded_scenario(run: RunStore) -> Scenario:
@@ -18,9 +19,7 @@ def recorded_scenario(run: RunStore) -> Scenario:
     """
     source = run.path / MANIFEST
     try:
-        return Scenario.model_validate(run.manifest["scenario"])
-    except KeyError:
-        raise UserError(f"{source} is damaged: it has no scenario; {RESTORE}") from None
+        return Scenario.model_validate(run.manifest.scenario)
     except ValidationError as error:
         said = explain(error, Scenario, str(source))
         raise UserError(f"{said}\n{source} is damaged or of another version of splitfed; {RESTORE}") from None

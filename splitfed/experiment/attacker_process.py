@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from splitfed.errors import AttackError, UserError
 from splitfed.experiment.last_words import exit_in_words, last_words
 from splitfed.files import write_whole
 from splitfed.models.front import Front
+from splitfed.records.record import to_json
 from splitfed.runners import child
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class AttackerProcess:
         self.config.out.mkdir(parents=True, exist_ok=True)
         (self.config.knowledge / FRONTS).mkdir(parents=True, exist_ok=True)
         config_path = self.config.out / "attacker.json"
-        write_whole(config_path, json.dumps(self.config.model_dump(mode="json"), indent=2).encode())
+        write_whole(config_path, to_json(self.config, indent=2))
         # its standard input ties it to this process: it closes with it, however that ends
         command = child.arguments(*protocol.arguments(config_path))
         with self._log.open("w", encoding="utf-8") as log:
@@ -195,7 +195,7 @@ class AttackerProcess:
 
     def _hear(self, line: str) -> None:
         try:
-            message = protocol.parse(line)
+            message = protocol.MESSAGES.read(line)
         except ValidationError:
             message = protocol.Warned(message=f"the attacker said something unexpected: {line.strip()[:200]}")
         if isinstance(message, protocol.Listening):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from typing import Any
 
 from flwr.app import Context, RecordDict
 
@@ -16,16 +15,17 @@ from splitfed.experiment.evidence import AuditEvidence
 from splitfed.experiment.live import LiveAttack
 from splitfed.experiment.mounted_attack import MountedAttack
 from splitfed.experiment.pictures import save_outcome
-from splitfed.experiment.verdict import after_attack, cell_entry, cell_gates, failed_entry, victim_fingerprint
+from splitfed.experiment.verdict import after_attack, cell_gates, cell_result, failed_cell, victim_fingerprint
 from splitfed.experiment.watcher import CellWatcher
 from splitfed.federation.client_app import build_client_app
 from splitfed.federation.server_app import Federation, FederationResult, build_server_app
 from splitfed.records import events
+from splitfed.records.results import CellResult
 from splitfed.runners.local_grid import LocalGrid
 
 
-def measure(run: RunContext, cell: Cell) -> dict[str, Any]:
-    """Train, tap, attack and judge one cell: its entry in the results, also where it cannot be trained."""
+def measure(run: RunContext, cell: Cell) -> CellResult:
+    """Train, tap, attack and judge one cell; it has a result also where it cannot be trained."""
     federation = run.scenario.federation
     run.bus.emit(
         events.CellStarted(
@@ -39,10 +39,10 @@ def measure(run: RunContext, cell: Cell) -> dict[str, Any]:
     try:
         return _measure(CellContext.of(run, cell))
     except TrainingFailed as failure:
-        return failed_entry(cell=cell, majority_rate=run.majority_rate, reason=str(failure))
+        return failed_cell(cell=cell, majority_rate=run.majority_rate, reason=str(failure))
 
 
-def _measure(context: CellContext) -> dict[str, Any]:
+def _measure(context: CellContext) -> CellResult:
     shutil.rmtree(context.folder)  # what an interrupted attempt left would pass for this one's
     live = LiveAttack(context.cell.name, context.truth, context.run.store, context.run.bus)
     with MountedAttack(context, live.hear) as attack:
@@ -70,14 +70,14 @@ def _train(context: CellContext, attack: MountedAttack) -> FederationResult:
 
 def _judge(
     context: CellContext, result: FederationResult, live: LiveAttack, before: str, attack_s: float
-) -> dict[str, Any]:
-    """The cell's entry: what the attacks reached, and the gates that say whether to believe it."""
+) -> CellResult:
+    """The cell's result: what the attacks reached, and the gates that say whether to believe it."""
     run, cell = context.run, context.cell
     outcomes = live.outcomes()
     audit = AuditEvidence(context, result)
     evidence = audit.of_defense()
     defense = context.job.defense()
-    entry = cell_entry(
+    found = cell_result(
         cell=cell,
         result=result,
         majority_rate=run.majority_rate,
@@ -102,8 +102,8 @@ def _judge(
         figures=defense.figures(evidence) if evidence is not None else {},
         attack_s=attack_s,
     )
-    save_outcome(run.store, cell.name, entry["strongest"], outcomes)
-    return entry
+    save_outcome(run.store, cell.name, found.strongest, outcomes)
+    return found
 
 
 def _flower_context() -> Context:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from splitfed.federation.job import Job
 from splitfed.metrics.fid import FrechetMetric, load_frechet_metrics
 from splitfed.records import events
 from splitfed.records.bus import Bus
+from splitfed.records.results import BaselineScore
 from splitfed.records.store import RunStore
 
 
@@ -52,11 +53,11 @@ class RunContext:
         return float(torch.bincount(self.splits.test.labels).max()) / len(self.splits.test)
 
     @cached_property
-    def baselines(self) -> Mapping[str, Mapping[str, float | None]]:
+    def baselines(self) -> dict[str, BaselineScore]:
         """What predictors without any activation score."""
         return baseline_scores(self.splits.aux, self.splits.train)
 
-    def notice(self, message: str, level: str = "warning") -> None:
+    def notice(self, message: str, level: events.Level = "warning") -> None:
         """Tell the user."""
         self.bus.emit(events.Notice(message=message, level=level))
 

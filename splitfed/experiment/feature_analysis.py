@@ -35,7 +35,7 @@ from splitfed.models.sparse_front import SparseStemFront
 from splitfed.models.two_layers import KERNEL_SIZE, L1_WEIGHT, TWO_LAYERS, Build, sparse_channels
 from splitfed.records.bus import Bus, Subscriber
 from splitfed.records.events import PrepareProgress
-from splitfed.records.features import SCHEMA, FeatureRecord, NetworkFeatures
+from splitfed.records.features import SCHEMA, FeatureRecord, FeatureSettings, NetworkFeatures
 from splitfed.records.machine import package_version
 from splitfed.records.store import RunStore
 from splitfed.seeding import generator
@@ -46,7 +46,7 @@ LEARNING_RATE = 1e-3
 classifiers on twenty thousand diverge."""
 SHOWN = 1500
 """At most so many held-out images are embedded."""
-NEIGHBOURS = 15
+NEIGHBORS = 15
 """As many as UMAP looks at by default."""
 RIDGE_IMAGES = 2000
 """At most so many auxiliary images are what the reconstruction is fitted on, the same for all networks."""
@@ -131,26 +131,14 @@ def measure(
     guess = class_mean(plan.known, plan.shown)
     with one_thread():
         networks = [_measure_network(layers, build, plan, embed, bus) for layers, build in TWO_LAYERS.items()]
-    return {
-        "schema": SCHEMA,
-        "classes": list(plan.shown.classes),
-        "labels": plan.shown.labels.tolist(),
-        "class_mean_psnr_db": float(psnr_db(guess, plan.shown.pixels).mean()),
-        "networks": networks,
-        "settings": {
-            "seed": plan.seed,
-            "epochs": plan.epochs,
-            "batch_size": plan.batch_size,
-            "optimizer": "Adam",
-            "learning_rate": LEARNING_RATE,
-            "train": len(plan.train),
-            "ridge": len(plan.known),
-            "neighbors": NEIGHBOURS,
-            "l1_weight": L1_WEIGHT,
-            "kernel_size": KERNEL_SIZE,
-            "versions": _versions(),
-        },
-    }
+    return FeatureRecord(
+        schema=SCHEMA,
+        classes=tuple(plan.shown.classes),
+        labels=tuple(plan.shown.labels.tolist()),
+        class_mean_psnr_db=float(psnr_db(guess, plan.shown.pixels).mean()),
+        networks=tuple(networks),
+        settings=_settings(plan),
+    )
 
 
 def knn_accuracy(features: NDArray[np.float32], labels: NDArray[np.int64], neighbors: int) -> float:
@@ -221,15 +209,15 @@ def _measure_network(layers: str, build: Build, plan: Plan, embed: Embed, bus: B
     tell("reconstruction by ridge regression", 1, 1)
     points = embed(shown.numpy(), plan.seed)
     tell("embedding", 1, 1)
-    return {
-        "layers": layers,
-        "features": shown.shape[1],
-        "accuracy": accuracy,
-        "knn_accuracy": knn_accuracy(shown.numpy(), plan.shown.labels.numpy(), NEIGHBOURS),
-        "ridge_psnr_db": float(psnr_db(rebuilt, plan.shown.pixels).mean()),
-        "ridge_reid_top1": reid_top1(rebuilt, plan.shown.pixels, n=len(plan.shown)).rate,
-        "points": [(round(float(x), 3), round(float(y), 3)) for x, y in points],
-    }
+    return NetworkFeatures(
+        layers=layers,
+        features=shown.shape[1],
+        accuracy=accuracy,
+        knn_accuracy=knn_accuracy(shown.numpy(), plan.shown.labels.numpy(), NEIGHBORS),
+        ridge_psnr_db=float(psnr_db(rebuilt, plan.shown.pixels).mean()),
+        ridge_reid_top1=reid_top1(rebuilt, plan.shown.pixels, n=len(plan.shown)).rate,
+        points=tuple((round(float(x), 3), round(float(y), 3)) for x, y in points),
+    )
 
 
 def _build(build: Build, plan: Plan, tell: Callable[[str, int, int], None]) -> tuple[Front, nn.Linear]:
@@ -252,10 +240,10 @@ def _build(build: Build, plan: Plan, tell: Callable[[str, int, int], None]) -> t
 
 
 def _plan(scenario: Scenario, splits: Splits) -> Plan:
-    if len(splits.test) <= NEIGHBOURS:
+    if len(splits.test) <= NEIGHBORS:
         raise UserError(
             f"the features of {len(splits.test)} held-out images say nothing: --features needs a run with data.test "
-            f"above {NEIGHBOURS}"
+            f"above {NEIGHBORS}"
         )
     federation, shape = scenario.federation, splits.train.shape
     most_features = max(scenario.model.width, sparse_channels(shape) * shape.height * shape.width)
@@ -273,6 +261,22 @@ def _plan(scenario: Scenario, splits: Splits) -> Plan:
 @torch.no_grad()
 def _in_batches(module: nn.Module, inputs: Tensor) -> Tensor:
     return torch.cat([module(batch) for batch in torch.split(inputs, BATCH)])
+
+
+def _settings(plan: Plan) -> FeatureSettings:
+    return FeatureSettings(
+        seed=plan.seed,
+        epochs=plan.epochs,
+        batch_size=plan.batch_size,
+        optimizer="Adam",
+        learning_rate=LEARNING_RATE,
+        train=len(plan.train),
+        ridge=len(plan.known),
+        neighbors=NEIGHBORS,
+        l1_weight=L1_WEIGHT,
+        kernel_size=KERNEL_SIZE,
+        versions=_versions(),
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from splitfed import data
 from splitfed.config.scenario import Scenario
 from splitfed.data import Dataset, Splits
-from splitfed.data.provenance import WAY_OUT, Provenance, check_same
 from splitfed.data.splits import absent_classes
-from splitfed.errors import DataError, UserError
+from splitfed.errors import DataError
+from splitfed.experiment.provenance import WAY_OUT, check_same
 from splitfed.records import events
 from splitfed.records.bus import Bus
+from splitfed.records.manifest import Provenance
 from splitfed.records.store import RunStore
 
 
@@ -58,7 +57,7 @@ def _load_new(scenario: Scenario, data_root: Path | None, bus: Bus) -> Dataset:
 
 def _load_again(scenario: Scenario, data_root: Path | None, bus: Bus, run: RunStore) -> Dataset:
     """The images that a run was started on, from where they were found unless the user names another place."""
-    recorded = _recorded_images(run)
+    recorded = run.manifest.images
     options = scenario.data
     own = recorded.name == options.name
     try:
@@ -85,16 +84,6 @@ def _path_again(path: str | None, data_root: Path | None, recorded: Provenance) 
     if path is None or data_root is not None or recorded.location is None or not recorded.location.exists():
         return None if path is None else Path(path)
     return recorded.location
-
-
-def _recorded_images(run: RunStore) -> Provenance:
-    try:
-        return Provenance.model_validate(run.manifest["images"])
-    except (KeyError, ValidationError):
-        raise UserError(
-            f"{run.path} does not say which images it was started on, as it was made by another version of splitfed; "
-            "start a new run"
-        ) from None
 
 
 class _Throttled:

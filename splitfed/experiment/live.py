@@ -19,7 +19,7 @@ from splitfed.records.bus import Bus
 from splitfed.records.reconstructions import check_name, read_reconstruction
 from splitfed.records.store import RunStore
 from splitfed.records.strips import save_strip
-from splitfed.types import Images, Reconstruction
+from splitfed.types import FitEvidence, Images, Reconstruction
 
 STRIP_TILES = 12
 """Pairs in a strip: the first observations, whatever they show."""
@@ -115,7 +115,7 @@ class LiveAttack:
         if message.fit is not None and len(reconstruction):
             self._show_final(message.attack, message.fit, reconstruction)
 
-    def _show_final(self, attack: str, fit: protocol.FitReport, reconstruction: Reconstruction) -> None:
+    def _show_final(self, attack: str, fit: FitEvidence, reconstruction: Reconstruction) -> None:
         first = Reconstruction(reconstruction.index[:1000], reconstruction.images[:1000])
         psnr, structure, strip = self._score(attack, first)
         self._bus.emit(
@@ -153,12 +153,12 @@ class LiveAttack:
     def _load(self, name: str) -> Reconstruction:
         return read_reconstruction(self._store.cell_dir(self._cell), name, self._truth.job.shape)
 
-    def _notice(self, message: str, level: str = "warning") -> None:
+    def _notice(self, message: str, level: events.Level = "warning") -> None:
         self._bus.emit(events.Notice(message=f"{self._cell}: {message}", level=level))
 
 
-def _check_finite(fit: protocol.FitReport) -> None:
-    for name, value in fit:
+def _check_finite(fit: FitEvidence) -> None:
+    for name, value in vars(fit).items():
         if not math.isfinite(value):
             raise AttackError(f"its {name} is {value}")
 

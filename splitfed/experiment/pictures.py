@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from splitfed.files import file_name
 from splitfed.metrics.quality import psnr_db
 from splitfed.records.grids import save_cell_grid, save_comparison, save_extremes
 from splitfed.records.reconstructions import read_reconstruction
+from splitfed.records.results import CellResult
 from splitfed.records.store import RunStore
 from splitfed.types import Reconstruction
 
@@ -35,25 +35,25 @@ def save_outcome(store: RunStore, cell: str, strongest: str | None, outcomes: Se
             )
 
 
-Made = Sequence[tuple[Mapping[str, Any], Reconstruction]]
-"""The entries of cells, and what the strongest attack on each made of the private images."""
+Made = Sequence[tuple[CellResult, Reconstruction]]
+"""Cells, and what the strongest attack on each made of the private images."""
 
 
 def save_cells_compared(
-    store: RunStore, truth: Truth, entries: Sequence[Mapping[str, Any]], notice: Callable[[str], None]
+    store: RunStore, truth: Truth, cells: Sequence[CellResult], notice: Callable[[str], None]
 ) -> None:
     """The same private images, and below them what the strongest attack on each of these cells made of them.
 
     A cell whose reconstructions cannot be read is left out, of which `notice` is told.
     """
-    attacked = _made(store, truth, entries, notice)
+    attacked = _made(store, truth, cells, notice)
     rows: dict[str, np.ndarray] = {}
     index: np.ndarray | None = None
-    for entry, made in attacked:
+    for cell, made in attacked:
         first = made.index[:COMPARED_IMAGES]
         index = first if index is None else index
         if np.array_equal(first, index):  # a tap that missed images shows others; they would not be comparable
-            rows[f"{entry['cell']}, {entry['strongest']}"] = made.images[:COMPARED_IMAGES].numpy()
+            rows[f"{cell.cell}, {cell.strongest}"] = made.images[:COMPARED_IMAGES].numpy()
     if index is not None:
         originals = truth.originals(index).pixels.numpy()
         save_comparison(store.images_dir / "comparison.png", originals, rows, first=COMPARED_IMAGES)
@@ -65,7 +65,7 @@ def save_extremes_compared(store: RunStore, truth: Truth, attacked: Made) -> Non
 
     In the manner of figures 3 and 4 of arXiv 2403.14772. Nothing is drawn without an undefended cell.
     """
-    bare = next((made for entry, made in attacked if entry["defense"] == REFERENCE), None)
+    bare = next((made for cell, made in attacked if cell.defense == REFERENCE), None)
     if bare is None:
         return
     originals = truth.originals(bare.index).pixels
@@ -73,23 +73,23 @@ def save_extremes_compared(store: RunStore, truth: Truth, attacked: Made) -> Non
     ranked = np.argsort(-scores, kind="stable")
     chosen = ranked[[0, (len(ranked) - 1) // 2, -1]]
     rows = {
-        f"{entry['cell']}, {entry['strongest']}": shown
-        for entry, made in attacked
+        f"{cell.cell}, {cell.strongest}": shown
+        for cell, made in attacked
         if (shown := _of(made, bare.index[chosen])) is not None
     }
     save_extremes(store.images_dir / "extremes.png", originals[chosen].numpy(), rows, scores[chosen])
 
 
-def _made(store: RunStore, truth: Truth, entries: Sequence[Mapping[str, Any]], notice: Callable[[str], None]) -> Made:
+def _made(store: RunStore, truth: Truth, cells: Sequence[CellResult], notice: Callable[[str], None]) -> Made:
     found = []
-    for entry in entries:
-        if entry["strongest"] is None:
+    for cell in cells:
+        if cell.strongest is None:
             continue
-        file = f"{file_name(entry['strongest'])}.npz"
+        file = f"{file_name(cell.strongest)}.npz"
         try:
-            found.append((entry, read_reconstruction(store.cell_dir(entry["cell"]), file, truth.job.shape)))
+            found.append((cell, read_reconstruction(store.cell_dir(cell.cell), file, truth.job.shape)))
         except AttackError as error:
-            notice(f"{entry['cell']} is left out of the pictures that compare cells: {error}")
+            notice(f"{cell.cell} is left out of the pictures that compare cells: {error}")
     return found
 
 

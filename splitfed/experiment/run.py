@@ -11,22 +11,22 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from splitfed.config.recorded import recorded_scenario
 from splitfed.config.scenario import Cell, Scenario
-from splitfed.data.provenance import Provenance, provenance
 from splitfed.errors import UserError
 from splitfed.experiment.cell import measure
 from splitfed.experiment.context import RunContext
 from splitfed.experiment.images import load_images
+from splitfed.experiment.provenance import provenance
 from splitfed.experiment.run_record import RunRecord
 from splitfed.experiment.shares import own_positions
 from splitfed.experiment.threads import one_thread
 from splitfed.files import as_open_as, as_path, check_place
 from splitfed.metrics.fid import load_frechet_metrics
 from splitfed.records.bus import Bus, Subscriber
-from splitfed.records.machine import machine_manifest
+from splitfed.records.manifest import Manifest, Provenance
+from splitfed.records.results import CellResult
 from splitfed.records.store import WITH_OUT, RunStore
 from splitfed.runners import processes
 from splitfed.runners.unfinished import attempt
@@ -44,8 +44,8 @@ def run(
     runner: str = "local",
     share: bool = False,
     subscribers: Sequence[Subscriber] = (),
-) -> dict[str, Any]:
-    """Run a scenario, or go on with one, and return its results (the content of `results.json`).
+) -> RunStore:
+    """Run a scenario, or go on with one, and return its directory, which holds the results.
 
     Args:
         scenario: what to run; a resumed run must have been started with the same one.
@@ -91,7 +91,8 @@ def run(
             context.notice(WITHOUT_LOCK)
         record = RunRecord(context)
         _spread(context, record, record.begin(), jobs=jobs, runner=runner, data_root=data_root)
-        return record.finish()
+        record.finish()
+    return store
 
 
 def _spread(
@@ -114,7 +115,7 @@ def _run_cells(runner: str) -> Callable[..., None]:
     return processes.run_cells
 
 
-def _measure_elsewhere(run_dir: Path, data_root: Path | None, cell: Cell, say: Subscriber) -> dict[str, Any]:
+def _measure_elsewhere(run_dir: Path, data_root: Path | None, cell: Cell, say: Subscriber) -> CellResult:
     """What a process or a machine of its own does for one cell of this run."""
     store = RunStore.open(run_dir)
     scenario = recorded_scenario(store)
@@ -124,8 +125,8 @@ def _measure_elsewhere(run_dir: Path, data_root: Path | None, cell: Cell, say: S
 
 
 def _create(scenario: Scenario, out: Path, images: Provenance, share: bool = False) -> RunStore:
-    settings = {"scenario": scenario.model_dump(mode="json"), "images": images.model_dump(mode="json")}
-    return RunStore.create(out, scenario.name, {**settings, **machine_manifest()}, share=share)
+    manifest = Manifest.of(scenario.model_dump(mode="json"), images)
+    return RunStore.create(out, scenario.name, manifest, share=share)
 
 
 def _reopen(scenario: Scenario, resume: Path) -> RunStore:

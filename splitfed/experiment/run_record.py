@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from splitfed.config.scenario import Cell
 from splitfed.errors import UserError
 from splitfed.experiment.context import CellContext, RunContext
 from splitfed.experiment.pictures import save_cells_compared
 from splitfed.experiment.tidy import identity, tidy
-from splitfed.experiment.verdict import REFERENCE_GATE, judge, reference_gate
+from splitfed.experiment.verdict import REFERENCE_GATE, judged, reference_gate
 from splitfed.records import events
-from splitfed.records.results import all_valid
+from splitfed.records.results import SCHEMA, CellResult, DatasetInfo, Results, all_valid
 from splitfed.records.summary import summarize
 from splitfed.runners.unfinished import CellFailure, Outcome, check_all_finished
 
@@ -26,7 +25,7 @@ class RunRecord:
     def __init__(self, run: RunContext) -> None:
         self._run = run
         self.unfinished: dict[str, CellFailure] = {}
-        """Cells that ended without an entry, by name."""
+        """Cells that ended without a result, by name."""
 
     def begin(self) -> list[Cell]:
         """Say that the run begins; the cells that are not finished yet."""
@@ -46,33 +45,33 @@ class RunRecord:
         self._say_what_to_expect(cells)
         if not store.has_results:
             store.save_results(self._results([]))
-        for entry in self._entries():
-            self._tidy(entry)
+        for cell in store.results.cells:
+            self._tidy(cell)
         return [cell for cell in cells if cell.name not in finished]
 
     def close(self, cell: Cell, outcome: Outcome) -> None:
-        """Record what became of a cell: its entry, or why there is none."""
+        """Record what became of a cell: its result, or why there is none."""
         if isinstance(outcome, CellFailure):
             self.unfinished[cell.name] = outcome
             self._run.bus.emit(events.CellUnfinished(cell=cell.name, reason=outcome.reason))
         else:
-            self._record(cell, outcome)
+            self._record(outcome)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Results:
         """Draw the pictures of the whole run and say that it is over; its results.
 
         Raises:
-            RuntimeError, UserError, UnfinishedError: a cell has no entry; see `check_all_finished`.
+            RuntimeError, UserError, UnfinishedError: a cell has no result; see `check_all_finished`.
         """
         run = self._run
         cells = run.scenario.cells()
-        results: dict[str, Any] = {**run.store.results}
-        first_seed = [entry for entry in results["cells"] if entry["seed"] == run.scenario.seed]
+        results = run.store.results
+        first_seed = [cell for cell in results.cells if cell.seed == run.scenario.seed]
         try:
             save_cells_compared(run.store, CellContext.of(run, cells[0]).truth, first_seed, run.notice)
         finally:
             check_all_finished(self.unfinished, len(cells), run.store.path)
-        run.bus.emit(events.RunFinished(results=results, valid=results["valid"]))
+        run.bus.emit(events.RunFinished(results=results, valid=results.valid))
         return results
 
     def _say_what_to_expect(self, cells: Sequence[Cell]) -> None:
@@ -84,67 +83,65 @@ class RunRecord:
             if len(run.splits.train) < metric.needed:
                 run.notice(f"{metric.requirement}, this run has {len(run.splits.train):,}: it is left out")
 
-    def _record(self, cell: Cell, entry: dict[str, Any]) -> None:
+    def _record(self, result: CellResult) -> None:
         """Add a finished cell to the results."""
-        entries = [e for e in self._entries() if e["cell"] != cell.name] + [entry]
-        self._apply_reference(entries, cell.seed)
-        self._run.store.save_results(self._results(entries))
-        self._tidy(entry)
-        self._run.bus.emit(events.CellFinished(cell=cell.name, result=entry))
+        earlier = [cell for cell in self._run.store.results.cells if cell.cell != result.cell]
+        cells = self._with_reference([*earlier, result], result.seed)
+        self._run.store.save_results(self._results(cells))
+        self._tidy(result)
+        self._run.bus.emit(events.CellFinished(cell=result.cell, result=cells[-1]))
 
-    def _tidy(self, entry: Mapping[str, Any]) -> None:
+    def _tidy(self, result: CellResult) -> None:
         """Delete what nobody reads of a cell that is finished."""
         run = self._run
         keep_training = run.scenario.attacker.keep_rounds == 0
-        folder, strongest = run.store.cell_dir(entry["cell"]), entry["strongest"]
+        folder = run.store.cell_dir(result.cell)
         try:
-            tidy(folder, identity(run.splits.aux), strongest=strongest, keep_training=keep_training)
+            tidy(folder, identity(run.splits.aux), strongest=result.strongest, keep_training=keep_training)
         except UserError as error:  # the cell is finished all the same, and the next resume tidies again
-            run.notice(f"{entry['cell']}: {error}")
+            run.notice(f"{result.cell}: {error}")
 
-    def _apply_reference(self, entries: list[dict[str, Any]], seed: int) -> None:
-        """The undefended cell of a seed vouches for the attacker in all cells of that seed."""
-        of_seed = [entry for entry in entries if entry["seed"] == seed]
-        reference = next((entry for entry in of_seed if entry["defense"] == UNDEFENDED), None)
+    def _with_reference(self, cells: list[CellResult], seed: int) -> list[CellResult]:
+        """These cells, in which the undefended one of a seed vouches for the attacker in all cells of that seed."""
+        reference = next((cell for cell in cells if cell.seed == seed and cell.defense == UNDEFENDED), None)
         if reference is None:
-            return
+            return cells
         gate = reference_gate(reference, self._run.baselines, self._run.scenario.attacker.margin_db)
-        for entry in of_seed:
-            if REFERENCE_GATE not in entry["gates"]:
-                judge(entry, [gate])
+        return [
+            judged(cell, [gate]) if cell.seed == seed and REFERENCE_GATE not in cell.gates else cell for cell in cells
+        ]
 
-    def _entries(self) -> list[dict[str, Any]]:
-        return [dict(entry) for entry in self._run.store.results["cells"]]
-
-    def _results(self, entries: list[dict[str, Any]]) -> Any:
+    def _results(self, cells: Sequence[CellResult]) -> Results:
         run = self._run
         order = [cell.name for cell in run.scenario.cells()]
-        cells: Any = sorted(entries, key=lambda entry: order.index(entry["cell"]))
-        return {
-            "schema": 1,
-            "scenario": run.scenario.name,
-            "threat": run.scenario.threat,
-            "dataset": self._dataset_info(),
-            "baselines": run.baselines,
-            "cells": cells,
-            "summary": summarize(cells),
-            "valid": all_valid(entries),
-        }
+        ordered = sorted(cells, key=lambda cell: order.index(cell.cell))
+        return Results(
+            schema=SCHEMA,
+            scenario=run.scenario.name,
+            threat=run.scenario.threat,
+            dataset=self._dataset_info(),
+            metrics=run.scenario.metrics,
+            baselines=run.baselines,
+            cells=tuple(ordered),
+            summary=summarize(ordered),
+            valid=all_valid(cells),
+        )
 
-    def _dataset_info(self) -> dict[str, Any]:
+    def _dataset_info(self) -> DatasetInfo:
         dataset, splits = self._run.dataset, self._run.splits
-        return {
-            "name": dataset.name,
-            "synthetic": dataset.synthetic,
-            "shape": tuple(splits.train.shape),
-            "classes": len(splits.train.classes),
-            "train": len(splits.train),
-            "aux": len(splits.aux),
-            "test": len(splits.test),
-            "note": dataset.note,
-            "caveat": dataset.caveat,
-            "identity": dataset.identity,
-            "images": dataset.counts,
-            "skipped": dict(dataset.found.skipped),
-            "remarks": list(dataset.found.remarks),
-        }
+        shape = splits.train.shape
+        return DatasetInfo(
+            name=dataset.name,
+            synthetic=dataset.synthetic,
+            shape=(shape.channels, shape.height, shape.width),
+            classes=len(splits.train.classes),
+            train=len(splits.train),
+            aux=len(splits.aux),
+            test=len(splits.test),
+            note=dataset.note,
+            caveat=dataset.caveat,
+            identity=dataset.identity,
+            images=dataset.counts,
+            skipped=dict(dataset.found.skipped),
+            remarks=tuple(dataset.found.remarks),
+        )

@@ -7,18 +7,18 @@ identifies its auxiliary images, which the run's own images give again. The fina
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from splitfed.attacker.protocol import AUXILIARY, FRONTS
-from splitfed.files import file_name, remove_drafts, write_whole
+from splitfed.files import file_name, remove_drafts
+from splitfed.records.auxiliary import AuxiliaryIdentity
+from splitfed.records.record import save
 from splitfed.types import Images, Phase
 
 
-def tidy(cell: Path, auxiliary: Mapping[str, int | str], *, strongest: str | None, keep_training: bool) -> None:
+def tidy(cell: Path, auxiliary: AuxiliaryIdentity, *, strongest: str | None, keep_training: bool) -> None:
     """Delete the rest; what is gone already, or cannot be deleted, is passed over.
 
     Args:
@@ -32,7 +32,7 @@ def tidy(cell: Path, auxiliary: Mapping[str, int | str], *, strongest: str | Non
     """
     images = cell / "knowledge" / AUXILIARY
     if images.is_file():
-        write_whole(images.with_suffix(".json"), json.dumps(auxiliary).encode())
+        save(images.with_suffix(".json"), auxiliary)
         _delete(images)
     if not keep_training:
         shutil.rmtree(cell / "knowledge" / FRONTS, ignore_errors=True)
@@ -43,10 +43,10 @@ def tidy(cell: Path, auxiliary: Mapping[str, int | str], *, strongest: str | Non
     _delete(*(path for path in (cell / "attack").glob("*.npz") if path.name != shown))
 
 
-def identity(images: Images) -> dict[str, int | str]:
-    """How many images there are, and a hash of their pixels, at 8 bits, in their order."""
+def identity(images: Images) -> AuxiliaryIdentity:
+    """What says whether other images are the same ones."""
     digest = hashlib.blake2b(b"".join(images.content_hashes()), digest_size=16)
-    return {"images": len(images), "identity": digest.hexdigest()}
+    return AuxiliaryIdentity(images=len(images), identity=digest.hexdigest())
 
 
 def _delete(*paths: Path) -> None:

@@ -1,4 +1,4 @@
-"""From what a cell left behind to its entry in `results.json`: scores, controls, gates."""
+"""From what a cell left behind to its result: scores, controls, gates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from splitfed.metrics.gates import GateResult
 from splitfed.metrics.predictors import class_mean, mean_image
 from splitfed.metrics.quality import psnr_db
 from splitfed.metrics.score import predictor_score, score
+from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
 from splitfed.types import Images, Observation, Phase, Reconstruction
 from splitfed.wire.codec import CODECS
 
@@ -47,14 +47,16 @@ class AttackOutcome:
     truth: Images
 
 
-def baseline_scores(auxiliary: Images, victims: Images) -> dict[str, dict[str, float | None]]:
+def baseline_scores(auxiliary: Images, victims: Images) -> dict[str, BaselineScore]:
     """What predictors without any activation score on the victims."""
     predictions = {"mean_image": mean_image(auxiliary, victims), "class_mean": class_mean(auxiliary, victims)}
-    return {name: predictor_score(prediction, victims) for name, prediction in predictions.items()}
+    return {name: BaselineScore(**predictor_score(prediction, victims)) for name, prediction in predictions.items()}
 
 
-def attack_score(outcome: AttackOutcome, auxiliary: Images, seed: int, sent: int) -> dict[str, Any]:
-    """The entry of one attack: over ``n`` of the ``sent`` images whose activations traveled under the final front."""
+def attack_score(
+    outcome: AttackOutcome, auxiliary: Images, seed: int, sent: int, frechet_metrics: Sequence[FrechetMetric] = ()
+) -> AttackScore:
+    """What one attack reached: over ``n`` of the ``sent`` images whose activations traveled under the final front."""
     guess = class_mean(auxiliary, outcome.truth)
     found = score(
         outcome.reconstruction.images,
@@ -62,7 +64,7 @@ def attack_score(outcome: AttackOutcome, auxiliary: Images, seed: int, sent: int
         class_mean_psnr_db=psnr_db(guess, outcome.truth.pixels),
         seed=seed,
     )
-    return {**found, "sent": sent}
+    return AttackScore(**{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent})
 
 
 def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
@@ -199,22 +201,21 @@ def cell_gates(
     ]
 
 
-def reference_gate(entry: Mapping[str, Any], baselines: Mapping[str, Any], margin_db: float) -> GateResult:
+def reference_gate(undefended: CellResult, baselines: Mapping[str, BaselineScore], margin_db: float) -> GateResult:
     """Whether the strongest attack on the undefended cell beats the class mean by the scenario's margin."""
-    best = entry["strongest"]
+    best = undefended.strongest_score
     if best is None:
-        finished = entry["gates"].get("completed", True)
+        finished = undefended.gates.get("completed", True)
         why = "no attack was mounted on the undefended cell" if finished else "the undefended cell was not completed"
         return GateResult(REFERENCE_GATE, False, why)
-    reached_db = entry["attacks"][best]["psnr_db"]
     return gates.attack_beats_class_mean(
-        attack_psnr_db=math.nan if reached_db is None else reached_db,  # so it is stored where it was not finite
-        class_mean_psnr_db=baselines["class_mean"]["psnr_db"],
+        attack_psnr_db=_or_nan(best.psnr_db),  # null is how it is stored where it was not finite
+        class_mean_psnr_db=_or_nan(baselines["class_mean"].psnr_db),
         margin_db=margin_db,
     )
 
 
-def cell_entry(
+def cell_result(
     *,
     cell: Cell,
     result: FederationResult,
@@ -226,62 +227,72 @@ def cell_entry(
     gate_results: Sequence[GateResult],
     figures: Figures,
     attack_s: float,
-) -> dict[str, Any]:
-    """A cell's entry in `results.json`; `judge` adds the verdict."""
+) -> CellResult:
+    """A trained cell with its verdict: what the attacks reached, and these gates with `finite` beside them."""
     sent = sum(result.audited.values())
-    scores = {o.report.attack: attack_score(o, auxiliary, cell.seed, sent) for o in outcomes if len(o.reconstruction)}
-    controls = {o.report.attack for o in outcomes if o.report.is_control}
     best = strongest(outcomes)
-    for outcome in outcomes:
-        if outcome.report.attack == best:
-            scores[best] |= frechet_scores(outcome, frechet_metrics)
-    entry: dict[str, Any] = {
-        "cell": cell.name,
-        "defense": cell.defense.name,
-        "params": cell.defense.options,
-        "seed": cell.seed,
-        "accuracy": result.accuracy,
-        "train_accuracy": result.train_accuracy,
-        "majority_rate": majority_rate,
-        "activation_bytes_per_image": activation_bytes_per_image,
-        "wire_bytes_per_image": result.wire_bytes_per_image,
-        "figures": dict(figures),
-        "missed_rounds": {str(client): list(numbers) for client, numbers in sorted(result.missed_rounds.items())},
-        "train_s": result.train_s,
-        "attack_s": attack_s,
-        "attacks": {name: value for name, value in scores.items() if name not in controls},
-        "controls": {name: value for name, value in scores.items() if name in controls},
-        "strongest": best,
+    scores = {
+        o.report.attack: attack_score(o, auxiliary, cell.seed, sent, frechet_metrics if o.report.attack == best else ())
+        for o in outcomes
+        if len(o.reconstruction)
     }
-    judge(entry, [*gate_results, gates.finite(entry)])
-    return entry
+    controls = {o.report.attack for o in outcomes if o.report.is_control}
+    found = CellResult(
+        cell=cell.name,
+        defense=cell.defense.name,
+        params=cell.defense.options,
+        seed=cell.seed,
+        accuracy=result.accuracy,
+        train_accuracy=result.train_accuracy,
+        majority_rate=majority_rate,
+        activation_bytes_per_image=activation_bytes_per_image,
+        wire_bytes_per_image=result.wire_bytes_per_image,
+        figures=dict(figures),
+        missed_rounds={str(client): tuple(numbers) for client, numbers in sorted(result.missed_rounds.items())},
+        train_s=result.train_s,
+        attack_s=attack_s,
+        attacks={name: value for name, value in scores.items() if name not in controls},
+        controls={name: value for name, value in scores.items() if name in controls},
+        strongest=best,
+        gates={},
+        gate_details={},
+        valid=False,
+    )
+    return judged(found, [*gate_results, gates.finite(found.model_dump())])
 
 
-def failed_entry(*, cell: Cell, majority_rate: float, reason: str) -> dict[str, Any]:
-    """The entry of a cell that cannot be trained with its settings: no scores, and the reason in words."""
-    entry: dict[str, Any] = {
-        "cell": cell.name,
-        "defense": cell.defense.name,
-        "params": cell.defense.options,
-        "seed": cell.seed,
-        "accuracy": None,
-        "train_accuracy": None,
-        "majority_rate": majority_rate,
-        "activation_bytes_per_image": None,
-        "wire_bytes_per_image": None,
-        "train_s": None,
-        "attack_s": None,
-        "attacks": {},
-        "controls": {},
-        "strongest": None,
-    }
-    judge(entry, [gates.completed(reason)])
-    return entry
+def failed_cell(*, cell: Cell, majority_rate: float, reason: str) -> CellResult:
+    """A cell that cannot be trained with its settings: no scores, and the reason in words."""
+    found = CellResult(
+        cell=cell.name,
+        defense=cell.defense.name,
+        params=cell.defense.options,
+        seed=cell.seed,
+        accuracy=None,
+        train_accuracy=None,
+        majority_rate=majority_rate,
+        activation_bytes_per_image=None,
+        wire_bytes_per_image=None,
+        figures={},
+        missed_rounds={},
+        train_s=None,
+        attack_s=None,
+        attacks={},
+        controls={},
+        strongest=None,
+        gates={},
+        gate_details={},
+        valid=False,
+    )
+    return judged(found, [gates.completed(reason)])
 
 
-def judge(entry: dict[str, Any], gate_results: Sequence[GateResult]) -> None:
-    """Write the gates and the verdict into an entry, beside those that it already has."""
-    known = {g.name: g for g in gate_results}
-    entry["gates"] = {**entry.get("gates", {}), **{name: g.passed for name, g in known.items()}}
-    entry["gate_details"] = {**entry.get("gate_details", {}), **{name: g.detail for name, g in known.items()}}
-    entry["valid"] = gates.is_valid(GateResult(name, passed, "") for name, passed in entry["gates"].items())
+def judged(cell: CellResult, gate_results: Sequence[GateResult]) -> CellResult:
+    """The same cell with these gates beside those that it already has, and the verdict over all of them."""
+    passed = cell.gates | {gate.name: gate.passed for gate in gate_results}
+    details = cell.gate_details | {gate.name: gate.detail for gate in gate_results}
+    return cell.model_copy(update={"gates": passed, "gate_details": details, "valid": all_passed(passed)})
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

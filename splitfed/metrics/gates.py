@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from splitfed.types import Images
+from splitfed.types import FitEvidence, Images
 
 
 class GateResult(NamedTuple):
@@ -19,17 +19,6 @@ class GateResult(NamedTuple):
     name: str
     passed: bool
     detail: str
-
-
-class Fit(Protocol):
-    """What an attack says about its training (`attacks.base.FitEvidence`)."""
-
-    @property
-    def first_loss(self) -> float: ...
-    @property
-    def last_loss(self) -> float: ...
-    @property
-    def parameters_moved(self) -> bool: ...
 
 
 class Measured(Protocol):
@@ -71,7 +60,7 @@ def clients_took_part(
     return GateResult("clients_took_part", count <= allowed, detail)
 
 
-def attack_learned(fits: Mapping[str, Fit], refused: Mapping[str, str] | None = None) -> GateResult:
+def attack_learned(fits: Mapping[str, FitEvidence], refused: Mapping[str, str] | None = None) -> GateResult:
     """Every attack's parameters moved and its training loss fell.
 
     An attack that was never trained makes any defense look strong. ``fits`` is the evidence by attack name;
@@ -86,7 +75,7 @@ def attack_learned(fits: Mapping[str, Fit], refused: Mapping[str, str] | None = 
     return GateResult("attack_learned", not failures, "; ".join(failures) or f"training loss {losses}")
 
 
-def _why_not_learned(fit: Fit) -> str:
+def _why_not_learned(fit: FitEvidence) -> str:
     """Empty if the attack learned."""
     if not fit.parameters_moved:
         return "its parameters did not move"

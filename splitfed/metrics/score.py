@@ -35,11 +35,11 @@ def score(reconstructions: Tensor, truth: Images, *, class_mean_psnr_db: Tensor,
     reid = reid_top1(reconstructions, truth.pixels)
     return {
         "psnr_db": float(psnr.mean()),
-        "psnr_db_ci95": list(bootstrap_ci95(psnr, seed=seed)),
+        "psnr_db_ci95": bootstrap_ci95(psnr, seed=seed),
         "psnr_db_p99": float(torch.quantile(psnr, 0.99)),
         "psnr_excess_db": float((psnr - class_mean_psnr_db).mean()),
         "ssim": float(structure.mean()),
-        "ssim_ci95": list(bootstrap_ci95(structure, seed=seed)),
+        "ssim_ci95": bootstrap_ci95(structure, seed=seed),
         "ssim_cropped": METRICS["ssim_cropped"].mean(reconstructions, truth.pixels),
         "reid_top1": reid.rate,
         "reid_chance": reid.chance,

@@ -6,23 +6,30 @@ goes, as one JSON line, to the run's `events.jsonl` and then to every subscriber
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
+
+from pydantic import Field
+
+from splitfed.records.lines import Lines
+from splitfed.records.record import Spoken
+from splitfed.records.results import CellResult, Results
+
+Level = Literal["info", "warning", "banner"]
+"""How loud a notice is; a banner is one that no one can miss."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """The base of all events. ``time_s`` is seconds since the epoch."""
+class Event(Spoken):
+    """The base of all events. ``event`` is the name of the class, ``time_s`` is seconds since the epoch."""
 
-    time_s: float = field(default_factory=time.time)
+    event: str
+    time_s: float = Field(default_factory=time.time)
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
     """A scenario begins. ``cells`` are the names of its cells in the order in which they run."""
 
+    event: Literal["RunStarted"] = "RunStarted"
     scenario: str
     run_dir: str
     threat: str
@@ -33,19 +40,18 @@ class RunStarted(Event):
     """Cells that a resumed run has already finished."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Notice(Event):
     """Something that the user must see: a fallback, an attacker that died, a client that was dropped."""
 
+    event: Literal["Notice"] = "Notice"
     message: str
-    level: str = "warning"
-    """``info``, ``warning`` or ``banner`` (one that no one can miss)."""
+    level: Level = "warning"
 
 
-@dataclass(frozen=True, kw_only=True)
 class CellStarted(Event):
     """One cell (a defense with its options, and a seed) begins."""
 
+    event: Literal["CellStarted"] = "CellStarted"
     cell: str
     defense: str
     seed: int
@@ -53,20 +59,20 @@ class CellStarted(Event):
     clients: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class PrepareProgress(Event):
     """Work before round 1, such as learning the first dictionary; ``done`` of ``total`` units."""
 
+    event: Literal["PrepareProgress"] = "PrepareProgress"
     cell: str
     what: str
     done: int
     total: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class ClientProgress(Event):
     """One client's training within a round."""
 
+    event: Literal["ClientProgress"] = "ClientProgress"
     cell: str
     round: int
     client: int
@@ -78,20 +84,20 @@ class ClientProgress(Event):
     """Bytes of frames that this client has sent in this cell so far."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ClientLost(Event):
     """A client's updates of this round were dropped; it may rejoin at the next."""
 
+    event: Literal["ClientLost"] = "ClientLost"
     cell: str
     round: int
     client: int
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class RoundFinished(Event):
     """The fronts were averaged and the model tested."""
 
+    event: Literal["RoundFinished"] = "RoundFinished"
     cell: str
     round: int
     rounds: int
@@ -99,7 +105,6 @@ class RoundFinished(Event):
     accuracy: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class AttackProgress(Event):
     """How far an attack has come, scored by the lab (the attacker knows no truth).
 
@@ -107,6 +112,7 @@ class AttackProgress(Event):
     their reconstructions below; ``strip_tile`` is the edge of one tile in pixels.
     """
 
+    event: Literal["AttackProgress"] = "AttackProgress"
     cell: str
     attack: str
     round: int
@@ -119,42 +125,42 @@ class AttackProgress(Event):
     final: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
 class CellFinished(Event):
-    """A cell is done; ``result`` is its entry of `results.json` (see `store.CellResult`)."""
+    """A cell is done; ``result`` is its entry of `results.json`."""
 
+    event: Literal["CellFinished"] = "CellFinished"
     cell: str
-    result: dict[str, Any]
+    result: CellResult
 
 
-@dataclass(frozen=True, kw_only=True)
 class CellUnfinished(Event):
     """A cell ended without a result, for a reason that does not lie in its settings; `--resume` runs it again."""
 
+    event: Literal["CellUnfinished"] = "CellUnfinished"
     cell: str
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
     """All cells are done; ``results`` is the whole of `results.json`."""
 
-    results: dict[str, Any]
+    event: Literal["RunFinished"] = "RunFinished"
+    results: Results
     valid: bool
 
 
-def to_json(event: Event) -> dict[str, Any]:
-    """An event as a JSON object; ``event`` is the name of its class."""
-    return {"event": type(event).__name__, **dataclasses.asdict(event)}
-
-
-def from_json(record: dict[str, Any]) -> Event:
-    """The event that `to_json` wrote.
-
-    Raises:
-        KeyError: the record names no known event.
-    """
-    kinds = {kind.__name__: kind for kind in Event.__subclasses__()}
-    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
-    kind = kinds[fields.pop("event")]
-    return kind(**fields)
+AnyEvent = (
+    RunStarted
+    | Notice
+    | CellStarted
+    | PrepareProgress
+    | ClientProgress
+    | ClientLost
+    | RoundFinished
+    | AttackProgress
+    | CellFinished
+    | CellUnfinished
+    | RunFinished
+)
+EVENTS = Lines[Event](AnyEvent, "event")
+"""Reads and writes them."""

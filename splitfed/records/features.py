@@ -5,23 +5,21 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+from pydantic import ConfigDict, Field, model_validator
 
-from splitfed.errors import UserError
 from splitfed.files import as_open_as
-from splitfed.records.store import read_json, write_json
+from splitfed.records import record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "features.json"
-SCHEMA = 1
+SCHEMA: Final = 1
 
 
-class FeatureSettings(TypedDict):
+class FeatureSettings(record.Record):
     """What the features were made with; counts are images.
 
     ``train`` are those that the classifiers were trained on, ``ridge`` those that the reconstruction was fitted on.
@@ -40,7 +38,7 @@ class FeatureSettings(TypedDict):
     versions: dict[str, str]
 
 
-class NetworkFeatures(TypedDict):
+class NetworkFeatures(record.Record):
     """The features behind two layers of one kind, per image ``features`` numbers.
 
     ``points`` are their embedding, in units that mean nothing; the scores are measured in the features themselves:
@@ -54,27 +52,38 @@ class NetworkFeatures(TypedDict):
     knn_accuracy: float
     ridge_psnr_db: float
     ridge_reid_top1: float
-    points: list[tuple[float, float]]
+    points: tuple[tuple[float, float], ...]
 
 
-class FeatureRecord(TypedDict):
+class FeatureRecord(record.Record):
     """The whole of `features.json`: ``labels`` are the positions in ``classes`` of the images shown.
 
     ``class_mean_psnr_db`` is what it takes no features to reach, only the class.
     """
 
-    schema: int
-    classes: list[str]
-    labels: list[int]
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_version: Literal[1] = Field(alias="schema")
+    classes: tuple[str, ...]
+    labels: tuple[int, ...]
     class_mean_psnr_db: float
-    networks: list[NetworkFeatures]
+    networks: tuple[NetworkFeatures, ...]
     settings: FeatureSettings
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if any(not 0 <= label < len(self.classes) for label in self.labels):
+            raise ValueError("labels: some are of no class")
+        for network in self.networks:
+            if len(network.points) != len(self.labels):
+                raise ValueError(f"{network.layers}: {len(network.points)} points for {len(self.labels)} labels")
+        return self
 
-def save(run: Path, record: FeatureRecord) -> None:
+
+def save(run: Path, measured: FeatureRecord) -> None:
     """Replace the record of the run in this directory in one step."""
     with as_open_as(run):
-        write_json(run / FILE, record)
+        record.save(run / FILE, measured)
 
 
 def load(run: Path) -> FeatureRecord | None:
@@ -86,33 +95,4 @@ def load(run: Path) -> FeatureRecord | None:
     path = run / FILE
     if not path.is_file():
         return None
-    cure = f"delete it, and make it anew with: splitfed report {run} --features"
-    candidate = read_json(path, cure=cure)
-    faults = _faults(candidate)
-    if faults:
-        raise UserError(f"{path} does not fit its schema ({'; '.join(faults)}): {cure}")
-    return cast("FeatureRecord", candidate)
-
-
-def _faults(candidate: object) -> list[str]:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        # by way of JSON: there a list of two stands for a pair, and numbers are not taken from strings
-        record = TypeAdapter(FeatureRecord).validate_json(json.dumps(candidate), strict=True)
-    except ValidationError as error:
-        return [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-    return _contradictions(record)
-
-
-def _contradictions(record: FeatureRecord) -> list[str]:
-    found = []
-    if record["schema"] != SCHEMA:
-        found.append(f"schema: is {record['schema']}, this version reads {SCHEMA}")
-    if any(not 0 <= label < len(record["classes"]) for label in record["labels"]):
-        found.append("labels: some are of no class")
-    images = len(record["labels"])
-    for network in record["networks"]:
-        if len(network["points"]) != images:
-            found.append(f"{network['layers']}: {len(network['points'])} points for {images} labels")
-    return found
+    return record.load(path, FeatureRecord, cure=f"delete it, and make it anew with: splitfed report {run} --features")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import platform
 from collections.abc import Iterator
@@ -12,11 +11,22 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from splitfed.errors import UserError
 from splitfed.files import cannot
+from splitfed.records.record import Record, of_json, to_json
 
 _WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 _MOST_BYTES = 4096
+
+
+class LockHolder(Record):
+    """Who holds a lock: the number of its process on this host, and since when (ISO 8601)."""
+
+    pid: int
+    host: str
+    since: str
 
 
 @contextmanager
@@ -51,20 +61,16 @@ def _lock(descriptor: int, folder: Path) -> bool:
         if error.errno not in _WITHOUT_LOCKS:
             raise
         return False
-    holder = {
-        "pid": os.getpid(),
-        "host": platform.node(),
-        "since": datetime.now().astimezone().isoformat("T", "seconds"),
-    }
+    since = datetime.now().astimezone().isoformat("T", "seconds")
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    os.pwrite(descriptor, to_json(LockHolder(pid=os.getpid(), host=platform.node(), since=since)), 0)
     return True
 
 
 def _holder(descriptor: int) -> str:
     """Who holds the lock, in words."""
     try:
-        holder = json.loads(os.pread(descriptor, _MOST_BYTES, 0))
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (ValueError, KeyError, TypeError):
+        holder = of_json(TypeAdapter(LockHolder), os.pread(descriptor, _MOST_BYTES, 0))
+    except ValidationError:
         return "another process"  # which has only just begun
+    return f"process {holder.pid} on {holder.host} since {holder.since}"

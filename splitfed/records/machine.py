@@ -8,34 +8,22 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _NAMED_VERSIONS = ("splitfed", "torch", "torchvision", "torchmetrics", "flwr", "grpcio", "numpy")
 _GIT_TIMEOUT_S = 5.0
 
 
-def machine_manifest() -> dict[str, Any]:
-    """What a reader needs to judge or repeat a run's timings.
+class Commit(NamedTuple):
+    """The commit of a checkout of splitfed, and whether tracked files differ from it; both None outside of one."""
 
-    Keys: python, platform, cpu, cores (usable by this process), memory_bytes, versions (None for a package that
-    is not installed), commit (None outside a checkout of splitfed) and modified (whether tracked files differ from
-    that commit).
-    """
-    import psutil
-
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": _cpu_model(),
-        "cores": _usable_cores(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "versions": {name: package_version(name) for name in _NAMED_VERSIONS},
-        **_commit(),
-    }
+    commit: str | None
+    modified: bool | None
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """The processor's name, as well as the system tells it."""
     # psutil does not tell it
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -45,12 +33,20 @@ def _cpu_model() -> str:
     return next(names, "") or platform.processor() or platform.machine()
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """How many cores this process may use."""
     import psutil
 
     # a container or taskset often grants fewer cores than the machine has; macOS has no such thing
     affinity = getattr(psutil.Process(), "cpu_affinity", None)
     return len(affinity()) if affinity else psutil.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """The machine's memory."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)
 
 
 def package_version(package: str) -> str | None:
@@ -68,15 +64,18 @@ def package_version(package: str) -> str | None:
         return None
 
 
-def _commit() -> dict[str, Any]:
+def versions() -> dict[str, str | None]:
+    """By package its version; None for one that is not installed."""
+    return {name: package_version(name) for name in _NAMED_VERSIONS}
+
+
+def commit() -> Commit:
+    """Which state of splitfed's own sources this is."""
     top = _git("rev-parse", "--show-toplevel")
     # an installed copy may lie inside somebody else's checkout (a virtual environment, say)
     if top is None or Path(top).resolve() / "splitfed" != _PACKAGE:
-        return {"commit": None, "modified": None}
-    return {
-        "commit": _git("rev-parse", "HEAD"),
-        "modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
-    }
+        return Commit(None, None)
+    return Commit(_git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no")))
 
 
 def _git(*arguments: str) -> str | None:

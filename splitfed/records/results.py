@@ -1,4 +1,4 @@
-"""The shape of `results.json` (DESIGN, section 10), and the check that a file has it.
+"""The shape of `results.json`; `results.schema.json` beside this file is the same for other programs.
 
 Numbers that are not finite have no JSON form: they are stored as null, and the gate ``finite`` names them.
 """
@@ -7,24 +7,31 @@ from __future__ import annotations
 
 import json
 import math
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NotRequired, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+from pydantic import ConfigDict, Field, JsonValue, PlainSerializer, TypeAdapter, ValidationError, model_validator
 
 from splitfed.errors import UserError
+from splitfed.records.record import Record, faults, misfit, of_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from pydantic import TypeAdapter
-
-SCHEMA = 1
-Number = float | None
-Interval = tuple[Number, Number]  # JSON gives a list of two back
+SCHEMA: Final = 2
+READ_BY = {1: "0.1.0"}
+"""By schema, the version of splitfed that reads it."""
 
 
-class DatasetInfo(TypedDict):
+def _or_null(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+Number = Annotated[float | None, PlainSerializer(_or_null, when_used="json")]
+Interval = tuple[Number, Number]
+
+
+class DatasetInfo(Record):
     """What was trained on. ``shape`` is channels, height, width; counts are images.
 
     ``note`` says where the images come from, ``caveat`` what every figure on them must be read with, if anything;
@@ -39,39 +46,33 @@ class DatasetInfo(TypedDict):
     train: int
     aux: int
     test: int
-    note: NotRequired[str]
-    caveat: NotRequired[str]
-    identity: NotRequired[str]
-    images: NotRequired[dict[str, int]]
-    skipped: NotRequired[dict[str, int]]
-    remarks: NotRequired[list[str]]
+    note: str
+    caveat: str
+    identity: str
+    images: dict[str, int]
+    skipped: dict[str, int]
+    remarks: tuple[str, ...]
 
 
-class Score(TypedDict):
-    """How close a predictor without training comes: PSNR in dB and SSIM, means over images."""
+class BaselineScore(Record):
+    """How close a predictor comes that sees no activation: PSNR in dB and SSIM, means over images.
+
+    ``ssim`` is over the whole map, ``ssim_cropped`` without the border of the window (`metrics.quality`).
+    """
 
     psnr_db: Number
     ssim: Number
-    psnr_db_ci95: NotRequired[Interval]
-    psnr_db_p99: NotRequired[Number]
-    psnr_excess_db: NotRequired[Number]
-    ssim_ci95: NotRequired[Interval]
-    ssim_cropped: NotRequired[Number]
-    fid_lite0: NotRequired[Number]
-    reid_top1: NotRequired[Number]
-    reid_chance: NotRequired[Number]
-    n: NotRequired[int]
-    sent: NotRequired[int]
+    ssim_cropped: Number
 
 
-class AttackScore(TypedDict):
-    """How close one attack came, over ``n`` of the ``sent`` images whose activations traveled under the final front;
-    intervals are 95 % bootstrap intervals of the mean.
+class AttackScore(Record):
+    """How close one attack or control came, over ``n`` of the ``sent`` images whose activations traveled under the
+    final front; intervals are 95 % bootstrap intervals of the mean.
 
     ``psnr_db_p99`` is the 99th percentile over images (the worst protected percent), ``psnr_excess_db`` the
-    mean above the class-mean predictor, ``ssim_cropped`` scikit-image's scalar (null for images below 11 pixels),
-    ``reid_top1`` in [0, 1] with its chance level beside it. ``fid_lite0`` and
-    ``fid`` are there where the scenario asks for them, for the strongest attack; null for too few images.
+    mean above the class-mean predictor, ``reid_top1`` in [0, 1] with its chance level beside it. ``ssim`` is over the
+    whole map, ``ssim_cropped`` scikit-image's scalar, null for images below 11 pixels. ``fid_lite0`` and ``fid`` are of
+    the strongest attack where the scenario asks for them; null for too few images, and for all others.
     """
 
     psnr_db: Number
@@ -80,16 +81,16 @@ class AttackScore(TypedDict):
     psnr_excess_db: Number
     ssim: Number
     ssim_ci95: Interval
-    ssim_cropped: NotRequired[Number]
+    ssim_cropped: Number
     reid_top1: Number
     reid_chance: Number
     n: int
-    sent: NotRequired[int]
-    fid_lite0: NotRequired[Number]
-    fid: NotRequired[Number]
+    sent: int
+    fid_lite0: Number = None
+    fid: Number = None
 
 
-class CellResult(TypedDict):
+class CellResult(Record):
     """One defense with its options, at one seed.
 
     ``strongest`` names the attack with the highest SSIM on the attacker's own validation images, ``figures`` are what
@@ -100,25 +101,39 @@ class CellResult(TypedDict):
 
     cell: str
     defense: str
-    params: dict[str, Any]
+    params: dict[str, JsonValue]
     seed: int
     accuracy: Number
+    train_accuracy: Number
     majority_rate: Number
     activation_bytes_per_image: Number
     wire_bytes_per_image: Number
-    figures: NotRequired[dict[str, Number]]
-    missed_rounds: NotRequired[dict[str, list[int]]]
+    figures: dict[str, Number]
+    missed_rounds: dict[str, tuple[int, ...]]
     train_s: Number
     attack_s: Number
     attacks: dict[str, AttackScore]
-    controls: dict[str, Score]
+    controls: dict[str, AttackScore]
     strongest: str | None
     gates: dict[str, bool]
     gate_details: dict[str, str]
     valid: bool
 
+    @property
+    def strongest_score(self) -> AttackScore | None:
+        """The scores of the strongest attack; None where nothing was observed."""
+        return self.attacks[self.strongest] if self.strongest is not None else None
 
-class Spread(TypedDict):
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.valid != all_passed(self.gates):
+            raise ValueError(f"{self.cell}.valid: is {self.valid}, its gates say otherwise")
+        if self.strongest is not None and self.strongest not in self.attacks:
+            raise ValueError(f"{self.cell}.strongest: {self.strongest!r} is not among its attacks")
+        return self
+
+
+class Spread(Record):
     """Mean and sample standard deviation over ``n`` seeds; no deviation for one."""
 
     mean: Number
@@ -126,86 +141,96 @@ class Spread(TypedDict):
     n: int
 
 
-class DefenseSummary(TypedDict):
-    """One defense with its options over its seeds (`repeats.summarize`), by measure."""
+class DefenseSummary(Record):
+    """One defense with its options over its seeds (`summary.summarize`), by measure.
+
+    ``difference_to_none`` is empty for the undefended cell, and where there is none to compare with.
+    """
 
     defense: str
-    params: dict[str, Any]
-    seeds: list[int]
+    params: dict[str, JsonValue]
+    seeds: tuple[int, ...]
     valid: bool
     over_seeds: dict[str, Spread]
-    difference_to_none: NotRequired[dict[str, Spread]]
+    difference_to_none: dict[str, Spread]
 
 
-class Results(TypedDict):
-    """The whole of `results.json`. ``valid`` is true when there are cells and each of them is valid."""
+class Results(Record):
+    """The whole of `results.json`. ``valid`` is true when there are cells and each of them is valid.
 
-    schema: int
+    ``baselines`` are what predictors without any activation score, ``metrics`` what the scenario asked for beside what
+    is always measured.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_version: Literal[2] = Field(alias="schema")
     scenario: str
     threat: str
     dataset: DatasetInfo
-    baselines: dict[str, Score]
-    cells: list[CellResult]
-    summary: NotRequired[list[DefenseSummary]]
+    metrics: tuple[str, ...]
+    baselines: dict[str, BaselineScore]
+    cells: tuple[CellResult, ...]
+    summary: tuple[DefenseSummary, ...]
     valid: bool
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        names = [cell.cell for cell in self.cells]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"cells: {name!r} appears twice")
+        if self.valid != all_valid(self.cells):
+            raise ValueError(f"valid: is {self.valid}, its cells say otherwise")
+        return self
 
-def validate_results(candidate: object) -> Results:
-    """``candidate`` itself, once it is known to be a `Results`.
+
+_RESULTS = TypeAdapter(Results)
+
+
+def read_results(path: Path, *, cure: str) -> Results:
+    """The results in this file.
 
     Raises:
-        UserError: a key is missing or of the wrong type, or a verdict contradicts the gates beneath it.
+        UserError: it is damaged, of another schema, or a verdict contradicts the gates beneath it.
     """
-    from pydantic import ValidationError
-
+    text = path.read_bytes()
     try:
-        # by way of JSON: there a list of two stands for a pair, and numbers are not taken from strings
-        _adapter().validate_json(json.dumps(candidate), strict=True)
+        return of_json(_RESULTS, text)
     except ValidationError as error:
-        lines = (f"  {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise UserError("results.json does not fit its schema:\n" + "\n".join(lines)) from None
-    results = cast("Results", candidate)
-    contradictions = _contradictions(results)
-    if contradictions:
-        raise UserError("results.json contradicts itself:\n" + "\n".join(f"  {c}" for c in contradictions))
-    return results
+        raise UserError(_of_another_schema(path, text) or misfit(path, error, cure)) from None
 
 
-def all_valid(cells: Sequence[Mapping[str, Any]]) -> bool:
+def checked(results: Results) -> Results:
+    """The same results as a reader would get them: what was changed in a copy is held against the rest.
+
+    Raises:
+        UserError: they contradict themselves, or a value is of the wrong type.
+    """
+    try:
+        return of_json(_RESULTS, to_json(results))
+    except ValidationError as error:
+        raise UserError("\n  ".join(["results.json would not fit its schema:", *faults(error)])) from None
+
+
+def all_valid(cells: Sequence[CellResult]) -> bool:
     """Whether a run with these cells is valid: there is at least one, and none failed a gate."""
-    return bool(cells) and all(cell["valid"] for cell in cells)
+    return bool(cells) and all(cell.valid for cell in cells)
 
 
-def without_nonfinite(value: Any) -> Any:
-    """The same JSON value with null in place of NaN and infinities."""
-    if isinstance(value, dict):
-        return {key: without_nonfinite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nonfinite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
+def all_passed(gates: dict[str, bool]) -> bool:
+    """Whether a cell with these gates is valid: there are some, and all passed."""
+    return bool(gates) and all(gates.values())
+
+
+def _of_another_schema(path: Path, text: bytes) -> str | None:
+    """What to say of results that another version of splitfed wrote; None where that is not the fault."""
+    try:
+        found: Any = json.loads(text)["schema"]
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return value
-
-
-@lru_cache(maxsize=1)
-def _adapter() -> TypeAdapter[Results]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Results)
-
-
-def _contradictions(results: Results) -> list[str]:
-    found: list[str] = []
-    if results["schema"] != SCHEMA:
-        found.append(f"schema: is {results['schema']}, this version reads {SCHEMA}")
-    names = [cell["cell"] for cell in results["cells"]]
-    found += [f"cells: {name!r} appears twice" for name in sorted(set(names)) if names.count(name) > 1]
-    for cell in results["cells"]:
-        name, strongest = cell["cell"], cell["strongest"]
-        if cell["valid"] != all(cell["gates"].values()):
-            found.append(f"cells.{name}.valid: is {cell['valid']}, its gates say otherwise")
-        if strongest is not None and strongest not in cell["attacks"]:
-            found.append(f"cells.{name}.strongest: {strongest!r} is not among its attacks")
-    if results["valid"] != all_valid(results["cells"]):
-        found.append(f"valid: is {results['valid']}, its cells say otherwise")
-    return found
+    if found == SCHEMA or not isinstance(found, int):
+        return None
+    reader = READ_BY.get(found)
+    cure = f"read it with splitfed {reader}" if reader else "read it with the version of splitfed that wrote it"
+    return f"{path} is of schema {found}, this version reads schema {SCHEMA}: {cure}, or run the scenario anew"

@@ -6,10 +6,12 @@ import math
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
+from splitfed.records.results import DefenseSummary, Spread
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from splitfed.records.results import CellResult, DefenseSummary, Number, Spread
+    from splitfed.records.results import CellResult, Number
 
 REFERENCE = "none"
 Measure = Literal["accuracy", "psnr_db", "ssim", "reid_top1", "psnr_excess_db"]
@@ -21,53 +23,53 @@ def by_defense(cells: Iterable[CellResult]) -> list[list[CellResult]]:
     """The cells of each defense with its options, in the order in which these first occur."""
     groups: dict[str, list[CellResult]] = {}
     for cell in cells:
-        groups.setdefault(repr((cell["defense"], sorted(cell["params"].items()))), []).append(cell)
+        groups.setdefault(repr((cell.defense, sorted(cell.params.items()))), []).append(cell)
     return list(groups.values())
 
 
-def summarize(cells: Sequence[CellResult]) -> list[DefenseSummary]:
+def summarize(cells: Sequence[CellResult]) -> tuple[DefenseSummary, ...]:
     """One entry per defense with its options: mean and standard deviation over seeds, and the paired differences.
 
     A difference is the defense's value less that of ``none`` under the same seed, which has the same images, the same
     start and the same order of batches: what the seed does to both cancels.
     """
-    references = {cell["seed"]: cell for cell in cells if cell["defense"] == REFERENCE}
-    return [_summary(group, references) for group in by_defense(cells)]
+    references = {cell.seed: cell for cell in cells if cell.defense == REFERENCE}
+    return tuple(_summary(group, references) for group in by_defense(cells))
 
 
 def spread(values: Iterable[Number]) -> Spread:
     """Mean, sample standard deviation (n - 1; none for a single value) and count of the finite values."""
     finite = [value for value in values if value is not None and math.isfinite(value)]
-    return {
-        "mean": fmean(finite) if finite else None,
-        "std": stdev(finite) if len(finite) > 1 else None,
-        "n": len(finite),
-    }
+    return Spread(mean=fmean(finite) if finite else None, std=stdev(finite) if len(finite) > 1 else None, n=len(finite))
 
 
 def measured(cell: CellResult, measure: Measure) -> Number:
     """The value of a cell; none where it has no strongest attack."""
     if measure == "accuracy":
-        return cell["accuracy"]
-    return cell["attacks"][cell["strongest"]][measure] if cell["strongest"] is not None else None
+        return cell.accuracy
+    score = cell.strongest_score
+    value: Number = None if score is None else getattr(score, measure)
+    return value
 
 
 def _summary(cells: Sequence[CellResult], references: Mapping[int, CellResult]) -> DefenseSummary:
     first = cells[0]
-    summary: DefenseSummary = {
-        "defense": first["defense"],
-        "params": first["params"],
-        "seeds": [cell["seed"] for cell in cells],
-        "valid": all(cell["valid"] for cell in cells),
-        "over_seeds": {measure: spread(measured(cell, measure) for cell in cells) for measure in MEASURES},
+    pairs = [(cell, references[cell.seed]) for cell in cells if cell.seed in references]
+    return DefenseSummary(
+        defense=first.defense,
+        params=first.params,
+        seeds=tuple(cell.seed for cell in cells),
+        valid=all(cell.valid for cell in cells),
+        over_seeds={measure: spread(measured(cell, measure) for cell in cells) for measure in MEASURES},
+        difference_to_none=_differences(pairs) if pairs and first.defense != REFERENCE else {},
+    )
+
+
+def _differences(pairs: Sequence[tuple[CellResult, CellResult]]) -> dict[str, Spread]:
+    return {
+        measure: spread(_difference(measured(a, measure), measured(b, measure)) for a, b in pairs)
+        for measure in MEASURES
     }
-    pairs = [(cell, references[cell["seed"]]) for cell in cells if cell["seed"] in references]
-    if pairs and first["defense"] != REFERENCE:
-        summary["difference_to_none"] = {
-            measure: spread(_difference(measured(a, measure), measured(b, measure)) for a, b in pairs)
-            for measure in MEASURES
-        }
-    return summary
 
 
 def _difference(value: Number, reference: Number) -> Number:

@@ -14,17 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any
 
 from splitfed.config.scenario import Cell
 from splitfed.errors import UserError
 from splitfed.records.events import Event
+from splitfed.records.results import CellResult
 from splitfed.runners.child import safe_path
 from splitfed.runners.unfinished import CellFailure, Outcome, attempt
 
 Say = Callable[[Event], None]
-RunCell = Callable[[Cell, Say], dict[str, Any]]
-"""Runs a cell and returns its entry of `results.json`; must be picklable, since it runs in a new process."""
+RunCell = Callable[[Cell, Say], CellResult]
+"""Runs a cell; must be picklable, since it runs in a new process."""
 
 UNGUARDED = 86
 """The exit code of a new process whose main script started a run of its own instead of waiting for its cell."""
@@ -33,7 +33,7 @@ several cells at a time run in new processes, each of which first runs your scri
 
     if __name__ == "__main__":
         scenario = splitfed.load("medmnist_split")
-        results = splitfed.run(scenario, jobs=2)"""
+        run = splitfed.run(scenario, jobs=2)"""
 STOP_S = 10.0
 """How long a process that was told to stop may take before it is killed."""
 
@@ -71,7 +71,7 @@ def run_cells(
         run_cell: see `RunCell`.
         jobs: processes at a time, from 1.
         on_event: gets the events of all cells, in this thread.
-        on_outcome: gets each cell's entry, or why there is none, in this thread.
+        on_outcome: gets each cell's result, or why there is none, in this thread.
 
     Raises:
         UserError: the main script has no guard, see `leave_if_unguarded`.

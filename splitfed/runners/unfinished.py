@@ -1,4 +1,4 @@
-"""Cells that ended without an entry, and what to say of them once the others are done."""
+"""Cells that ended without a result, and what to say of them once the others are done."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from splitfed.errors import PluginError, SplitfedError, UnfinishedError, UserError, out_of_memory
 from splitfed.files import explain
+from splitfed.records.results import CellResult
 
 
 class Cause(Enum):
@@ -26,7 +26,7 @@ class Cause(Enum):
 
 @dataclass(frozen=True)
 class CellFailure:
-    """Why a cell has no entry. It may come from another process, so it holds text alone."""
+    """Why a cell has no result. It may come from another process, so it holds text alone."""
 
     reason: str
     cause: Cause = Cause.HINDERED
@@ -48,12 +48,12 @@ class CellFailure:
         return cls(named, Cause.BUG, "".join(traceback.format_exception(error)))
 
 
-Outcome = dict[str, Any] | CellFailure
-"""A cell's entry of `results.json`, or why there is none."""
+Outcome = CellResult | CellFailure
+"""What a cell came to, or why it has no result."""
 
 
-def attempt(work: Callable[[], dict[str, Any]]) -> Outcome:
-    """The entry that `work` returns, or why it did not."""
+def attempt(work: Callable[[], CellResult]) -> Outcome:
+    """The result that `work` returns, or why it did not."""
     try:
         return work()
     except Exception as error:
@@ -61,7 +61,7 @@ def attempt(work: Callable[[], dict[str, Any]]) -> Outcome:
 
 
 def check_all_finished(failures: Mapping[str, CellFailure], cells: int, run_dir: Path) -> None:
-    """Whether all cells have an entry.
+    """Whether all cells have a result.
 
     Args:
         failures: of the cells without one, by name.

@@ -24,13 +24,13 @@ READING = (
 
 def names(results: Results) -> list[str]:
     """The attacks that were mounted on any cell, in the order in which they first occur."""
-    return list(dict.fromkeys(name for cell in results["cells"] for name in cell["attacks"]))
+    return list(dict.fromkeys(name for cell in results.cells for name in cell.attacks))
 
 
 def rows(results: Results, *, marks: tuple[str, str]) -> list[list[str]]:
     """Per defense its label, then for each of `names` its scores, the strongest between the ``marks``."""
     listed = names(results)
-    return [[_label(cells), *(_entry(cells, name, marks) for name in listed)] for cells in by_defense(results["cells"])]
+    return [[_label(cells), *(_entry(cells, name, marks) for name in listed)] for cells in by_defense(results.cells)]
 
 
 def to_markdown(results: Results) -> str:
@@ -42,24 +42,22 @@ def to_markdown(results: Results) -> str:
 
 
 def _label(cells: Sequence[CellResult]) -> str:
-    label = summary.label(cells[0]["defense"], cells[0]["params"])
-    return label if all(cell["valid"] for cell in cells) else f"{label} INVALID"
+    label = summary.label(cells[0].defense, cells[0].params)
+    return label if all(cell.valid for cell in cells) else f"{label} INVALID"
 
 
 def _entry(cells: Sequence[CellResult], name: str, marks: tuple[str, str]) -> str:
-    scores = [cell["attacks"][name] for cell in cells if name in cell["attacks"]]
+    scores = [cell.attacks[name] for cell in cells if name in cell.attacks]
     if not scores:
         return MISSING
-    psnr_db = spread(score["psnr_db"] for score in scores)["mean"]
-    ssim = spread(score["ssim"] for score in scores)["mean"]
+    psnr_db = spread(score.psnr_db for score in scores).mean
+    ssim = spread(score.ssim for score in scores).mean
     text = f"{number(psnr_db, 1)} / {number(ssim, 3)}{_fewer(cells, name)}"
-    strongest = sum(cell["strongest"] == name for cell in cells) * 2 > len(cells)
+    strongest = sum(cell.strongest == name for cell in cells) * 2 > len(cells)
     return f"{marks[0]}{text}{marks[1]}" if strongest else text
 
 
 def _fewer(cells: Sequence[CellResult], name: str) -> str:
-    """How many images the attack was scored on, where more were sent; where that is not on record, where another
-    attack on the same cell was scored on more."""
-    own = [cell["attacks"][name] for cell in cells if name in cell["attacks"]]
-    every = [score for cell in cells for score in cell["attacks"].values()]
-    return summary.fewer(min(score["n"] for score in own), max(score.get("sent", score["n"]) for score in every))
+    """How many images the attack was scored on, where more were sent."""
+    own = [cell.attacks[name] for cell in cells if name in cell.attacks]
+    return summary.fewer(min(score.n for score in own), max(score.sent for score in own))

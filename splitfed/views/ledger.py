@@ -83,7 +83,7 @@ def entries(results: Results) -> list[tuple[Row, Published]]:
     known = {
         (p.defense, p.l1_weight): p
         for p in published()
-        if (p.threat, p.dataset) == (results["threat"], results["dataset"]["name"])
+        if (p.threat, p.dataset) == (results.threat, results.dataset.name)
     }
     ours = ((row, known.get((row.defense, _l1_weight(row)))) for row in summary.rows(results))
     return [(row, found) for row, found in ours if found is not None]
@@ -117,8 +117,8 @@ def _cells(row: Row, other: Published, results: Results) -> list[str]:
 
 def _why(other: Published, results: Results) -> str:
     reasons = [DEPARTURES[other.defense]] if other.defense in DEPARTURES else []
-    baselines = results["baselines"].get("mean_image")
-    blind = baselines["psnr_db"] if baselines else None
+    baselines = results.baselines.get("mean_image")
+    blind = baselines.psnr_db if baselines else None
     if blind is not None and other.psnr_db < blind:
         reasons.append(f"published PSNR is below the mean image's {blind:.1f} dB, which takes no attack at all")
     return "; ".join(reasons) or "what holds for every cell"

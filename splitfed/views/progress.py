@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from splitfed.records import events
 
@@ -210,7 +210,7 @@ class RunState:
 
     @_apply.register
     def _(self, event: events.CellFinished) -> None:
-        self.results[event.cell] = cast("CellResult", event.result)
+        self.results[event.cell] = event.result
         if cell := self.cells.get(event.cell):
             self.durations_s.append(event.time_s - cell.started.time_s)
         self.running = [name for name in self.running if name != event.cell]

@@ -13,7 +13,7 @@ from splitfed.views.text import MISSING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from splitfed.records.results import AttackScore, CellResult, Interval, Number, Results, Score, Spread
+    from splitfed.records.results import AttackScore, CellResult, Interval, Number, Results, Spread
 
 STACK = "stack"
 """The defense whose one option, ``layers``, is a list of defenses with their options."""
@@ -86,41 +86,36 @@ def _without_name(layer: Mapping[str, Any]) -> dict[str, Any]:
     return {option: value for option, value in layer.items() if option != "name"}
 
 
-def strongest_score(cell: CellResult) -> AttackScore | None:
-    """The scores of the strongest attack on a cell; None where nothing was observed."""
-    return cell["attacks"][cell["strongest"]] if cell["strongest"] is not None else None
-
-
 def _strongest(cell: CellResult) -> str:
-    score = strongest_score(cell)
-    return MISSING if score is None else f"{cell['strongest']}{fewer(score['n'], score.get('sent'))}"
+    score = cell.strongest_score
+    return MISSING if score is None else f"{cell.strongest}{fewer(score.n, score.sent)}"
 
 
-def fewer(scored: int, sent: int | None) -> str:
-    """The mark of scores over only some of the images that were sent; none where that is not known.
+def fewer(scored: int, sent: int) -> str:
+    """The mark of scores over only some of the images that were sent.
 
     >>> fewer(320, 6000), fewer(6000, 6000)
     (' [320]', '')
     """
-    return f" [{scored:,}]" if sent is not None and scored < sent else ""
+    return f" [{scored:,}]" if scored < sent else ""
 
 
 def why_not_completed(cell: CellResult) -> str:
     """Why a cell has no scores because it could not be trained; empty for any other."""
-    return "" if cell["gates"].get("completed", True) else cell["gate_details"]["completed"]
+    return "" if cell.gates.get("completed", True) else cell.gate_details["completed"]
 
 
 def rows(results: Results) -> list[Row]:
     """One row per defense with its options, in the order of the results."""
-    return [_row(group) for group in by_defense(results["cells"])]
+    return [_row(group) for group in by_defense(results.cells)]
 
 
 def differences(results: Results) -> list[tuple[str, Mapping[str, Spread]]]:
     """With several seeds: each defense and what it changes against ``none`` under the same seed, by measure."""
     if seed_count(results) < 2:
         return []
-    found = ((label(s["defense"], s["params"]), s.get("difference_to_none")) for s in summarize(results["cells"]))
-    return [(title, measures) for title, measures in found if measures is not None]
+    found = ((label(s.defense, s.params), s.difference_to_none) for s in summarize(results.cells))
+    return [(title, measures) for title, measures in found if measures]
 
 
 def frontier(results: Results) -> list[Row]:
@@ -140,30 +135,32 @@ def frontier(results: Results) -> list[Row]:
 
 def plain_rows(results: Results) -> list[PlainRow]:
     """The baselines, then each untrained control where it came closest (highest SSIM) over cells."""
-    baselines = [PlainRow(name.replace("_", " "), s["psnr_db"], s["ssim"]) for name, s in results["baselines"].items()]
-    controls: dict[str, Score] = {}
-    for cell in results["cells"]:
-        for name, score in cell["controls"].items():
-            if name not in controls or (score["ssim"] or -1) > (controls[name]["ssim"] or -1):
+    baselines = [PlainRow(name.replace("_", " "), s.psnr_db, s.ssim) for name, s in results.baselines.items()]
+    controls: dict[str, AttackScore] = {}
+    for cell in results.cells:
+        for name, score in cell.controls.items():
+            if name not in controls or (score.ssim or -1) > (controls[name].ssim or -1):
                 controls[name] = score
-    return baselines + [PlainRow(f"{name} attack", s["psnr_db"], s["ssim"]) for name, s in controls.items()]
+    return baselines + [PlainRow(f"{name} attack", s.psnr_db, s.ssim) for name, s in controls.items()]
 
 
 def majority_rate(results: Results) -> float | None:
     """The accuracy of always naming the most frequent class."""
-    return _mean(cell["majority_rate"] for cell in results["cells"])
+    return _mean(cell.majority_rate for cell in results.cells)
 
 
 def reid_chance(results: Results) -> float | None:
     """The re-identification rate of guessing."""
-    scores = (strongest_score(cell) for cell in results["cells"])
-    return _mean(score["reid_chance"] for score in scores if score)
+    scores = (cell.strongest_score for cell in results.cells)
+    return _mean(score.reid_chance for score in scores if score)
 
 
 def images_scored(results: Results, metric: str) -> int | None:
     """Images per set that this metric was asked to compare, the fewest of any cell; None where it was not asked."""
-    scores = [score for cell in results["cells"] if (score := strongest_score(cell)) and metric in score]
-    return min((score["n"] for score in scores), default=None)
+    if metric not in results.metrics:
+        return None
+    scores = [score for cell in results.cells if (score := cell.strongest_score)]
+    return min((score.n for score in scores), default=None)
 
 
 def seed_count(results: Results) -> int:
@@ -172,38 +169,40 @@ def seed_count(results: Results) -> int:
 
 
 def _row(cells: Sequence[CellResult]) -> Row:
-    def estimate(read: Callable[[AttackScore], Number], interval: str = "") -> Estimate:
-        scores = [score for cell in cells if (score := strongest_score(cell))]
-        return _estimate([read(s) for s in scores], [s.get(interval) for s in scores])
+    def estimate(
+        read: Callable[[AttackScore], Number], interval: Callable[[AttackScore], Interval] | None = None
+    ) -> Estimate:
+        scores = [score for cell in cells if (score := cell.strongest_score)]
+        return _estimate([read(s) for s in scores], [interval(s) if interval else None for s in scores])
 
     first = cells[0]
     return Row(
-        defense=first["defense"],
-        params=first["params"],
-        seeds=tuple(cell["seed"] for cell in cells),
+        defense=first.defense,
+        params=first.params,
+        seeds=tuple(cell.seed for cell in cells),
         strongest="/".join(dict.fromkeys(_strongest(cell) for cell in cells)),
-        accuracy=_estimate([cell["accuracy"] for cell in cells], [None] * len(cells)),
-        psnr_db=estimate(lambda s: s["psnr_db"], "psnr_db_ci95"),
-        ssim=estimate(lambda s: s["ssim"], "ssim_ci95"),
-        reid_top1=estimate(lambda s: s["reid_top1"]),
-        psnr_excess_db=estimate(lambda s: s["psnr_excess_db"]),
-        psnr_db_p99=estimate(lambda s: s["psnr_db_p99"]),
-        fid_lite0=estimate(lambda s: s.get("fid_lite0")),
-        fid=estimate(lambda s: s.get("fid")),
-        activation_bytes=_mean(cell["activation_bytes_per_image"] for cell in cells),
-        wire_bytes=_mean(cell["wire_bytes_per_image"] for cell in cells),
+        accuracy=_estimate([cell.accuracy for cell in cells], [None] * len(cells)),
+        psnr_db=estimate(lambda s: s.psnr_db, lambda s: s.psnr_db_ci95),
+        ssim=estimate(lambda s: s.ssim, lambda s: s.ssim_ci95),
+        reid_top1=estimate(lambda s: s.reid_top1),
+        psnr_excess_db=estimate(lambda s: s.psnr_excess_db),
+        psnr_db_p99=estimate(lambda s: s.psnr_db_p99),
+        fid_lite0=estimate(lambda s: s.fid_lite0),
+        fid=estimate(lambda s: s.fid),
+        activation_bytes=_mean(cell.activation_bytes_per_image for cell in cells),
+        wire_bytes=_mean(cell.wire_bytes_per_image for cell in cells),
         failed_gates=tuple(failure for cell in cells for failure in failed_gates(cell)),
-        valid=all(cell["valid"] for cell in cells),
+        valid=all(cell.valid for cell in cells),
     )
 
 
 def failed_gates(cell: CellResult) -> list[tuple[str, str, str]]:
     """Cell, gate and detail of each gate that this cell failed."""
-    details = cell["gate_details"]
-    return [(cell["cell"], gate, details.get(gate, "")) for gate, ok in cell["gates"].items() if not ok]
+    details = cell.gate_details
+    return [(cell.cell, gate, details.get(gate, "")) for gate, ok in cell.gates.items() if not ok]
 
 
-def _estimate(values: Sequence[Number], intervals: Sequence[Any]) -> Estimate:
+def _estimate(values: Sequence[Number], intervals: Sequence[Interval | None]) -> Estimate:
     if any(value is None or not math.isfinite(value) for value in values) or not values:
         return Estimate(None)
     finite = [value for value in values if value is not None]
@@ -211,7 +210,7 @@ def _estimate(values: Sequence[Number], intervals: Sequence[Any]) -> Estimate:
     if len(finite) > 1:
         spread = stdev(finite)
         return Estimate(mean, mean - spread, mean + spread)
-    interval: Interval | None = intervals[0]
+    interval = intervals[0]
     return Estimate(mean, *interval) if interval else Estimate(mean)
 
 

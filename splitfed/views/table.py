@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from splitfed.records.results import AttackScore
 from splitfed.views import summary
 from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from splitfed.records.results import Results, Spread
+    from splitfed.records.record import Record
+    from splitfed.records.results import BaselineScore, Results, Spread
     from splitfed.views.summary import Estimate, Row
 
 FRECHET = {"fid_lite0": ("FID lite0", "EfficientNet-Lite0", 1280), "fid": ("FID", "Inception-v3", 2048)}
 """The Fréchet metrics: title, network, and features per image, twice as many images of which it takes."""
 _DIFFERENCES = (("accuracy", "accuracy", 3), ("psnr_db", "PSNR dB", 1), ("ssim", "SSIM", 3), ("reid_top1", "re-id", 3))
+SSIM = "SSIM is the mean over the whole map; without the border of its window it is `ssim_cropped` in JSON and CSV."
+"""Which of the two usual scalars is meant: on small images they differ much."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
 WIDE_COLUMNS = 132
@@ -66,7 +70,7 @@ class _ResultsTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw for the width at hand."""
         del console
-        if self._results["dataset"]["synthetic"]:
+        if self._results.dataset.synthetic:
             yield banner(SYNTHETIC)
         yield _rich_table(self._results, wide=options.max_width >= WIDE_COLUMNS)
         if changed := difference_table(self._results):
@@ -106,7 +110,7 @@ def difference_table(results: Results) -> tuple[list[str], list[list[str]]] | No
         return None
     header = ["against none, same seed", *(title for _, title, _ in _DIFFERENCES), "seeds"]
     rows = [
-        [label, *(_change(measures[name], digits) for name, _, digits in _DIFFERENCES), str(measures["accuracy"]["n"])]
+        [label, *(_change(measures[name], digits) for name, _, digits in _DIFFERENCES), str(measures["accuracy"].n)]
         for label, measures in changed
     ]
     return header, rows
@@ -124,7 +128,7 @@ def failures(results: Results) -> list[str]:
 def how_to_read(results: Results) -> list[str]:
     """What the table means, in sentences."""
     seeds = summary.seed_count(results)
-    caveat = results["dataset"].get("caveat", "")
+    caveat = results.dataset.caveat
     interval = (
         f"± is one standard deviation over {seeds} seeds (n - 1)." if seeds > 1
         else "± is the 95 % bootstrap interval over images."
@@ -132,6 +136,7 @@ def how_to_read(results: Results) -> list[str]:
     return [
         "Arrows point to what is better for the defender.",
         "Scores are those of the strongest attack on each defense, by SSIM.",
+        SSIM,
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
         f"guessing who is who gives re-id {percent(summary.reid_chance(results))}.",
@@ -160,7 +165,7 @@ def to_markdown(results: Results) -> str:
     lines = ["| defense | " + " | ".join(c.heading for c in listed) + " |", "|---" * (len(listed) + 1) + "|"]
     lines += [_markdown_row(row.label, [c.cell(row, True) for c in listed]) for row in summary.rows(results)]
     lines += [_markdown_row(f"*{label}*", cells) for label, cells in plain_cells(results, listed)]
-    synthetic = [f"**{SYNTHETIC}.**", ""] if results["dataset"]["synthetic"] else []
+    synthetic = [f"**{SYNTHETIC}.**", ""] if results.dataset.synthetic else []
     faults = [f"- **{line}**" for line in failures(results)]
     lines += _markdown_differences(results)
     return "\n".join([*synthetic, *lines, "", *faults, *([""] if faults else []), *how_to_read(results), ""])
@@ -170,7 +175,7 @@ CSV_FIELDS = (
     "scenario", "threat", "dataset", "synthetic", "cell", "defense", "params", "seed", "valid", "failed_gates",
     "accuracy", "majority_rate", "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
     "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
-    "ssim", "ssim_low", "ssim_high", "fid_lite0", "fid", "reid_top1", "reid_chance", "n", "sent",
+    "ssim", "ssim_low", "ssim_high", "ssim_cropped", "fid_lite0", "fid", "reid_top1", "reid_chance", "n", "sent",
 )  # fmt: skip
 
 
@@ -180,7 +185,7 @@ def to_csv(results: Results) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_csv_rows(results))
+    writer.writerows(csv_rows(results))
     return text.getvalue()
 
 
@@ -234,25 +239,26 @@ def plain_cells(results: Results, listed: list[Column]) -> Iterator[tuple[str, l
         yield row.label, [known.get(column.title, "") for column in listed]
 
 
-def _csv_rows(results: Results) -> Iterator[dict[str, object]]:
+def csv_rows(results: Results) -> Iterator[dict[str, object]]:
+    """The lines of `to_csv`, by column."""
     run = {
-        "scenario": results["scenario"],
-        "threat": results["threat"],
-        "dataset": results["dataset"]["name"],
-        "synthetic": results["dataset"]["synthetic"],
+        "scenario": results.scenario,
+        "threat": results.threat,
+        "dataset": results.dataset.name,
+        "synthetic": results.dataset.synthetic,
     }
-    for cell in results["cells"]:
-        shared = {**run, **{name: cell[name] for name in CSV_FIELDS if name in cell and name not in run}}  # type: ignore[literal-required]
-        shared["params"] = _params(cell["defense"], cell["params"])
+    for cell in results.cells:
+        shared = {**run, **_listed(cell)}
+        shared["params"] = _params(cell.defense, cell.params)
         shared["failed_gates"] = ";".join(gate for _, gate, _ in summary.failed_gates(cell))
-        if not (cell["attacks"] or cell["controls"]):
+        if not (cell.attacks or cell.controls):
             yield {**shared, "kind": "none"}
-        for kind, scores in (("attack", cell["attacks"]), ("control", cell["controls"])):
+        for kind, scores in (("attack", cell.attacks), ("control", cell.controls)):
             for name, score in scores.items():
-                strongest = kind == "attack" and name == cell["strongest"]
+                strongest = kind == "attack" and name == cell.strongest
                 yield {**shared, **_csv_score(score), "kind": kind, "attack": name, "strongest": strongest}
-    for name, score in results["baselines"].items():
-        yield {**run, **_csv_score(score), "kind": "baselines", "attack": name}
+    for name, baseline in results.baselines.items():
+        yield {**run, **_csv_score(baseline), "kind": "baseline", "attack": name}
 
 
 def _params(defense: str, params: Mapping[str, object]) -> str:
@@ -262,13 +268,17 @@ def _params(defense: str, params: Mapping[str, object]) -> str:
     return ";".join(f"{name}={value}" for name, value in params.items())
 
 
-def _csv_score(score: Mapping[str, object]) -> dict[str, object]:
-    flat = {name: score[name] for name in CSV_FIELDS if name in score}
-    for name in ("psnr_db", "ssim"):
-        interval = score.get(f"{name}_ci95")
-        if isinstance(interval, list | tuple):
-            flat[f"{name}_low"], flat[f"{name}_high"] = interval
+def _csv_score(score: AttackScore | BaselineScore) -> dict[str, object]:
+    flat = _listed(score)
+    if isinstance(score, AttackScore):
+        flat["psnr_db_low"], flat["psnr_db_high"] = score.psnr_db_ci95
+        flat["ssim_low"], flat["ssim_high"] = score.ssim_ci95
     return flat
+
+
+def _listed(record: Record) -> dict[str, object]:
+    """What of a record has a column."""
+    return {name: value for name, value in record if name in CSV_FIELDS}
 
 
 def _estimate(value: Estimate, digits: int, wide: bool) -> str:
@@ -288,10 +298,10 @@ def _rich_differences(header: list[str], rows: list[list[str]]) -> Table:
 
 
 def _change(change: Spread, digits: int) -> str:
-    if change["mean"] is None:
+    if change.mean is None:
         return MISSING
-    deviation = "" if change["std"] is None else f" ±{number(change['std'], digits)}"
-    return f"{change['mean']:+.{digits}f}{deviation}"
+    deviation = "" if change.std is None else f" ±{number(change.std, digits)}"
+    return f"{change.mean:+.{digits}f}{deviation}"
 
 
 def _signed(value: float | None) -> str:
@@ -307,7 +317,7 @@ def _markdown_row(label: str, cells: list[str]) -> str:
 
 
 def _synthetic(results: Results) -> list[str]:
-    return [SYNTHETIC] if results["dataset"]["synthetic"] else []
+    return [SYNTHETIC] if results.dataset.synthetic else []
 
 
 def _tex(text: str) -> str:

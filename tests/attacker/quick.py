@@ -106,7 +106,7 @@ class Role:
         """Its next message of this kind."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            message = protocol.parse(line)
+            message = protocol.MESSAGES.read(line)
             if isinstance(message, kind):
                 return message
         assert self.process.stderr is not None
@@ -115,7 +115,7 @@ class Role:
     def end(self, within_s: float = DEADLINE_S) -> tuple[int, list[protocol.Message], str]:
         """Its exit code, the messages that were left, and what it wrote to its standard error."""
         output, errors = self.process.communicate(timeout=within_s)
-        return self.process.returncode, [protocol.parse(line) for line in output.splitlines()], errors
+        return self.process.returncode, [protocol.MESSAGES.read(line) for line in output.splitlines()], errors
 
 
 def has_ended(pid: int, within_s: float) -> bool:

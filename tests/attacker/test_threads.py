@@ -21,10 +21,11 @@ from splitfed.records.store import RunStore
 from splitfed.wire.observations import ObservationWriter
 from splitfed.wire.tap import Tap
 from tests.attacker.quick import finish, prepare
+from tests.views.fabricated import manifest
 
 
 def threads_of(scenario: Scenario, splits: Splits, run_dir: Path) -> int:
-    with RunStore.create(run_dir, "small", {"scenario": scenario.model_dump(mode="json")}) as store:
+    with RunStore.create(run_dir, "small", manifest(scenario.model_dump(mode="json"))) as store:
         here = RunContext(scenario, store, Bus(), data.load("digits"), splits)
         return attacker_config(CellContext.of(here, scenario.cells()[0]), "127.0.0.1:1").threads
 

@@ -174,10 +174,11 @@ def test_a_tilde_is_the_home_directory_for_every_path(home: Path, jobs: str) -> 
 
 def test_the_same_holds_from_python(home: Path) -> None:
     small(home, rounds=1, margin_db=0.0)
-    results = splitfed.run(splitfed.load("~/small.toml"), out="~/here", data_root="~")
-    assert len(results["cells"]) == 1
+    done = splitfed.run(splitfed.load("~/small.toml"), out="~/here", data_root="~")
+    assert len(done.results.cells) == 1
     (run,) = (home / "here").iterdir()
-    assert splitfed.run(splitfed.load("~/small.toml"), resume=f"~/here/{run.name}") == results
+    assert done.path == run
+    assert splitfed.run(splitfed.load("~/small.toml"), resume=f"~/here/{run.name}").results == done.results
 
 
 @pytest.mark.parametrize(

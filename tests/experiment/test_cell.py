@@ -19,6 +19,7 @@ from splitfed.federation.client import StreamReport
 from splitfed.federation.client_app import connect_over_grpc
 from splitfed.federation.job import Job
 from splitfed.federation.task import Task
+from splitfed.records.results import CellResult
 from splitfed.types import Phase
 from splitfed.wire.link import Link
 from splitfed.wire.session import Hello
@@ -36,8 +37,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("splitfed.experiment.mounted_attack.attacker_config", impatient)
 
 
-def failed(entry: dict[str, Any]) -> set[str]:
-    return {name for name, passed in entry["gates"].items() if not passed}
+def failed(entry: CellResult) -> set[str]:
+    return {name for name, passed in entry.gates.items() if not passed}
 
 
 def test_a_tap_that_saw_a_part_makes_the_cell_invalid_and_scores_say_of_how_many(
@@ -55,12 +56,12 @@ def test_a_tap_that_saw_a_part_makes_the_cell_invalid_and_scores_say_of_how_many
         return connect
 
     monkeypatch.setattr("splitfed.federation.client_app.connect_over_grpc", connect_past_the_relay)
-    (entry,) = lab.run(scenario_of(federation={"rounds": 1}), out=run_dir)["cells"]
+    (entry,) = lab.run(scenario_of(federation={"rounds": 1}), out=run_dir).results.cells
     assert failed(entry) == {"tap_coverage"}
-    assert "the tap saw 320 of 480 activations" in entry["gate_details"]["tap_coverage"]
-    score = entry["attacks"]["ridge"]
-    assert (score["n"], score["sent"]) == (320, 480)
-    assert not entry["valid"]
+    assert "the tap saw 320 of 480 activations" in entry.gate_details["tap_coverage"]
+    score = entry.attacks["ridge"]
+    assert (score.n, score.sent) == (320, 480)
+    assert not entry.valid
 
 
 def test_observations_that_an_older_front_made_make_the_cell_invalid(
@@ -82,16 +83,16 @@ def test_observations_that_an_older_front_made_make_the_cell_invalid(
     monkeypatch.setattr(Task, "train", remember)
     monkeypatch.setattr(Task, "evaluate", through_the_old_front)
     scenario = scenario_of(federation={"learning_rate": 0.01}, defense=[{"name": "laplace"}])
-    (entry,) = lab.run(scenario, out=run_dir)["cells"]
+    (entry,) = lab.run(scenario, out=run_dir).results.cells
     assert failed(entry) == {"held_front"}
-    assert "6 of 6 tapped batches were made by another front" in entry["gate_details"]["held_front"]
+    assert "6 of 6 tapped batches were made by another front" in entry.gate_details["held_front"]
 
 
 def test_a_healthy_cell_passes_both(scenario_of: ScenarioOf, run_dir: Path) -> None:
     scenario = scenario_of(
         federation={"rounds": 1, "codec": "int8"}, defense=[{"name": "laplace"}], attack=[{"name": "ridge"}]
     )
-    (entry,) = lab.run(scenario, out=run_dir)["cells"]
-    assert entry["valid"], entry["gate_details"]
-    assert entry["gate_details"]["held_front"].startswith("6 tapped batches, made once more from their images")
-    assert entry["gate_details"]["tap_coverage"].startswith("the tap saw 480 of 480")
+    (entry,) = lab.run(scenario, out=run_dir).results.cells
+    assert entry.valid, entry.gate_details
+    assert entry.gate_details["held_front"].startswith("6 tapped batches, made once more from their images")
+    assert entry.gate_details["tap_coverage"].startswith("the tap saw 480 of 480")

@@ -15,7 +15,6 @@ from torch import nn
 from splitfed.cli import main as cli
 from splitfed.config.scenario import Scenario
 from splitfed.data import Splits
-from splitfed.data.provenance import provenance
 from splitfed.errors import UserError
 from splitfed.experiment import feature_analysis as features
 from splitfed.experiment.feature_analysis import (
@@ -26,6 +25,7 @@ from splitfed.experiment.feature_analysis import (
     umap_embedding,
 )
 from splitfed.experiment.images import load_images
+from splitfed.experiment.provenance import provenance
 from splitfed.metrics import class_mean, psnr_db
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.models.sparse_front import LearningSparseLayer
@@ -34,7 +34,7 @@ from splitfed.records import features as feature_record
 from splitfed.records.bus import Bus
 from splitfed.records.events import Event, PrepareProgress
 from splitfed.records.features import FeatureRecord
-from splitfed.records.results import Results
+from splitfed.records.manifest import Manifest
 from splitfed.records.store import RunStore
 from splitfed.seeding import generator
 from splitfed.types import ImageShape
@@ -56,12 +56,10 @@ def first_two(rows: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 def run_on_digits(root: Path, scenario: Scenario, **dataset: object) -> RunStore:
     """A finished run as far as `measure` looks: scenario and data set; its scores are made up."""
     results = run_results()
-    described = {**results["dataset"], "name": "digits", "shape": (1, 8, 8), "classes": 10, **dataset}
+    changes = {"name": "digits", "shape": (1, 8, 8), "classes": 10, **dataset}
     images = provenance(load_images(scenario, None, Bus())[0], None)
-    settings = {"scenario": scenario.model_dump(mode="json"), "images": images.model_dump(mode="json")}
-    store = RunStore.create(root, scenario.name, settings)
-    found: Results = {**results, "dataset": described}  # type: ignore[typeddict-item]
-    store.save_results(found)
+    store = RunStore.create(root, scenario.name, Manifest.of(scenario.model_dump(mode="json"), images))
+    store.save_results(results.model_copy(update={"dataset": results.dataset.model_copy(update=changes)}))
     return store
 
 
@@ -81,23 +79,23 @@ def record(store: RunStore, heard: list[Event]) -> FeatureRecord:
 
 
 def test_all_three_learn_and_neighbors_and_ridge_find_more_than_chance(record: FeatureRecord) -> None:
-    assert [network["layers"] for network in record["networks"]] == [*NAMES]
-    assert [network["features"] for network in record["networks"]] == [48, 28 * 64, 28 * 64]
-    for network in record["networks"]:
-        assert network["accuracy"] > 0.5
-        assert network["knn_accuracy"] > 0.5
-        assert network["ridge_reid_top1"] > 20 / 240
-    linear, convolutional, _ = record["networks"]
-    assert convolutional["ridge_psnr_db"] > linear["ridge_psnr_db"] > record["class_mean_psnr_db"]
+    assert [network.layers for network in record.networks] == [*NAMES]
+    assert [network.features for network in record.networks] == [48, 28 * 64, 28 * 64]
+    for network in record.networks:
+        assert network.accuracy > 0.5
+        assert network.knn_accuracy > 0.5
+        assert network.ridge_reid_top1 > 20 / 240
+    linear, convolutional, _ = record.networks
+    assert convolutional.ridge_psnr_db > linear.ridge_psnr_db > record.class_mean_psnr_db
 
 
 def test_the_record_holds_what_it_was_made_with_and_fits_its_schema(record: FeatureRecord, tmp_path: Path) -> None:
-    made = record["settings"]
-    assert (made["train"], made["ridge"], made["epochs"], made["batch_size"], made["seed"]) == (480, 600, 2, 32, 0)
-    assert made["versions"]["torch"] == torch.__version__
-    assert len(record["labels"]) == 240
-    assert {len(network["points"]) for network in record["networks"]} == {240}
-    x, y = record["networks"][0]["points"][0]
+    made = record.settings
+    assert (made.train, made.ridge, made.epochs, made.batch_size, made.seed) == (480, 600, 2, 32, 0)
+    assert made.versions["torch"] == torch.__version__
+    assert len(record.labels) == 240
+    assert {len(network.points) for network in record.networks} == {240}
+    x, y = record.networks[0].points[0]
     assert (x, y) == (round(x, 3), round(y, 3))
     feature_record.save(tmp_path, record)
     again = feature_record.load(tmp_path)
@@ -132,7 +130,7 @@ def test_the_images_are_those_of_the_run(
 
 
 def test_too_few_held_out_images_are_refused(scenario_of: ScenarioOf, tmp_path: Path) -> None:
-    store = run_on_digits(tmp_path, scenario_of(data={"test": features.NEIGHBOURS}))
+    store = run_on_digits(tmp_path, scenario_of(data={"test": features.NEIGHBORS}))
     with pytest.raises(UserError, match="15 held-out images"):
         measure(store, embed=first_two)
 

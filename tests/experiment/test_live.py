@@ -19,11 +19,13 @@ from splitfed.records import events
 from splitfed.records.bus import Bus
 from splitfed.records.events import Event
 from splitfed.records.store import RunStore
+from splitfed.types import FitEvidence
+from tests.views.fabricated import manifest
 
 AUDIT = 3
 """Of a job with two rounds."""
 ROWS = np.array([[AUDIT, client, 0, row] for client in range(3) for row in range(4)])
-FIT = protocol.FitReport(
+FIT = FitEvidence(
     first_loss=1.0,
     last_loss=0.5,
     parameters_moved=True,
@@ -39,7 +41,7 @@ class World:
 
     def __init__(self, job: Job, shares: Sequence[ClientImages], folder: Path) -> None:
         self.heard: list[Event] = []
-        self.store = RunStore.create(folder, "small", {})
+        self.store = RunStore.create(folder, "small", manifest())
         self.live = LiveAttack("none", Truth(job, shares), self.store, Bus(self.heard.append))
         self.attack = self.store.cell_dir("none") / "attack"
         self.attack.mkdir()
@@ -48,7 +50,7 @@ class World:
     def write(self, index: np.ndarray = ROWS, name: str = "ridge.npz") -> None:
         np.savez(self.attack / name, index=index, images=np.full((len(index), *self._shape), 0.5, np.float32))
 
-    def say(self, *, attack: str = "ridge", file: str = "ridge.npz", fit: protocol.FitReport | None = FIT) -> None:
+    def say(self, *, attack: str = "ridge", file: str = "ridge.npz", fit: FitEvidence | None = FIT) -> None:
         self.live.hear(protocol.Attacked(attack=attack, is_control=False, fit=fit, reconstructions=file, seconds=1.0))
 
     @property
@@ -138,18 +140,18 @@ def test_numbers_that_are_none_cost_the_attack_its_score(world: World, field: st
     line = protocol.Attacked(
         attack="ridge",
         is_control=False,
-        fit=FIT.model_copy(update={field: number}),
+        fit=FitEvidence(**{**vars(FIT), field: number}),
         reconstructions="ridge.npz",
         seconds=1.0,
     ).model_dump_json()
-    world.live.hear(protocol.parse(line))
+    world.live.hear(protocol.MESSAGES.read(line))
     assert world.live.outcomes() == []
     assert world.notices == [f"none: attack ridge: its result is refused and not scored: its {field} is {number}"]
 
 
 def test_a_loss_that_is_no_number_is_shown_as_it_is(world: World) -> None:
     line = protocol.Learned(attack="ridge", round=1, epoch=1, train_loss=math.nan).model_dump_json()
-    world.live.hear(protocol.parse(line))
+    world.live.hear(protocol.MESSAGES.read(line))
     (progress,) = world.heard
     assert isinstance(progress, events.AttackProgress)
     assert math.isnan(progress.train_loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,10 @@ from splitfed.config.scenario import Scenario
 from splitfed.data import Dataset
 from splitfed.data.class_folders import MEDICAL_CLASSES
 from splitfed.data.locations import DATA_VARIABLE
-from splitfed.data.provenance import provenance
 from splitfed.errors import UserError
 from splitfed.experiment import run as lab
 from splitfed.experiment.images import load_images
+from splitfed.experiment.provenance import provenance
 from splitfed.files import CACHE_VARIABLE
 from splitfed.records.bus import Bus
 from splitfed.records.events import Notice
@@ -149,18 +150,21 @@ def test_a_run_on_the_stand_in_stays_on_it(medical: Scenario, tmp_path: Path) ->
 
 
 def test_a_run_that_does_not_say_is_not_gone_on_with(medical: Scenario, tmp_path: Path) -> None:
-    run = RunStore.create(tmp_path, "old", {"scenario": medical.model_dump(mode="json")})
-    with pytest.raises(UserError, match="does not say which images"):
+    run, _ = started(medical, tmp_path)
+    written = json.loads((run.path / "manifest.json").read_bytes())
+    del written["images"]
+    (run.path / "manifest.json").write_text(json.dumps(written))
+    with pytest.raises(UserError, match=r"another version of splitfed \(images: Field required\)"):
         lab.run(medical, resume=run.path)
 
 
 def test_the_results_say_what_was_read(own: Scenario, tmp_path: Path) -> None:
     (tmp_path / "mine" / "notes.csv").write_text("")
-    results = lab.run(own, out=tmp_path / "runs", data_root=tmp_path)
-    dataset = results["dataset"]
-    assert dataset["images"] == {"a": 20, "b": 20}
-    assert dataset["skipped"] == {".csv": 1}
+    results = lab.run(own, out=tmp_path / "runs", data_root=tmp_path).results
+    dataset = results.dataset
+    assert dataset.images == {"a": 20, "b": 20}
+    assert dataset.skipped == {".csv": 1}
     (run,) = (tmp_path / "runs").iterdir()
-    assert RunStore.open(run).manifest["images"]["identity"] == dataset["identity"]
+    assert RunStore.open(run).manifest.images.identity == dataset.identity
     notices = [e.message for e in RunStore.open(run).read_events() if isinstance(e, Notice)]
     assert any("2 classes: a 20, b 20; skipped files: 1 .csv" in message for message in notices)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from splitfed.experiment import run as lab
 from splitfed.records import events
 from splitfed.records.events import Event
 from splitfed.records.grids import read_caption
-from splitfed.records.results import validate_results
+from splitfed.records.results import Results
 from splitfed.records.store import RunStore
 
 ScenarioOf = Callable[..., Scenario]
@@ -33,47 +32,55 @@ class Heard(list[Event]):
         return [event for event in self if isinstance(event, kind)]
 
 
+Finished = tuple[Results, Heard, Path]
+
+
 @pytest.fixture(scope="module")
-def finished(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Heard, Path]:
+def finished(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One run with two defenses: results, events, run directory."""
     scenario = scenario_of(
         defense=[{"name": "none"}, {"name": "laplace"}],
         attack=[{"name": "ridge"}, {"name": "decoder", "max_epochs": 5}],
     )
     heard = Heard()
-    results = lab.run(scenario, out=tmp_path_factory.mktemp("runs"), subscribers=[heard])
+    results = lab.run(scenario, out=tmp_path_factory.mktemp("runs"), subscribers=[heard]).results
     (started,) = heard.of(events.RunStarted)
     return results, heard, Path(started.run_dir)
 
 
-def test_results_follow_the_schema_and_are_valid(finished: tuple[dict[str, Any], Heard, Path]) -> None:
+def known(value: float | None) -> float:
+    assert value is not None
+    return value
+
+
+def test_results_follow_the_schema_and_are_valid(finished: Finished) -> None:
     results, _, run_dir = finished
-    validate_results(json.loads((run_dir / "results.json").read_text()))
-    assert results["valid"], [cell["gate_details"] for cell in results["cells"]]
+    assert RunStore.open(run_dir).results == results
+    assert results.valid, [cell.gate_details for cell in results.cells]
     assert "highest, median and lowest PSNR" in read_caption(run_dir / "images" / "extremes.png")
     assert "laplace, " in read_caption(run_dir / "images" / "extremes.png")
-    assert [cell["cell"] for cell in results["cells"]] == ["none", "laplace"]
-    assert "scikit-learn" in results["dataset"]["note"]
-    assert results["dataset"]["caveat"] == ""
+    assert [cell.cell for cell in results.cells] == ["none", "laplace"]
+    assert "scikit-learn" in results.dataset.note
+    assert results.dataset.caveat == ""
 
 
-def test_noise_protects_and_the_untrained_control_knows_nothing(finished: tuple[dict[str, Any], Heard, Path]) -> None:
+def test_noise_protects_and_the_untrained_control_knows_nothing(finished: Finished) -> None:
     results, _, _ = finished
-    none, laplace = results["cells"]
-    baselines = results["baselines"]["mean_image"]["psnr_db"]
-    assert none["attacks"]["ridge"]["psnr_db"] > laplace["attacks"]["ridge"]["psnr_db"] + 2
-    assert none["attacks"]["ridge"]["reid_top1"] > 0.5
-    assert none["controls"]["untrained"]["psnr_db"] < baselines + 0.5
+    none, laplace = results.cells
+    blind = known(results.baselines["mean_image"].psnr_db)
+    assert known(none.attacks["ridge"].psnr_db) > known(laplace.attacks["ridge"].psnr_db) + 2
+    assert known(none.attacks["ridge"].reid_top1) > 0.5
+    assert known(none.controls["untrained"].psnr_db) < blind + 0.5
 
 
-def test_bytes_are_those_of_float32(finished: tuple[dict[str, Any], Heard, Path]) -> None:
+def test_bytes_are_those_of_float32(finished: Finished) -> None:
     results, _, _ = finished
-    for cell in results["cells"]:
-        assert cell["activation_bytes_per_image"] == 48 * 4
-        assert 2 * 48 * 4 < cell["wire_bytes_per_image"] < 2 * 48 * 4 + 20
+    for cell in results.cells:
+        assert cell.activation_bytes_per_image == 48 * 4
+        assert 2 * 48 * 4 < known(cell.wire_bytes_per_image) < 2 * 48 * 4 + 20
 
 
-def test_events_tell_the_whole_run(finished: tuple[dict[str, Any], Heard, Path]) -> None:
+def test_events_tell_the_whole_run(finished: Finished) -> None:
     results, heard, run_dir = finished
     assert [(e.cell, e.round) for e in heard.of(events.RoundFinished)] == [
         (cell, number) for cell in ("none", "laplace") for number in (1, 2)
@@ -88,17 +95,15 @@ def test_events_tell_the_whole_run(finished: tuple[dict[str, Any], Heard, Path])
     assert [type(e) for e in RunStore.open(run_dir).read_events()] == [type(e) for e in heard]
 
 
-def test_a_finished_run_is_not_run_again(finished: tuple[dict[str, Any], Heard, Path]) -> None:
+def test_a_finished_run_is_not_run_again(finished: Finished) -> None:
     results, _, run_dir = finished
-    scenario = Scenario.model_validate(RunStore.open(run_dir).manifest["scenario"])
+    scenario = Scenario.model_validate(RunStore.open(run_dir).manifest.scenario)
     heard = Heard()
-    assert lab.run(scenario, resume=run_dir, subscribers=[heard]) == results
+    assert lab.run(scenario, resume=run_dir, subscribers=[heard]).results == results
     assert heard.of(events.CellStarted) == []
 
 
-def test_a_run_is_not_resumed_with_other_settings(
-    finished: tuple[dict[str, Any], Heard, Path], scenario_of: ScenarioOf
-) -> None:
+def test_a_run_is_not_resumed_with_other_settings(finished: Finished, scenario_of: ScenarioOf) -> None:
     _, _, run_dir = finished
     with pytest.raises(UserError, match="other settings"):
         lab.run(scenario_of(), resume=run_dir)
@@ -116,9 +121,9 @@ def test_an_interrupted_run_goes_on_where_it_was(scenario_of: ScenarioOf, run_di
         lab.run(scenario, out=run_dir, subscribers=[heard, in_main_thread(interrupt)])
     (folder,) = run_dir.iterdir()
     again = Heard()
-    results = lab.run(scenario, resume=folder, subscribers=[again])
+    results = lab.run(scenario, resume=folder, subscribers=[again]).results
     assert [e.round for e in again.of(events.RoundFinished)] == [2, 3]
-    assert results["valid"], results["cells"][0]["gate_details"]
+    assert results.valid, results.cells[0].gate_details
 
 
 def in_main_thread(subscriber: Callable[[Event], None]) -> Callable[[Event], None]:
@@ -145,11 +150,11 @@ def test_overlapping_auxiliary_images_make_a_cell_invalid(
         return splits
 
     monkeypatch.setattr(data, "split", overlapping)
-    results = lab.run(scenario_of(federation={"rounds": 1}), out=run_dir)
-    (cell,) = results["cells"]
-    assert not cell["gates"]["aux_disjoint"]
-    assert not results["valid"]
-    assert "5 of 600" in cell["gate_details"]["aux_disjoint"]
+    results = lab.run(scenario_of(federation={"rounds": 1}), out=run_dir).results
+    (cell,) = results.cells
+    assert not cell.gates["aux_disjoint"]
+    assert not results.valid
+    assert "5 of 600" in cell.gate_details["aux_disjoint"]
 
 
 def test_without_an_attacker_training_goes_on_and_the_cell_is_invalid(
@@ -157,11 +162,11 @@ def test_without_an_attacker_training_goes_on_and_the_cell_is_invalid(
 ) -> None:
     monkeypatch.setattr("splitfed.experiment.attacker_process.sys.executable", "/nonexistent/python")
     heard = Heard()
-    results = lab.run(scenario_of(federation={"rounds": 3}), out=run_dir, subscribers=[heard])
-    (cell,) = results["cells"]
-    assert cell["accuracy"] > cell["majority_rate"] + 0.1
-    assert cell["strongest"] is None
-    assert not cell["gates"]["attack_learned"]
+    results = lab.run(scenario_of(federation={"rounds": 3}), out=run_dir, subscribers=[heard]).results
+    (cell,) = results.cells
+    assert known(cell.accuracy) > known(cell.majority_rate) + 0.1
+    assert cell.strongest is None
+    assert not cell.gates["attack_learned"]
     assert any("Training goes on" in e.message for e in heard.of(events.Notice))
 
 
@@ -172,9 +177,7 @@ def test_images_that_cannot_be_had_leave_no_run_behind(scenario_of: ScenarioOf, 
     assert not run_dir.exists()
 
 
-def _elsewhere(
-    runner: str, jobs: int, scenario_of: ScenarioOf, out: Path, seen: tuple[dict[str, Any], Heard, Path]
-) -> None:
+def _elsewhere(runner: str, jobs: int, scenario_of: ScenarioOf, out: Path, seen: Finished) -> None:
     """The same run in processes of their own comes to the same accuracies and tells the same story."""
     results, heard, _ = seen
     scenario = scenario_of(
@@ -182,27 +185,23 @@ def _elsewhere(
         attack=[{"name": "ridge"}, {"name": "decoder", "max_epochs": 5}],
     )
     told = Heard()
-    again = lab.run(scenario, out=out, jobs=jobs, runner=runner, subscribers=[told])
-    assert [cell["cell"] for cell in again["cells"]] == ["none", "laplace"]
-    assert again["valid"]
-    for one, other in zip(results["cells"], again["cells"], strict=True):
-        assert one["accuracy"] == other["accuracy"]
-        assert one["attacks"]["ridge"]["psnr_db"] == pytest.approx(other["attacks"]["ridge"]["psnr_db"], abs=1e-3)
+    again = lab.run(scenario, out=out, jobs=jobs, runner=runner, subscribers=[told]).results
+    assert [cell.cell for cell in again.cells] == ["none", "laplace"]
+    assert again.valid
+    for one, other in zip(results.cells, again.cells, strict=True):
+        assert one.accuracy == other.accuracy
+        assert one.attacks["ridge"].psnr_db == pytest.approx(other.attacks["ridge"].psnr_db, abs=1e-3)
     for kind in (events.CellStarted, events.CellFinished, events.RoundFinished):
         assert len(told.of(kind)) == len(heard.of(kind))
 
 
-def test_cells_at_a_time_come_to_the_same(
-    finished: tuple[dict[str, Any], Heard, Path], scenario_of: ScenarioOf, tmp_path: Path
-) -> None:
+def test_cells_at_a_time_come_to_the_same(finished: Finished, scenario_of: ScenarioOf, tmp_path: Path) -> None:
     _elsewhere("local", 2, scenario_of, tmp_path, finished)
 
 
 # Ray leaves handles of its own processes open
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_cells_on_a_ray_cluster_come_to_the_same(
-    finished: tuple[dict[str, Any], Heard, Path], scenario_of: ScenarioOf, tmp_path: Path
-) -> None:
+def test_cells_on_a_ray_cluster_come_to_the_same(finished: Finished, scenario_of: ScenarioOf, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra ray is not installed")
     _elsewhere("ray", 1, scenario_of, tmp_path, finished)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,9 @@ from splitfed.errors import UserError
 from splitfed.experiment import run as lab
 from splitfed.experiment.tidy import identity, tidy
 from splitfed.federation.checkpoint import Checkpoint
+from splitfed.records.auxiliary import AuxiliaryIdentity
 from splitfed.records.events import RoundFinished
+from splitfed.records.record import load
 from splitfed.records.results import Results
 from splitfed.records.store import RunStore
 from splitfed.types import Phase
@@ -38,7 +39,8 @@ def _open_umask() -> Iterator[None]:
     os.umask(before)
 
 
-Finished = tuple[Scenario, dict[str, Any], RunStore]
+Finished = tuple[Scenario, Results, RunStore]
+NOBODYS = AuxiliaryIdentity(images=0, identity="")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def finished(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) 
         federation={"rounds": 3}, attack=ATTACKS, defense=[{"name": "none"}, {"name": "laplace", "label": LONG}]
     )
     out = tmp_path_factory.mktemp("runs")
-    results = lab.run(scenario, out=out, jobs=2)
+    results = lab.run(scenario, out=out, jobs=2).results
     (run,) = out.iterdir()
     return scenario, results, RunStore.open(run)
 
@@ -62,29 +64,29 @@ def test_all_that_a_run_leaves_is_its_owners_alone(finished: Finished) -> None:
 
 def test_a_finished_cell_keeps_what_a_resume_or_another_attack_needs(finished: Finished, digits: Splits) -> None:
     scenario, results, store = finished
-    for cell in results["cells"]:
-        folder = store.cell_dir(cell["cell"])
+    for cell in results.cells:
+        folder = store.cell_dir(cell.cell)
         assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
             "knowledge/auxiliary.json",
             "knowledge/final.json",
             "observations/audit.000004.obs",
             "attack/attacker.json",
             "attack/attacker.log",
-            f"attack/{cell['strongest']}.npz",
+            f"attack/{cell.strongest}.npz",
         }
         seen = sum(len(o.activation) for o in read_observations(folder / "observations", phase=Phase.AUDIT))
         assert seen == scenario.data.train
         checkpoint = Checkpoint.load(store.checkpoints_dir / f"{folder.name}.pt")
         assert checkpoint is not None
         assert checkpoint.round == scenario.federation.rounds
-        assert json.loads((folder / "knowledge" / "auxiliary.json").read_text()) == identity(digits.aux)
+        assert load(folder / "knowledge" / "auxiliary.json", AuxiliaryIdentity) == identity(digits.aux)
 
 
 def test_a_finished_run_is_shown_anew_from_what_it_keeps(finished: Finished) -> None:
     scenario, results, store = finished
     pictures = {path.name: path.read_bytes() for path in store.pictures}
     (store.images_dir / "comparison.png").unlink()
-    assert lab.run(scenario, resume=store.path) == results
+    assert lab.run(scenario, resume=store.path).results == results
     assert {path.name: path.read_bytes() for path in store.pictures} == pictures
 
 
@@ -111,15 +113,15 @@ def kept(folder: Path) -> set[str]:
 
 def test_who_keeps_all_rounds_keeps_them_for_good(tmp_path: Path) -> None:
     names = left_by_training(tmp_path)
-    tidy(tmp_path, {}, strongest="ridge", keep_training=True)
+    tidy(tmp_path, NOBODYS, strongest="ridge", keep_training=True)
     assert kept(tmp_path) == names - {"attack/live-ridge.npz", "attack/decoder.npz"}
-    tidy(tmp_path, {}, strongest="ridge", keep_training=False)
+    tidy(tmp_path, NOBODYS, strongest="ridge", keep_training=False)
     assert kept(tmp_path) == {"observations/audit.000002.obs", "attack/ridge.npz"}
 
 
 def test_a_cell_without_an_attack_keeps_no_reconstructions(tmp_path: Path) -> None:
     left_by_training(tmp_path)
-    tidy(tmp_path, {}, strongest=None, keep_training=False)
+    tidy(tmp_path, NOBODYS, strongest=None, keep_training=False)
     assert kept(tmp_path) == {"observations/audit.000002.obs"}
 
 
@@ -135,9 +137,9 @@ def test_what_was_left_when_a_finished_cell_was_killed_goes_with_the_next_resume
 
 def test_a_cell_whose_reconstructions_are_gone_is_left_out_of_the_pictures(finished: Finished) -> None:
     scenario, results, store = finished
-    (store.cell_dir("none") / "attack" / f"{results['cells'][0]['strongest']}.npz").write_bytes(b"")
+    (store.cell_dir("none") / "attack" / f"{results.cells[0].strongest}.npz").write_bytes(b"")
     heard: list[Any] = []
-    assert lab.run(scenario, resume=store.path, subscribers=[heard.append]) == results
+    assert lab.run(scenario, resume=store.path, subscribers=[heard.append]).results == results
     assert any("none is left out of the pictures" in getattr(event, "message", "") for event in heard)
 
 
@@ -151,13 +153,13 @@ def test_a_run_that_another_process_runs_is_not_resumed(finished: Finished) -> N
         write_report(store)  # who only reads needs no lock
     assert "on disk" in store.report_path.read_text(encoding="utf-8")
     assert store.report_path.stat().st_mode & 0o777 == 0o600
-    assert lab.run(scenario, resume=store.path) == results
+    assert lab.run(scenario, resume=store.path).results == results
 
 
 def test_a_cell_that_is_resumed_after_its_results_were_lost_trains_no_round_again(finished: Finished) -> None:
     scenario, results, store = finished
     (store.path / "results.json").unlink()
     heard: list[Any] = []
-    again: Results = lab.run(scenario, resume=store.path, subscribers=[heard.append])  # type: ignore[assignment]
-    assert [cell["accuracy"] for cell in again["cells"]] == [cell["accuracy"] for cell in results["cells"]]
+    again = lab.run(scenario, resume=store.path, subscribers=[heard.append]).results
+    assert [cell.accuracy for cell in again.cells] == [cell.accuracy for cell in results.cells]
     assert not [event for event in heard if isinstance(event, RoundFinished)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from splitfed.attacker.protocol import Attacked, Done, FitReport
+from splitfed.attacker.protocol import Attacked, Done
 from splitfed.config.components import Component
 from splitfed.config.scenario import Cell
 from splitfed.experiment.verdict import (
     AttackOutcome,
     after_attack,
-    failed_entry,
+    failed_cell,
     reference_gate,
     strongest,
     victim_fingerprint,
@@ -21,13 +21,18 @@ from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.gates import victim_unchanged
 from splitfed.models.back import Back
 from splitfed.models.front import PlainFront
-from splitfed.types import Images, ImageShape, Reconstruction
+from splitfed.records.results import BaselineScore
+from splitfed.types import FitEvidence, Images, ImageShape, Reconstruction
+from tests.views.fabricated import cell_result, changed
 
 
 @pytest.fixture
 def result() -> FederationResult:
     front, back = PlainFront(ImageShape(1, 4, 4), 8), Back(8, 8, 2)
     return FederationResult(front, back, 0.9, 0.9, 64.0, 1.0, [(0.1, 0.9)], {}, {})
+
+
+BASELINES = {"class_mean": BaselineScore(psnr_db=19.5, ssim=0.5)}
 
 
 def done(before: str, after: str) -> Done:
@@ -64,7 +69,7 @@ def test_an_attacker_that_never_finished_is_caught(result: FederationResult) -> 
 
 
 def outcome(name: str, validation_ssim: float, *, is_control: bool = False) -> AttackOutcome:
-    fit = FitReport(
+    fit = FitEvidence(
         first_loss=1.0,
         last_loss=0.5,
         parameters_moved=True,
@@ -93,11 +98,13 @@ def test_of_equal_attacks_the_first_is_the_strongest_and_one_that_diverged_never
 
 def test_an_undefended_cell_that_could_not_be_trained_vouches_for_nothing() -> None:
     cell = Cell(name="none", defense=Component(name="none"), seed=0)
-    entry = failed_entry(cell=cell, majority_rate=0.2, reason="it diverged")
-    gate = reference_gate(entry, {"class_mean": {"psnr_db": 19.5, "ssim": 0.5}}, 3.0)
+    entry = failed_cell(cell=cell, majority_rate=0.2, reason="it diverged")
+    gate = reference_gate(entry, BASELINES, 3.0)
     assert (gate.passed, gate.detail) == (False, "the undefended cell was not completed")
 
 
 def test_a_reference_whose_psnr_was_not_finite_and_is_stored_as_nothing_fails_the_gate() -> None:
-    entry = {"strongest": "ridge", "attacks": {"ridge": {"psnr_db": None}}, "gates": {}}
-    assert not reference_gate(entry, {"class_mean": {"psnr_db": 19.5, "ssim": 0.5}}, 3.0).passed
+    cell = cell_result()
+    unknown = cell.attacks["decoder"].model_copy(update={"psnr_db": None})
+    entry = changed(cell, attacks={"decoder": unknown})
+    assert not reference_gate(entry, BASELINES, 3.0).passed

@@ -19,7 +19,6 @@ from splitfed.metrics import fid
 from splitfed.metrics.feature_networks import FeatureNetwork, InceptionNetwork, Lite0Network
 from splitfed.metrics.fid import FrechetMetric, load_frechet_metrics
 from splitfed.records.events import Event, Notice
-from splitfed.records.results import validate_results
 
 
 def features(seed: int, *, rows: int = 40, columns: int = 6) -> Tensor:
@@ -120,11 +119,13 @@ def test_a_run_carries_it_for_the_strongest_attack(
     scenario_of: ScenarioOf, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(fid.NETWORKS, "fid_lite0", Averages)
-    results = lab.run(scenario_of(metrics=["fid_lite0"], federation={"rounds": 1}), out=run_dir)
-    validate_results(results)
-    (cell,) = results["cells"]
-    assert cell["attacks"]["ridge"]["fid_lite0"] > 0
-    assert "fid_lite0" not in cell["controls"]["untrained"]
+    results = lab.run(scenario_of(metrics=["fid_lite0"], federation={"rounds": 1}), out=run_dir).results
+    assert results.metrics == ("fid_lite0",)
+    (cell,) = results.cells
+    score = cell.attacks["ridge"].fid_lite0
+    assert score is not None
+    assert score > 0
+    assert cell.controls["untrained"].fid_lite0 is None
 
 
 class Wide(Averages):
@@ -139,9 +140,9 @@ def test_a_run_with_too_few_images_says_so_first(
     monkeypatch.setitem(fid.NETWORKS, "fid_lite0", Wide)
     heard: list[Event] = []
     scenario = scenario_of(metrics=["fid_lite0"], federation={"rounds": 1})
-    results = lab.run(scenario, out=run_dir, subscribers=[heard.append])
-    assert results["cells"][0]["attacks"]["ridge"]["fid_lite0"] is None
-    assert results["valid"]
+    results = lab.run(scenario, out=run_dir, subscribers=[heard.append]).results
+    assert results.cells[0].attacks["ridge"].fid_lite0 is None
+    assert results.valid
     said = [event.message for event in heard if isinstance(event, Notice)]
     assert "fid_lite0 needs at least 2 × 10,000 = 20,000 images, this run has 480: it is left out" in said
 

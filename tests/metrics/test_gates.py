@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,14 +29,11 @@ from splitfed.metrics.gates import (
     tap_coverage,
     victim_unchanged,
 )
-from splitfed.types import Images
+from splitfed.types import FitEvidence, Images
 
 
-@dataclass(frozen=True)
-class Fit:
-    first_loss: float
-    last_loss: float
-    parameters_moved: bool
+def fit_of(first_loss: float, last_loss: float, moved: bool) -> FitEvidence:
+    return FitEvidence(first_loss, last_loss, moved, 1, 20.0, 0.5, True)
 
 
 def images(seed: int) -> Images:
@@ -64,20 +61,20 @@ def test_clients_that_were_all_there_pass_and_a_missed_round_fails_unless_it_is_
 
 
 def test_an_attack_that_learned_passes() -> None:
-    assert attack_learned({"decoder": Fit(1.0, 0.5, True)}).passed
+    assert attack_learned({"decoder": fit_of(1.0, 0.5, True)}).passed
 
 
 @pytest.mark.parametrize(
     ("fit", "why"),
     [
-        (Fit(1.0, 0.5, False), "did not move"),
-        (Fit(1.0, 1.0, True), "did not fall"),
-        (Fit(1.0, 2.0, True), "did not fall"),
-        (Fit(1.0, float("nan"), True), "did not fall"),
+        (fit_of(1.0, 0.5, False), "did not move"),
+        (fit_of(1.0, 1.0, True), "did not fall"),
+        (fit_of(1.0, 2.0, True), "did not fall"),
+        (fit_of(1.0, float("nan"), True), "did not fall"),
     ],
 )
-def test_one_attack_that_did_not_learn_fails_the_gate(fit: Fit, why: str) -> None:
-    gate = attack_learned({"ridge": Fit(1.0, 0.5, True), "decoder": fit})
+def test_one_attack_that_did_not_learn_fails_the_gate(fit: FitEvidence, why: str) -> None:
+    gate = attack_learned({"ridge": fit_of(1.0, 0.5, True), "decoder": fit})
     assert not gate.passed
     assert gate.detail.startswith("decoder: ")
     assert why in gate.detail

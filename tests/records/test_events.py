@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import json
 import threading
 import typing
 from typing import Any
@@ -12,10 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from splitfed.errors import UserError
 from splitfed.records import events
 from splitfed.records.bus import Bus
+from splitfed.records.results import CellResult, Results
+from tests.views.fabricated import cell_result, empty_results, not_trained, run_results
 
 NUMBERS = st.floats(allow_nan=False)
 TEXTS = st.text(max_size=20)
@@ -27,27 +28,34 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     float | None: st.none() | NUMBERS,
     str | None: st.none() | TEXTS,
     tuple[str, ...]: st.lists(TEXTS, max_size=4).map(tuple),
-    dict[str, Any]: st.dictionaries(TEXTS, st.lists(NUMBERS, max_size=2) | NUMBERS | TEXTS, max_size=3),
+    events.Level: st.sampled_from(["info", "warning", "banner"]),
+    CellResult: st.sampled_from([cell_result("none"), cell_result("sca"), not_trained(cell_result())]),
+    Results: st.sampled_from([run_results(), empty_results()]),
 }
+KINDS = events.Event.__subclasses__()
 
 
 def any_event(kind: type[events.Event]) -> st.SearchStrategy[events.Event]:
-    hints = typing.get_type_hints(kind)
-    return st.builds(kind, **{f.name: BY_TYPE[hints[f.name]] for f in dataclasses.fields(kind)})
+    fields = {name: field.annotation for name, field in kind.model_fields.items() if name != "event"}
+    return st.builds(kind, **{name: BY_TYPE[of] for name, of in fields.items()})
 
 
-ALL_EVENTS = st.one_of([any_event(kind) for kind in events.Event.__subclasses__()])
-
-
-@given(ALL_EVENTS)
+@given(st.one_of([any_event(kind) for kind in KINDS]))
 @settings(max_examples=150, deadline=None)
-def test_every_event_survives_json(event: events.Event) -> None:
-    assert events.from_json(json.loads(json.dumps(events.to_json(event)))) == event
+def test_every_event_survives_its_line(event: events.Event) -> None:
+    line = events.EVENTS.write(event)
+    assert line.count(b"\n") == 1
+    assert events.EVENTS.read(line) == event
+
+
+def test_every_event_can_be_read_and_is_told_by_the_name_of_its_class() -> None:
+    assert set(typing.get_args(events.AnyEvent)) == set(KINDS)
+    assert all(kind.model_fields["event"].default == kind.__name__ for kind in KINDS)
 
 
 def test_an_unknown_event_is_refused() -> None:
-    with pytest.raises(KeyError, match="Nonsense"):
-        events.from_json({"event": "Nonsense", "time_s": 0.0})
+    with pytest.raises(ValidationError, match="Nonsense"):
+        events.EVENTS.read(b'{"event": "Nonsense", "time_s": 0.0}')
 
 
 def test_events_carry_the_time_at_which_they_were_made() -> None:

@@ -15,10 +15,10 @@ import pytest
 
 from splitfed.errors import UserError
 from splitfed.records import events
-from splitfed.records.machine import machine_manifest
-from splitfed.records.results import Results, validate_results
-from splitfed.records.store import RunStore, read_json, write_json
-from tests.views.fabricated import broken, cell_result, run_results
+from splitfed.records.manifest import Manifest
+from splitfed.records.record import save
+from splitfed.records.store import RunStore
+from tests.views.fabricated import broken, cell_result, changed, empty_results, manifest, run_results
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
@@ -26,35 +26,30 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /d
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[RunStore]:
-    with RunStore.create(tmp_path, "medmnist_split", {"seeds": [0]}) as created:
+    with RunStore.create(tmp_path, "medmnist_split", manifest()) as created:
         yield created
 
 
-def empty_results() -> Results:
-    return {**run_results(), "cells": [], "valid": False}
-
-
 def test_runs_that_start_in_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:
-    runs = [RunStore.create(tmp_path, "a", {}) for _ in range(5)]
+    runs = [RunStore.create(tmp_path, "a", manifest()) for _ in range(5)]
     assert len({run.path for run in runs}) == 5
     assert all(run.path.parent == tmp_path for run in runs)
 
 
 def test_a_scenario_file_outside_gives_a_run_inside(tmp_path: Path) -> None:
-    run = RunStore.create(tmp_path / "runs", "../up/my scenario", {})
+    run = RunStore.create(tmp_path / "runs", "../up/my scenario", manifest())
     assert run.path.parent == tmp_path / "runs"
 
 
-def test_the_manifest_is_kept_with_the_time_of_creation(store: RunStore) -> None:
+def test_the_manifest_is_kept(store: RunStore) -> None:
     again = RunStore.open(store.path)
-    assert again.manifest["seeds"] == [0]
-    assert again.manifest["created"].endswith("+00:00")
+    assert again.manifest == store.manifest == manifest()
 
 
 def test_latest_is_the_run_created_last_whatever_its_name(tmp_path: Path) -> None:
-    RunStore.create(tmp_path, "zebra", {"created": "2026-01-01T00:00:00"})
-    newest = RunStore.create(tmp_path, "aardvark", {"created": "2026-03-01T00:00:00"})
-    RunStore.create(tmp_path, "monkey", {"created": "2026-02-01T00:00:00"})
+    RunStore.create(tmp_path, "zebra", manifest(created="2026-01-01T00:00:00"))
+    newest = RunStore.create(tmp_path, "aardvark", manifest(created="2026-03-01T00:00:00"))
+    RunStore.create(tmp_path, "monkey", manifest(created="2026-02-01T00:00:00"))
     assert RunStore.latest(tmp_path).path == newest.path
 
 
@@ -76,7 +71,7 @@ def test_each_cell_has_its_own_folder_below_cells(store: RunStore) -> None:
 
 def test_labels_and_names_of_any_length_give_folders(tmp_path: Path) -> None:
     for scenario in ("é" * 120, "🩻" * 120, "λ" * 300):
-        store = RunStore.create(tmp_path, scenario, {})
+        store = RunStore.create(tmp_path, scenario, manifest())
         labels = [f"{'é' * 50}{end}" for end in ("", "a", "b")]
         assert len({store.cell_dir(label) for label in labels}) == 3
 
@@ -94,7 +89,7 @@ def open_umask() -> Iterator[None]:
 def test_a_run_is_its_owners_alone_unless_it_is_shared(
     tmp_path: Path, share: bool, of_folders: int, of_files: int
 ) -> None:
-    store = RunStore.create(tmp_path / "runs", "a", {}, share=share)
+    store = RunStore.create(tmp_path / "runs", "a", manifest(), share=share)
     with store, store.running():
         store.append_event(events.Notice(message="a"))
         store.save_results(run_results())
@@ -120,9 +115,9 @@ def test_one_process_runs_a_run_and_clears_what_a_killed_one_left(store: RunStor
 def test_a_damaged_manifest_is_named_with_the_way_out(store: RunStore, tmp_path: Path) -> None:
     for content in ("", "[1]", "null", '{"created', "[" * 100_000):
         (store.path / "manifest.json").write_text(content)
-        with pytest.raises(UserError, match=r"manifest\.json is damaged: .*restore it from a copy"):
+        with pytest.raises(UserError, match=r"manifest\.json is damaged.*restore it from a copy"):
             _ = store.manifest
-    whole = RunStore.create(tmp_path, "zebra", {})
+    whole = RunStore.create(tmp_path, "zebra", manifest())
     assert RunStore.latest(tmp_path).path == whole.path
 
 
@@ -189,7 +184,7 @@ def test_a_line_for_which_there_is_no_room_leaves_no_part_of_it(tmp_path: Path) 
         "import resource, sys\nfrom pathlib import Path\n"
         "from splitfed.errors import UserError\nfrom splitfed.records.events import Notice\n"
         "from splitfed.records.store import RunStore\n"
-        "store = RunStore.create(Path(sys.argv[1]), 'a', {})\n"
+        "store = RunStore(Path(sys.argv[1]))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
         "try:\n    for _ in range(100): store.append_event(Notice(message='x' * 100))\n"
         "except UserError as error:\n    print(error)\n"
@@ -200,7 +195,7 @@ def test_a_line_for_which_there_is_no_room_leaves_no_part_of_it(tmp_path: Path) 
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
     )
     assert "File too large" in done.stdout
-    (log,) = tmp_path.glob("*/events.jsonl")
+    log = tmp_path / "events.jsonl"
     *earlier, last = [json.loads(line)["message"] for line in log.read_text(encoding="utf-8").splitlines()]
     assert set(earlier) == {"x" * 100}
     assert last == "y"
@@ -210,14 +205,15 @@ def test_a_place_where_no_run_can_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for root in ("file", "file/below"):
         with pytest.raises(UserError, match=r"cannot make a run directory in .*file.* with --out"):
-            RunStore.create(tmp_path / root, "a", {})
+            RunStore.create(tmp_path / root, "a", manifest())
 
 
 def test_a_run_that_could_not_begin_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import resource, sys\nfrom pathlib import Path\nfrom splitfed.records.store import RunStore\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "RunStore.create(Path(sys.argv[1]), 'a', {'text': 'x' * 2000})"
+        "from tests.views.fabricated import manifest\n"
+        "RunStore.create(Path(sys.argv[1]), 'a', manifest({'text': 'x' * 2000}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
@@ -229,19 +225,24 @@ def test_a_run_that_could_not_begin_leaves_nothing(tmp_path: Path) -> None:
 def test_names_that_are_no_text_survive(store: RunStore) -> None:
     odd = os.fsdecode(b"/data/\xe9t\xe9")
     store.append_event(events.Notice(message=odd))
-    write_json(store.path / "a.json", {"path": odd})
-    assert read_json(store.path / "a.json") == {"path": odd}
     (event,) = store.read_events()
     assert isinstance(event, events.Notice)
     assert event.message == odd
+    changed_place = {"images": manifest().images.model_copy(update={"location": Path(odd)}), "scenario": {"path": odd}}
+    save(store.path / "manifest.json", manifest().model_copy(update=changed_place))
+    assert (store.manifest.images.location, store.manifest.scenario) == (Path(odd), {"path": odd})
+    results = run_results()
+    described = results.dataset.model_copy(update={"note": odd, "remarks": (odd,)})
+    store.save_results(results.model_copy(update={"dataset": described}))
+    assert store.results.dataset == described
 
 
 def test_finished_cells_are_those_with_an_entry(store: RunStore) -> None:
     store.save_results(empty_results())
     assert store.finished_cells() == []
-    assert store.results["valid"] is False
+    assert store.results.valid is False
     store.save_results(run_results())
-    assert store.finished_cells() == [cell["cell"] for cell in run_results()["cells"]]
+    assert store.finished_cells() == [cell.cell for cell in run_results().cells]
 
 
 def test_a_run_without_results_says_so(store: RunStore) -> None:
@@ -251,18 +252,18 @@ def test_a_run_without_results_says_so(store: RunStore) -> None:
 
 
 def test_readers_never_see_half_a_results_file(store: RunStore) -> None:
-    store.save_results({**run_results(), "cells": [cell_result("none")]})
+    store.save_results(run_results(cell_result("none")))
     stop = threading.Event()
     seen: list[int] = []
 
     def read() -> None:
         while not stop.is_set():
-            seen.append(len(read_json(store.path / "results.json")["cells"]))
+            seen.append(len(json.loads((store.path / "results.json").read_bytes())["cells"]))
 
     reader = threading.Thread(target=read)
     reader.start()
     for cells in range(1, 20):
-        store.save_results({**run_results(), "cells": [cell_result("none", seed=each) for each in range(cells)]})
+        store.save_results(run_results(*(cell_result("none", seed=each) for each in range(cells))))
     stop.set()
     reader.join()
     assert seen == sorted(seen)
@@ -272,8 +273,7 @@ def test_readers_never_see_half_a_results_file(store: RunStore) -> None:
 def test_refused_results_leave_the_old_ones(store: RunStore) -> None:
     store.save_results(run_results())
     old = (store.path / "results.json").read_bytes()
-    lying = run_results(broken(cell_result()))
-    lying["cells"][0]["valid"] = True
+    lying = run_results().model_copy(update={"cells": (changed(broken(cell_result()), valid=True),)})
     with pytest.raises(UserError, match=r"none-seed0\.valid: is True, its gates say otherwise"):
         store.save_results(lying)
     assert (store.path / "results.json").read_bytes() == old
@@ -288,49 +288,61 @@ def test_numbers_that_are_not_finite_are_stored_as_null(store: RunStore) -> None
 
     stored = json.loads((store.path / "results.json").read_text(), parse_constant=refuse)
     assert stored["cells"][0]["accuracy"] is None
-    assert store.results["cells"][0]["accuracy"] is None
+    assert store.results.cells[0].accuracy is None
 
 
 def test_a_damaged_results_file_is_named(store: RunStore) -> None:
-    for content in ('{"schema": 1, "cells"', ""):
+    for content in ('{"schema": 2, "cells"', ""):
         (store.path / "results.json").write_text(content)
         with pytest.raises(UserError, match=r"results\.json is damaged: .*or delete it and .* --resume"):
             _ = store.results
 
 
-def test_the_schema_check_names_the_place_of_the_fault() -> None:
-    results = run_results()
-    del results["cells"][1]["majority_rate"]  # type: ignore[misc]
-    results["cells"][2]["attacks"]["ridge"]["ssim"] = "high"  # type: ignore[typeddict-item]
+@pytest.mark.parametrize(("schema", "reader"), [(1, "splitfed 0.1.0"), (7, "the version of splitfed that wrote it")])
+def test_results_of_another_schema_are_refused_with_a_word_on_who_reads_them(
+    store: RunStore, schema: int, reader: str
+) -> None:
+    (store.path / "results.json").write_text(f'{{"schema": {schema}, "trivial": {{}}}}')
+    with pytest.raises(UserError, match=rf"is of schema {schema}, this version reads schema 2: read it with {reader}"):
+        _ = store.results
+
+
+def test_the_place_of_a_fault_is_named(store: RunStore) -> None:
+    store.save_results(run_results())
+    whole = json.loads((store.path / "results.json").read_bytes())
+    del whole["cells"][1]["majority_rate"]
+    whole["cells"][2]["attacks"]["ridge"]["ssim"] = "0.5"  # a number as text is no number
+    (store.path / "results.json").write_text(json.dumps(whole))
     with pytest.raises(UserError) as refusal:
-        validate_results(results)
+        _ = store.results
     assert "cells.1.majority_rate: Field required" in str(refusal.value)
-    assert "cells.2.attacks.ridge.ssim" in str(refusal.value)
+    assert "cells.2.attacks.ridge.ssim: Input should be a valid number" in str(refusal.value)
 
 
-def test_contradictions_within_results_are_refused() -> None:
-    twice = run_results(cell_result(), cell_result())
-    with pytest.raises(UserError, match="'none-seed0' appears twice"):
-        validate_results(twice)
-    nameless = run_results({**cell_result(), "strongest": "psychic"})
-    with pytest.raises(UserError, match="'psychic' is not among its attacks"):
-        validate_results(nameless)
-    with pytest.raises(UserError, match="valid: is True"):
-        validate_results({**run_results(broken(cell_result())), "valid": True})
-    with pytest.raises(UserError, match="schema: is 7"):
-        validate_results({**run_results(), "schema": 7})
+def test_contradictions_within_results_are_refused(store: RunStore) -> None:
+    faults: dict[str, dict[str, object]] = {
+        "'none-seed0' appears twice": {"cells": (cell_result(), cell_result())},
+        "'psychic' is not among its attacks": {"cells": (changed(cell_result(), strongest="psychic"),)},
+        "valid: is True, its cells say otherwise": {"cells": (broken(cell_result()),)},
+        "schema: Input should be 2": {"schema_version": 7},
+    }
+    for says, fault in faults.items():
+        with pytest.raises(UserError, match=says):
+            store.save_results(run_results().model_copy(update=fault))
+    assert not store.has_results
 
 
-def test_a_cell_whose_traffic_was_encrypted_has_no_attack() -> None:
-    unseen = {**cell_result(), "attacks": {}, "controls": {}, "strongest": None}
-    results = {**run_results(), "cells": [unseen]}
-    assert validate_results(results)["cells"][0]["strongest"] is None
+def test_a_cell_whose_traffic_was_encrypted_has_no_attack(store: RunStore) -> None:
+    store.save_results(run_results(changed(cell_result(), attacks={}, controls={}, strongest=None)))
+    assert store.results.cells[0].strongest_score is None
 
 
-def test_the_machine_is_described_by_what_a_timing_depends_on() -> None:
-    machine = machine_manifest()
-    assert 1 <= machine["cores"] <= (os.cpu_count() or 1)
-    assert machine["memory_bytes"] > 2**28
-    assert machine["cpu"]
-    assert all(machine["versions"][name] for name in ("torch", "torchvision", "torchmetrics"))
-    assert json.loads(json.dumps(machine)) == machine
+def test_the_machine_is_described_by_what_a_timing_depends_on(store: RunStore) -> None:
+    here = Manifest.of({"name": "small"}, manifest().images)
+    assert 1 <= here.cores <= (os.cpu_count() or 1)
+    assert here.memory_bytes > 2**28
+    assert here.cpu
+    assert all(here.versions[name] for name in ("torch", "torchvision", "torchmetrics"))
+    assert here.created.endswith("+00:00")
+    save(store.path / "manifest.json", here)
+    assert store.manifest == here

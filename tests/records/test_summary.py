@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from splitfed.records import summary as repeats
-from splitfed.records.results import CellResult
+from splitfed.records.results import CellResult, Spread
 from splitfed.views import summary, table
-from tests.views.fabricated import cell_result, not_trained, run_results
+from tests.views.fabricated import cell_result, changed, not_trained, run_results
 
 
 def cells() -> list[CellResult]:
@@ -24,41 +24,41 @@ def cells() -> list[CellResult]:
 
 def test_mean_and_deviation_over_seeds() -> None:
     none, sca = repeats.summarize(cells())
-    assert none["seeds"] == sca["seeds"] == [0, 1, 2]
-    assert none["over_seeds"]["psnr_db"] == {"mean": pytest.approx(30), "std": pytest.approx(2), "n": 3}
-    assert sca["over_seeds"]["accuracy"]["mean"] == pytest.approx(0.96)
+    assert none.seeds == sca.seeds == (0, 1, 2)
+    assert none.over_seeds["psnr_db"] == Spread(mean=30.0, std=2.0, n=3)
+    assert sca.over_seeds["accuracy"].mean == pytest.approx(0.96)
 
 
 def test_a_seed_that_could_not_be_trained_adds_nothing_and_makes_the_defense_invalid() -> None:
     none, sca = repeats.summarize([*cells()[:5], not_trained(cells()[5])])
-    assert none["valid"]
-    assert not sca["valid"]
-    assert sca["over_seeds"]["psnr_db"]["n"] == sca["difference_to_none"]["psnr_db"]["n"] == 2
+    assert none.valid
+    assert not sca.valid
+    assert sca.over_seeds["psnr_db"].n == sca.difference_to_none["psnr_db"].n == 2
     alone, beside = repeats.summarize([not_trained(cell_result()), cell_result("sca")])
-    assert alone["over_seeds"]["accuracy"] == {"mean": None, "std": None, "n": 0}
-    assert beside["difference_to_none"]["accuracy"]["n"] == 0
+    assert alone.over_seeds["accuracy"] == Spread(mean=None, std=None, n=0)
+    assert beside.difference_to_none["accuracy"].n == 0
 
 
 def test_differences_are_paired_by_seed() -> None:
     none, sca = repeats.summarize(list(reversed(cells())))[::-1]
-    assert "difference_to_none" not in none
-    assert sca["difference_to_none"]["psnr_db"] == {"mean": pytest.approx(-4), "std": pytest.approx(1), "n": 3}
+    assert none.difference_to_none == {}
+    assert sca.difference_to_none["psnr_db"] == Spread(mean=-4.0, std=1.0, n=3)
     shifted = repeats.summarize([*cells()[:5], cell_result("sca", seed=7)])[1]
-    assert shifted["difference_to_none"]["psnr_db"]["n"] == 2  # seed 7 has no undefended cell
+    assert shifted.difference_to_none["psnr_db"].n == 2  # seed 7 has no undefended cell
 
 
 def test_one_seed_has_no_deviation_and_missing_values_are_left_out() -> None:
     _, alone = repeats.summarize(cells()[:2])
-    assert alone["over_seeds"]["ssim"]["std"] is None
-    assert repeats.spread([1.0, None, float("nan"), 3.0]) == {"mean": 2.0, "std": pytest.approx(2**0.5), "n": 2}
-    assert repeats.spread([None]) == {"mean": None, "std": None, "n": 0}
-    unseen: CellResult = {**cells()[1], "strongest": None}
-    assert repeats.summarize([cells()[0], unseen])[1]["over_seeds"]["psnr_db"]["n"] == 0
+    assert alone.over_seeds["ssim"].std is None
+    assert repeats.spread([1.0, None, float("nan"), 3.0]) == Spread(mean=2.0, std=2**0.5, n=2)
+    assert repeats.spread([None]) == Spread(mean=None, std=None, n=0)
+    unseen = changed(cells()[1], strongest=None)
+    assert repeats.summarize([cells()[0], unseen])[1].over_seeds["psnr_db"].n == 0
 
 
 def test_options_keep_defenses_apart_and_a_failed_gate_marks_the_row() -> None:
-    weak: CellResult = {**cells()[1], "params": {"l1_weight": 0.1}, "valid": False}
-    assert [(s["params"], s["valid"]) for s in repeats.summarize([cells()[1], weak])] == [
+    weak = changed(cells()[1], params={"l1_weight": 0.1}, valid=False)
+    assert [(s.params, s.valid) for s in repeats.summarize([cells()[1], weak])] == [
         ({"l1_weight": 0.5}, True),
         ({"l1_weight": 0.1}, False),
     ]

@@ -15,40 +15,47 @@ from splitfed.config.components import Component
 from splitfed.config.scenario import Cell
 from splitfed.errors import UserError
 from splitfed.records.events import Event, Notice
+from splitfed.records.results import CellResult
 from splitfed.runners.processes import Say, run_cells
 from splitfed.runners.unfinished import Cause, CellFailure, Outcome
 from tests.small_scenario import small
+from tests.views.fabricated import cell_result, changed
 
 CELLS = [Cell(name=name, defense=Component(name="none"), seed=seed) for seed, name in enumerate("abcd")]
 
 
-def report(cell: Cell, say: Say) -> dict[str, Any]:
+def result_of(cell: Cell, said: str = "") -> CellResult:
+    """A result, with what a test wants to know of the process that it comes from."""
+    return changed(cell_result(), cell=cell.name, gate_details={"said": said})
+
+
+def report(cell: Cell, say: Say) -> CellResult:
     say(Notice(message=f"{cell.name} began"))
-    return {"cell": cell.name, "process": os.getpid()}
+    return result_of(cell, str(os.getpid()))
 
 
-def fail(cell: Cell, say: Say) -> dict[str, Any]:  # noqa: ARG001
+def fail(cell: Cell, say: Say) -> CellResult:  # noqa: ARG001
     if cell.name == "b":
         raise UserError("no such image")
-    return {"cell": cell.name}
+    return result_of(cell)
 
 
-def vanish(cell: Cell, say: Say) -> dict[str, Any]:  # noqa: ARG001
+def vanish(cell: Cell, say: Say) -> CellResult:  # noqa: ARG001
     os._exit(9)
 
 
-def outlast(cell: Cell, say: Say) -> dict[str, Any]:
+def outlast(cell: Cell, say: Say) -> CellResult:
     if cell.name == "a":
-        return {}
+        return result_of(cell)
     say(Notice(message="still here"))
     time.sleep(60)
-    return {}
+    return result_of(cell)
 
 
-def stumble(cell: Cell, say: Say) -> dict[str, Any]:  # noqa: ARG001
+def stumble(cell: Cell, say: Say) -> CellResult:  # noqa: ARG001
     if cell.name == "a":
         raise KeyError("weights")
-    return {"cell": cell.name}
+    return result_of(cell)
 
 
 def run(work: Any, jobs: int) -> tuple[list[Event], dict[str, Outcome]]:
@@ -71,7 +78,7 @@ def failure(outcome: Outcome) -> CellFailure:
 def test_each_cell_has_a_process_and_every_event_and_entry_arrives(jobs: int) -> None:
     said, outcomes = run(report, jobs)
     assert sorted(outcomes) == list("abcd")
-    processes = {outcome["process"] for outcome in outcomes.values() if isinstance(outcome, dict)}
+    processes = {int(outcome.gate_details["said"]) for outcome in outcomes.values() if isinstance(outcome, CellResult)}
     assert len(processes - {os.getpid()}) == 4
     assert sorted(event.message for event in said if isinstance(event, Notice)) == [f"{n} began" for n in "abcd"]
 
@@ -80,7 +87,7 @@ def test_each_cell_has_a_process_and_every_event_and_entry_arrives(jobs: int) ->
 def test_a_cell_that_fails_says_why_and_the_others_run(jobs: int) -> None:
     _, outcomes = run(fail, jobs)
     assert failure(outcomes["b"]) == CellFailure("no such image", Cause.USER)
-    assert [outcomes[name] for name in "acd"] == [{"cell": name} for name in "acd"]
+    assert [outcomes[cell.name] for cell in CELLS if cell.name != "b"] == [result_of(c) for c in CELLS if c.name != "b"]
 
 
 def test_a_process_that_was_killed_is_no_silent_end() -> None:
@@ -94,7 +101,7 @@ def test_a_bug_comes_back_with_its_traceback() -> None:
     _, outcomes = run(stumble, 1)
     assert failure(outcomes["a"]).cause is Cause.BUG
     assert "in stumble" in failure(outcomes["a"]).trace
-    assert outcomes["d"] == {"cell": "d"}
+    assert outcomes["d"] == result_of(CELLS[3])
 
 
 def test_the_others_are_stopped_when_an_outcome_cannot_be_taken() -> None:

@@ -22,8 +22,10 @@ from splitfed.federation.client import StreamReport
 from splitfed.federation.task import Task
 from splitfed.records import events
 from splitfed.records.events import Event
+from splitfed.records.results import CellResult
 from splitfed.records.store import RunStore
 from splitfed.runners.unfinished import Cause, CellFailure, Outcome, attempt, check_all_finished
+from tests.views.fabricated import cell_result, changed
 
 ScenarioOf = Callable[..., Scenario]
 
@@ -42,8 +44,8 @@ def small(folder: Path, setting: str) -> str:
     return str(file)
 
 
-def failing(error: Exception) -> Callable[[], dict[str, Any]]:
-    def work() -> dict[str, Any]:
+def failing(error: Exception) -> Callable[[], CellResult]:
+    def work() -> CellResult:
         raise error
 
     return work
@@ -73,7 +75,11 @@ def test_what_an_error_says_of_its_cell(error: Exception, cause: Cause, reason: 
 
 
 def test_a_tensor_that_no_memory_holds_is_no_bug() -> None:
-    outcome = attempt(lambda: {"weights": torch.empty(2**62, dtype=torch.uint8)})
+    def too_large() -> CellResult:
+        torch.empty(2**62, dtype=torch.uint8)
+        return cell_result()
+
+    outcome = attempt(too_large)
     assert isinstance(outcome, CellFailure)
     assert outcome.cause is Cause.HINDERED
     assert "a smaller network" in outcome.reason
@@ -101,33 +107,34 @@ def test_a_cell_that_cannot_be_trained_is_invalid_and_the_next_cells_run(
     if runner == "ray":
         pytest.importorskip("ray", reason="the extra ray is not installed")
     scenario = scenario_of(defense=[BEYOND_FLOAT32, {"name": "none"}])
-    results = lab.run(scenario, out=run_dir, jobs=jobs, runner=runner)
-    failed, healthy = results["cells"]
-    assert not results["valid"]
-    assert not failed["valid"]
-    assert failed["gates"]["completed"] is False
-    assert "round 1: no client finished: 3 × " in failed["gate_details"]["completed"]
-    assert "keep the mechanism finite" in failed["gate_details"]["completed"]
-    assert failed["accuracy"] is failed["strongest"] is None
-    assert failed["attacks"] == failed["controls"] == {}
-    assert healthy["valid"], healthy["gate_details"]
-    assert healthy["missed_rounds"] == {}
-    assert healthy["gates"]["completed"]
-    assert healthy["gates"]["clients_took_part"]
+    results = lab.run(scenario, out=run_dir, jobs=jobs, runner=runner).results
+    failed, healthy = results.cells
+    assert not results.valid
+    assert not failed.valid
+    assert failed.gates["completed"] is False
+    assert "round 1: no client finished: 3 × " in failed.gate_details["completed"]
+    assert "keep the mechanism finite" in failed.gate_details["completed"]
+    assert failed.accuracy is None
+    assert failed.strongest is None
+    assert failed.attacks == failed.controls == {}
+    assert healthy.valid, healthy.gate_details
+    assert healthy.missed_rounds == {}
+    assert healthy.gates["completed"]
+    assert healthy.gates["clients_took_part"]
 
     (folder,) = run_dir.iterdir()
     started: list[Event] = []
-    again = lab.run(scenario, resume=folder, subscribers=[started.append])
+    again = lab.run(scenario, resume=folder, subscribers=[started.append]).results
     assert again == results
     assert not [event for event in started if isinstance(event, events.CellStarted)]
 
 
-def fail_on_ray(cell: Cell, say: Callable[[Event], None]) -> dict[str, Any]:  # noqa: ARG001
+def fail_on_ray(cell: Cell, say: Callable[[Event], None]) -> CellResult:  # noqa: ARG001
     if cell.name == "killed":
         os._exit(9)
     if cell.name == "bug":
         raise KeyError("weights")
-    return {"cell": cell.name}
+    return changed(cell_result(), cell=cell.name)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -142,7 +149,7 @@ def test_on_a_ray_cluster_too_a_cell_that_fails_says_why_and_the_others_run() ->
         outcomes[cell.name] = outcome
 
     run_cells(cells, fail_on_ray, jobs=1, on_event=lambda _: None, on_outcome=close)
-    assert outcomes["sound"] == {"cell": "sound"}
+    assert outcomes["sound"] == changed(cell_result(), cell="sound")
     killed, bug = outcomes["killed"], outcomes["bug"]
     assert isinstance(killed, CellFailure)
     assert isinstance(bug, CellFailure)
@@ -181,9 +188,9 @@ def test_a_killed_process_leaves_its_cell_unfinished_and_the_run_goes_on_where_i
     assert [event.cell for event in heard if isinstance(event, events.CellUnfinished)] == ["laplace"]
     (folder,) = run_dir.iterdir()
     assert RunStore.open(folder).finished_cells() == ["none"]
-    results = lab.run(scenario, resume=folder)
-    assert [cell["cell"] for cell in results["cells"]] == ["laplace", "none"]
-    assert results["valid"], [cell["gate_details"] for cell in results["cells"]]
+    results = lab.run(scenario, resume=folder).results
+    assert [cell.cell for cell in results.cells] == ["laplace", "none"]
+    assert results.valid, [cell.gate_details for cell in results.cells]
 
 
 def test_a_deadline_leaves_a_cell_unfinished_and_the_command_says_how_to_go_on(
@@ -201,7 +208,7 @@ def test_a_bug_in_one_cell_is_raised_with_its_traceback_after_the_others_have_ru
     scenario_of: ScenarioOf, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def stumble(run: RunContext, cell: Cell) -> dict[str, Any]:
+    def stumble(run: RunContext, cell: Cell) -> CellResult:
         if cell.name == "laplace":
             raise KeyError("weights")
         return measure(run, cell)
@@ -227,10 +234,10 @@ def test_a_client_that_misses_a_round_is_on_record_and_makes_the_cell_invalid_un
 
     monkeypatch.setattr(Task, "train", die_in_round_2)
     scenario = scenario_of(federation={"missed_rounds_allowed": allowed})
-    (cell,) = lab.run(scenario, out=run_dir)["cells"]
-    assert cell["missed_rounds"] == {"1": [2]}
-    assert cell["gates"]["clients_took_part"] is cell["valid"] is bool(allowed)
-    said = cell["gate_details"]["clients_took_part"]
+    (cell,) = lab.run(scenario, out=run_dir).results.cells
+    assert cell.missed_rounds == {"1": (2,)}
+    assert cell.gates["clients_took_part"] is cell.valid is bool(allowed)
+    said = cell.gate_details["clients_took_part"]
     assert said.startswith(f"client 1 missed round 2: 1 missed, {allowed} allowed; first reason: ConnectionResetError")
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from splitfed.records import events
-from splitfed.records.results import SCHEMA, AttackScore, CellResult, Results
+from splitfed.records.manifest import Manifest, Provenance
+from splitfed.records.results import SCHEMA, AttackScore, BaselineScore, CellResult, DatasetInfo, Results, all_valid
 from splitfed.records.strips import save_strip
+from splitfed.records.summary import summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
+
+    from pydantic import JsonValue
 
     from splitfed.records.strips import Pixels
 
@@ -23,18 +27,20 @@ ROUNDS, CLIENTS, STEPS = 5, 3, 32
 TILE = 28
 
 
-def attack_score(psnr_db: float, ssim: float, *, reid: float = 0.5, n: int = 6000) -> AttackScore:
-    return {
-        "psnr_db": psnr_db,
-        "psnr_db_ci95": (psnr_db - 0.1, psnr_db + 0.1),
-        "psnr_db_p99": psnr_db + 5,
-        "psnr_excess_db": psnr_db - 19.5,
-        "ssim": ssim,
-        "ssim_ci95": (ssim - 0.003, ssim + 0.003),
-        "reid_top1": reid,
-        "reid_chance": 0.001,
-        "n": n,
-    }
+def attack_score(psnr_db: float, ssim: float, *, reid: float = 0.5, n: int = 6000, sent: int = 6000) -> AttackScore:
+    return AttackScore(
+        psnr_db=psnr_db,
+        psnr_db_ci95=(psnr_db - 0.1, psnr_db + 0.1),
+        psnr_db_p99=psnr_db + 5,
+        psnr_excess_db=psnr_db - 19.5,
+        ssim=ssim,
+        ssim_ci95=(ssim - 0.003, ssim + 0.003),
+        ssim_cropped=ssim - 0.1,
+        reid_top1=reid,
+        reid_chance=0.001,
+        n=n,
+        sent=sent,
+    )
 
 
 def cell_result(
@@ -45,81 +51,125 @@ def cell_result(
     ssim: float = 0.85,
     accuracy: float = 0.992,
 ) -> CellResult:
-    params = {"none": {}, "laplace": {"scale": 0.5}, "sca": {"l1_weight": 0.5}}[defense]
-    return {
-        "cell": f"{defense}-seed{seed}",
-        "defense": defense,
-        "params": params,
-        "seed": seed,
-        "accuracy": accuracy,
-        "majority_rate": 0.17,
-        "activation_bytes_per_image": 2000,
-        "wire_bytes_per_image": 2050.5,
-        "train_s": 31.0,
-        "attack_s": 40.0,
-        "attacks": {
+    params: dict[str, dict[str, JsonValue]] = {"none": {}, "laplace": {"scale": 0.5}, "sca": {"l1_weight": 0.5}}
+    return CellResult(
+        cell=f"{defense}-seed{seed}",
+        defense=defense,
+        params=params[defense],
+        seed=seed,
+        accuracy=accuracy,
+        train_accuracy=accuracy,
+        majority_rate=0.17,
+        activation_bytes_per_image=2000,
+        wire_bytes_per_image=2050.5,
+        figures={},
+        missed_rounds={},
+        train_s=31.0,
+        attack_s=40.0,
+        attacks={
             "ridge": attack_score(psnr_db - 1, ssim - 0.05),
             "decoder": attack_score(psnr_db, ssim, reid=0.86),
         },
-        "controls": {"untrained": {"psnr_db": 8.1, "ssim": 0.02}},
-        "strongest": "decoder",
-        "gates": {"attack_learned": True, "victim_unchanged": True, "finite": True},
-        "gate_details": {"attack_learned": "training loss 0.09 to 0.01 in 38 epochs, weights moved"},
-        "valid": True,
-    }
+        controls={"untrained": attack_score(8.1, 0.02, reid=0.001)},
+        strongest="decoder",
+        gates={"attack_learned": True, "victim_unchanged": True, "finite": True},
+        gate_details={"attack_learned": "training loss 0.09 to 0.01 in 38 epochs, weights moved"},
+        valid=True,
+    )
+
+
+def changed(cell: CellResult, /, **values: object) -> CellResult:
+    """The same cell but for these."""
+    return cell.model_copy(update=values)
 
 
 def run_results(*cells: CellResult, synthetic: bool = False) -> Results:
-    listed = list(cells) or [
+    listed = cells or (
         cell_result("none"),
         cell_result("laplace", psnr_db=22.4, ssim=0.69, accuracy=0.991),
         cell_result("sca", psnr_db=24.1, ssim=0.74, accuracy=0.978),
-    ]
-    return {
-        "schema": SCHEMA,
-        "scenario": "medmnist_split",
-        "threat": "split",
-        "dataset": {
-            "name": "phantoms" if synthetic else "medical_mnist",
-            "synthetic": synthetic,
-            "shape": (1, TILE, TILE),
-            "classes": 6,
-            "train": 6000,
-            "aux": 6000,
-            "test": 3000,
+    )
+    return Results(
+        schema=SCHEMA,
+        scenario="medmnist_split",
+        threat="split",
+        dataset=DatasetInfo(
+            name="phantoms" if synthetic else "medical_mnist",
+            synthetic=synthetic,
+            shape=(1, TILE, TILE),
+            classes=6,
+            train=6000,
+            aux=6000,
+            test=3000,
+            note="made up",
+            caveat="",
+            identity="00",
+            images={"hand": 10_000},
+            skipped={".txt": 1},
+            remarks=(),
+        ),
+        metrics=(),
+        baselines={
+            "mean_image": BaselineScore(psnr_db=12.9, ssim=0.253, ssim_cropped=0.21),
+            "class_mean": BaselineScore(psnr_db=19.5, ssim=0.545, ssim_cropped=0.439),
         },
-        "baselines": {
-            "mean_image": {"psnr_db": 12.9, "ssim": 0.253},
-            "class_mean": {"psnr_db": 19.5, "ssim": 0.545},
-        },
-        "cells": listed,
-        "valid": all(cell["valid"] for cell in listed),
-    }
+        cells=listed,
+        summary=summarize(listed),
+        valid=all_valid(listed),
+    )
+
+
+def empty_results() -> Results:
+    """Those of a run of which no cell has finished."""
+    return run_results().model_copy(update={"cells": (), "summary": (), "valid": False})
+
+
+def manifest(scenario: Mapping[str, Any] | None = None, *, created: str = "2026-01-01T00:00:00.000+00:00") -> Manifest:
+    """What a run was started with, on a machine that is nobody's."""
+    return Manifest(
+        created=created,
+        scenario=dict(scenario or {"name": "medmnist_split"}),
+        images=Provenance(
+            name="medical_mnist",
+            synthetic=False,
+            identity="00",
+            images=58_954,
+            size=TILE,
+            location=Path("/data/medical_mnist"),
+            root=Path("/data"),
+        ),
+        python="3.11.0",
+        platform="Linux",
+        cpu="none",
+        cores=2,
+        memory_bytes=2**34,
+        versions={"splitfed": "0.2.0", "torch": None},
+        commit=None,
+        modified=None,
+    )
 
 
 def broken(cell: CellResult, gate: str = "attack_learned", detail: str = "training loss rose") -> CellResult:
     """The same cell with one gate failed."""
-    return {
-        **cell,
-        "gates": {**cell["gates"], gate: False},
-        "gate_details": {**cell["gate_details"], gate: detail},
-        "valid": False,
-    }
+    gates, details = {**cell.gates, gate: False}, {**cell.gate_details, gate: detail}
+    return changed(cell, gates=gates, gate_details=details, valid=False)
 
 
 def not_trained(cell: CellResult, reason: str = "round 1: no client finished; lower the learning rate") -> CellResult:
     """The same cell where it could not be trained: no scores, and the reason."""
-    unknown = ("accuracy", "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s")
-    return {
-        **cell,
-        **dict.fromkeys(unknown),  # type: ignore[typeddict-item]
-        "attacks": {},
-        "controls": {},
-        "strongest": None,
-        "gates": {"completed": False, "attack_beats_class_mean": True},
-        "gate_details": {"completed": reason},
-        "valid": False,
-    }
+    unknown = (
+        "accuracy", "train_accuracy", "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
+        "strongest",
+    )  # fmt: skip
+    return changed(
+        cell,
+        **dict.fromkeys(unknown),
+        attacks={},
+        controls={},
+        gates={"completed": False, "attack_beats_class_mean": True},
+        gate_details={"completed": reason},
+        valid=False,
+    )
 
 
 def images(count: int = 6, *, channels: int = 1, blur: float = 0.0) -> Pixels:
@@ -144,23 +194,23 @@ def _run_events(run_dir: Path, synthetic: bool) -> Iterator[events.Event]:
         scenario="medmnist_split",
         run_dir=str(run_dir),
         threat="split",
-        dataset=results["dataset"]["name"],
+        dataset=results.dataset.name,
         synthetic=synthetic,
         cells=CELLS,
     )
-    for cell in results["cells"]:
+    for cell in results.cells:
         yield from _cell_events(run_dir, cell, clock)
-        yield events.CellFinished(time_s=next(clock), cell=cell["cell"], result=dict(cell))
-    yield events.RunFinished(time_s=next(clock), results=dict(results), valid=True)
+        yield events.CellFinished(time_s=next(clock), cell=cell.cell, result=cell)
+    yield events.RunFinished(time_s=next(clock), results=results, valid=True)
 
 
 def _cell_events(run_dir: Path, cell: CellResult, clock: Iterator[float]) -> Iterator[events.Event]:
-    name = cell["cell"]
+    name = cell.cell
     yield events.CellStarted(
         time_s=next(clock),
         cell=name,
-        defense=cell["defense"],
-        seed=cell["seed"],
+        defense=cell.defense,
+        seed=cell.seed,
         rounds=ROUNDS,
         clients=CLIENTS,
     )
@@ -169,7 +219,7 @@ def _cell_events(run_dir: Path, cell: CellResult, clock: Iterator[float]) -> Ite
             time_s=next(clock), cell=name, what="learning the dictionary", done=done, total=100
         )
     for number in range(1, ROUNDS + 1):
-        yield from _round_events(name, number, cell["accuracy"] or 0.0, clock)
+        yield from _round_events(name, number, cell.accuracy or 0.0, clock)
         yield from _attack_events(run_dir, cell, number, clock)
     yield from _attack_events(run_dir, cell, ROUNDS, clock, final=True)
 
@@ -202,18 +252,18 @@ def _attack_events(
     run_dir: Path, cell: CellResult, number: int, clock: Iterator[float], *, final: bool = False
 ) -> Iterator[events.Event]:
     learned = 1.0 if final else 1 - 0.5**number
-    strip = f"cells/{cell['cell']}/strip.png"
-    for name, score in cell["attacks"].items():
+    strip = f"cells/{cell.cell}/strip.png"
+    for name, score in cell.attacks.items():
         save_strip(run_dir / strip, images(), images(blur=0.9 - 0.6 * learned))
         yield events.AttackProgress(
             time_s=next(clock),
-            cell=cell["cell"],
+            cell=cell.cell,
             attack=name,
             round=number,
             epoch=4 * number,
             train_loss=0.09 - 0.08 * learned,
-            psnr_db=(score["psnr_db"] or 0.0) - 12 * (1 - learned),
-            ssim=(score["ssim"] or 0.0) * learned,
+            psnr_db=(score.psnr_db or 0.0) - 12 * (1 - learned),
+            ssim=(score.ssim or 0.0) * learned,
             strip=strip,
             strip_tile=TILE,
             final=final,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from splitfed.records.results import CellResult
 from splitfed.views import attacks
-from tests.views.fabricated import attack_score, broken, cell_result, not_trained, run_results
+from tests.views.fabricated import attack_score, broken, cell_result, changed, not_trained, run_results
 
 
 def test_scores_are_means_over_seeds_and_the_strongest_is_marked() -> None:
@@ -14,9 +15,9 @@ def test_scores_are_means_over_seeds_and_the_strongest_is_marked() -> None:
 
 
 def test_an_attack_of_some_defenses_only_has_no_entry_elsewhere() -> None:
-    sparse = cell_result("sca", psnr_db=22.0, ssim=0.70)
-    sparse["attacks"]["dictionary"] = attack_score(23.0, 0.74)
-    sparse["strongest"] = "dictionary"
+    dense = cell_result("sca", psnr_db=22.0, ssim=0.70)
+    attacked = {**dense.attacks, "dictionary": attack_score(23.0, 0.74)}
+    sparse = changed(dense, attacks=attacked, strongest="dictionary")
     results = run_results(cell_result("none"), sparse)
     assert attacks.names(results) == ["ridge", "decoder", "dictionary"]
     assert attacks.rows(results, marks=("", "*")) == [
@@ -35,8 +36,7 @@ def test_a_cell_that_could_not_be_trained_has_no_entries() -> None:
 
 
 def test_no_majority_no_mark() -> None:
-    other = cell_result("none", seed=1)
-    other["strongest"] = "ridge"
+    other = changed(cell_result("none", seed=1), strongest="ridge")
     rows = attacks.rows(run_results(cell_result(), other), marks=("", "*"))
     assert rows == [["none", "27.5 / 0.800", "28.5 / 0.850"]]
 
@@ -48,15 +48,18 @@ def test_markdown_is_a_table_and_says_what_is_invalid() -> None:
     assert lines[4] == "| none INVALID | 27.5 / 0.800 | **28.5 / 0.850** |"
 
 
+def scored_on(images: int, *names: str) -> CellResult:
+    """A cell on which these attacks were scored on so many of 6,000 images."""
+    cell = cell_result()
+    scores = {name: score.model_copy(update={"n": images}) for name, score in cell.attacks.items() if name in names}
+    return changed(cell, attacks={**cell.attacks, **scores})
+
+
 def test_an_attack_on_fewer_images_says_of_how_many() -> None:
-    expensive = cell_result()
-    expensive["attacks"]["ridge"]["n"] = 512
-    assert expensive["attacks"]["decoder"]["n"] > 512
+    expensive = scored_on(512, "ridge")
     assert attacks.rows(run_results(expensive), marks=("", "*")) == [["none", "27.5 / 0.800 [512]", "28.5 / 0.850*"]]
 
 
 def test_attacks_that_all_saw_less_than_was_sent_say_so() -> None:
-    partly = cell_result()
-    for score in partly["attacks"].values():
-        score |= {"n": 320, "sent": 480}
+    partly = scored_on(320, "ridge", "decoder")
     assert attacks.rows(run_results(partly), marks=("", "*")) == [["none", "27.5 / 0.800 [320]", "28.5 / 0.850 [320]*"]]

@@ -6,7 +6,7 @@ import pytest
 
 from splitfed.views import ledger
 from splitfed.views.ledger import published
-from tests.views.fabricated import broken, cell_result, not_trained, run_results
+from tests.views.fabricated import broken, cell_result, changed, not_trained, run_results
 
 
 def test_both_tables_are_whole() -> None:
@@ -57,6 +57,5 @@ def test_an_invalid_cell_stays_invalid_and_other_data_have_no_ledger() -> None:
     assert "| none INVALID |" in ledger.to_markdown(run_results(broken(cell_result())))
     assert "| none INVALID | — | 0.993 | — |" in ledger.to_markdown(run_results(not_trained(cell_result())))
     assert ledger.to_markdown(run_results(synthetic=True)) == ""
-    other = cell_result("sca")
-    other["params"] = {"l1_weight": 0.3}
+    other = changed(cell_result("sca"), params={"l1_weight": 0.3})
     assert ledger.ledger(run_results(other)) is None

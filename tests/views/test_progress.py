@@ -60,7 +60,7 @@ def test_after_the_first_cells_training_its_attacks_leave_no_estimate() -> None:
 
 
 def test_finished_cells_set_the_pace() -> None:
-    done = events.CellFinished(time_s=60.0, cell="a", result=dict(cell_result()))
+    done = events.CellFinished(time_s=60.0, cell="a", result=cell_result())
     run = progress_of(started(), cell_started("a", 0.0), done, cell_started("b", 60.0))
     assert run.time_left(80.0) == TimeLeft(100.0, at_least=False)
     assert run.time_left(300.0) == TimeLeft(60.0, at_least=False)  # this cell is late; one more is to come
@@ -105,7 +105,7 @@ def test_a_whole_run_adds_up(tmp_path: Path) -> None:
 
 def test_cells_that_run_at_a_time_share_the_work_that_is_left() -> None:
     run = progress_of(started(("a", "b", "c", "d")), cell_started("a", 0.0), cell_started("b", 0.0))
-    run.apply(events.CellFinished(time_s=100.0, cell="a", result=dict(cell_result())))
+    run.apply(events.CellFinished(time_s=100.0, cell="a", result=cell_result()))
     run.apply(cell_started("c", 100.0))
     assert run.current is run.cells["b"]
     assert cell_position(run) == "cells 2, 3 of 4"

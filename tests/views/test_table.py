@@ -9,10 +9,10 @@ import re
 import pytest
 from rich.console import Console
 
-from splitfed.records.results import CellResult, Results
+from splitfed.records.results import Results
 from splitfed.views import summary, table
 from splitfed.views.text import SYNTHETIC
-from tests.views.fabricated import broken, cell_result, not_trained, run_results
+from tests.views.fabricated import attack_score, broken, cell_result, changed, not_trained, run_results
 
 
 def draw(results: Results, width: int) -> str:
@@ -83,13 +83,13 @@ def test_csv_keeps_every_score_of_every_attack() -> None:
         ("attack", "ridge"),
         ("attack", "decoder"),
         ("control", "untrained"),
-        ("baselines", "mean_image"),
-        ("baselines", "class_mean"),
+        ("baseline", "mean_image"),
+        ("baseline", "class_mean"),
     ]
     decoder = lines[1]
-    score = results["cells"][0]["attacks"]["decoder"]
-    assert float(decoder["psnr_db"]) == score["psnr_db"]
-    assert (float(decoder["ssim_low"]), float(decoder["ssim_high"])) == score["ssim_ci95"]
+    score = results.cells[0].attacks["decoder"]
+    assert float(decoder["psnr_db"]) == score.psnr_db
+    assert (float(decoder["ssim_low"]), float(decoder["ssim_high"])) == score.ssim_ci95
     assert decoder["strongest"] == "True"
     assert lines[0]["strongest"] == "False"
 
@@ -108,7 +108,7 @@ def test_one_invalid_seed_makes_the_row_invalid() -> None:
 
 
 def test_options_of_one_defense_are_rows_of_their_own() -> None:
-    weak: CellResult = {**cell_result("sca"), "cell": "weak", "params": {"l1_weight": 0.1}}
+    weak = changed(cell_result("sca"), cell="weak", params={"l1_weight": 0.1})
     labels = [row.label for row in summary.rows(run_results(weak, cell_result("sca")))]
     assert labels == ["sca (l1_weight 0.1)", "sca (l1_weight 0.5)"]
 
@@ -120,14 +120,14 @@ def test_the_strongest_attack_speaks_not_the_most_flattering() -> None:
 
 
 def test_a_number_that_is_missing_is_a_dash_and_never_averaged_away() -> None:
-    cells = [cell_result(seed=0), {**cell_result(seed=1), "accuracy": None}]
-    (row,) = summary.rows(run_results(*cells))  # type: ignore[arg-type]
+    cells = [cell_result(seed=0), changed(cell_result(seed=1), accuracy=None)]
+    (row,) = summary.rows(run_results(*cells))
     assert row.accuracy.mean is None
-    assert "| — |" in table.to_markdown(run_results(*cells))  # type: ignore[arg-type]
+    assert "| — |" in table.to_markdown(run_results(*cells))
 
 
 def test_a_cell_that_nobody_could_observe_has_no_scores() -> None:
-    unseen: CellResult = {**cell_result(), "attacks": {}, "controls": {}, "strongest": None}
+    unseen = changed(cell_result(), attacks={}, controls={}, strongest=None)
     (row,) = summary.rows(run_results(unseen))
     assert row.strongest == "—"
     assert row.psnr_db.mean is None
@@ -135,40 +135,43 @@ def test_a_cell_that_nobody_could_observe_has_no_scores() -> None:
 
 
 def test_the_control_is_shown_where_it_came_closest() -> None:
-    near: CellResult = {**cell_result("sca"), "controls": {"untrained": {"psnr_db": 11.0, "ssim": 0.2}}}
+    near = changed(cell_result("sca"), controls={"untrained": attack_score(11.0, 0.2)})
     control = summary.plain_rows(run_results(cell_result(), near))[-1]
     assert control == ("untrained attack", 11.0, 0.2)
 
 
+def with_decoder(**scores: object) -> Results:
+    """Results of one cell whose strongest attack has these scores."""
+    cell = cell_result()
+    decoder = cell.attacks["decoder"].model_copy(update=scores)
+    return run_results(changed(cell, attacks={**cell.attacks, "decoder": decoder}))
+
+
 def test_fid_has_a_column_only_where_it_was_asked_for() -> None:
-    scored = cell_result()
-    scored["attacks"]["decoder"]["fid_lite0"] = 45.57
-    assert "| FID lite0 ↑ |" in table.to_markdown(run_results(scored))
-    assert "45.6" in table.to_markdown(run_results(scored))
-    assert "features of 6,000 reconstructions" in table.to_markdown(run_results(scored))
+    asked = with_decoder(fid_lite0=45.57).model_copy(update={"metrics": ("fid_lite0",)})
+    assert "| FID lite0 ↑ |" in table.to_markdown(asked)
+    assert "45.6" in table.to_markdown(asked)
+    assert "features of 6,000 reconstructions" in table.to_markdown(asked)
     assert "FID" not in table.to_markdown(run_results())
 
 
 def test_too_few_images_for_fid_are_said_instead_of_a_number() -> None:
-    scored = cell_result()
-    scored["attacks"]["decoder"] |= {"fid": None, "n": 960}
-    shown = table.to_markdown(run_results(scored))
+    shown = table.to_markdown(with_decoder(n=960).model_copy(update={"metrics": ("fid",)}))
     assert "| FID ↑ |" in shown
     assert "of 960 reconstructions and originals: too few, it takes at least 2 × 2,048 = 4,096." in shown
 
 
 def test_what_must_be_said_of_the_images_stands_under_every_form_of_the_table() -> None:
     results = run_results()
-    results["dataset"]["caveat"] = "LOSSY images"
+    results = results.model_copy(update={"dataset": results.dataset.model_copy(update={"caveat": "LOSSY images"})})
     for shown in (table.to_markdown(results), table.to_latex(results), " ".join(table.how_to_read(results))):
         assert "LOSSY images." in shown
     assert "LOSSY" not in table.to_markdown(run_results())
 
 
 def test_scores_over_fewer_images_than_were_sent_are_marked_and_the_mark_is_explained() -> None:
-    partly, wholly = cell_result("none"), cell_result("sca")
-    partly["attacks"]["decoder"] |= {"n": 320, "sent": 480}
-    wholly["attacks"]["decoder"] |= {"n": 480, "sent": 480}
+    partly = changed(cell_result("none"), attacks={"decoder": attack_score(28.5, 0.85, n=320, sent=480)})
+    wholly = changed(cell_result("sca"), attacks={"decoder": attack_score(28.5, 0.85, n=480, sent=480)})
     results = run_results(partly, wholly)
     assert [row.strongest for row in summary.rows(results)] == ["decoder [320]", "decoder"]
     for shown in (table.to_markdown(results), table.to_latex(results), draw(results, 132)):

@@ -58,9 +58,9 @@ def section(run: Path) -> str:
 
 def figure(record: FeatureRecord) -> str:
     """The embeddings side by side, the legend of the classes below them."""
-    legend, legend_height = _legend(record["classes"])
-    parts = [_panel(network, record["labels"], column) for column, network in enumerate(record["networks"])]
-    title = escape(f"UMAP of features after {', '.join(network['layers'] for network in record['networks'])}")
+    legend, legend_height = _legend(record.classes)
+    parts = [_panel(network, record.labels, column) for column, network in enumerate(record.networks)]
+    title = escape(f"UMAP of features after {', '.join(network.layers for network in record.networks)}")
     height = TOP + PANEL + legend_height
     svg = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">{"".join(parts)}{legend}</svg>'
     return f"<figure>{svg}<figcaption>{escape(_caption(record))}</figcaption></figure>"
@@ -68,51 +68,51 @@ def figure(record: FeatureRecord) -> str:
 
 def scores(record: FeatureRecord) -> str:
     """What is kept of the class and of the individual, measured in the features."""
-    rows = [("", _score_cells(network)) for network in record["networks"]]
-    known = ["class mean, from no features", "", "", "", number(record["class_mean_psnr_db"], 1), ""]
-    neighbors = record["settings"]["neighbors"]
+    rows = [("", _score_cells(network)) for network in record.networks]
+    known = ["class mean, from no features", "", "", "", number(record.class_mean_psnr_db, 1), ""]
+    neighbors = record.settings.neighbors
     header = [
         "layers", "features per image", "test accuracy", f"{neighbors}-nearest-neighbor accuracy", "ridge PSNR dB",
         "re-identified by ridge",
     ]  # fmt: skip
     caption = (
-        f"Over the {len(record['labels']):,} images shown; nearest neighbors leave the image itself out. Ridge "
-        f"regression learned from {record['settings']['ridge']:,} auxiliary images. Re-identified by chance: "
-        f"1 of {len(record['labels']):,}."
+        f"Over the {len(record.labels):,} images shown; nearest neighbors leave the image itself out. Ridge "
+        f"regression learned from {record.settings.ridge:,} auxiliary images. Re-identified by chance: "
+        f"1 of {len(record.labels):,}."
     )
     return page.table(header, [*rows, ("dim", known)], caption=caption)
 
 
 def _score_cells(network: NetworkFeatures) -> list[str]:
     return [
-        network["layers"],
-        f"{network['features']:,}",
-        number(network["accuracy"], 3),
-        number(network["knn_accuracy"], 3),
-        number(network["ridge_psnr_db"], 1),
-        percent(network["ridge_reid_top1"]),
+        network.layers,
+        f"{network.features:,}",
+        number(network.accuracy, 3),
+        number(network.knn_accuracy, 3),
+        number(network.ridge_psnr_db, 1),
+        percent(network.ridge_reid_top1),
     ]
 
 
 def _caption(record: FeatureRecord) -> str:
-    made = record["settings"]
-    umap = made["versions"].get("umap-learn", "")
+    made = record.settings
+    umap = made.versions.get("umap-learn", "")
     return (
-        f"After figure 6 of arXiv 2403.14772: features of {len(record['labels']):,} held-out images behind two layers "
+        f"After figure 6 of arXiv 2403.14772: features of {len(record.labels):,} held-out images behind two layers "
         f"of three classifiers, embedded by UMAP ({umap}, seeded, else its defaults). Each classifier has these layers "
-        f"and one linear layer, and was trained by itself, outside the federation, on the run's {made['train']:,} "
-        f"training images: {made['optimizer']} at {made['learning_rate']:g}, {made['epochs']} epochs, batches of "
-        f"{made['batch_size']}, seed {made['seed']}, the same for all; convolutions and atoms {made['kernel_size']}×"
-        f"{made['kernel_size']}, λ = {made['l1_weight']:g}. UMAP keeps neighbors and distorts distances: how far "
+        f"and one linear layer, and was trained by itself, outside the federation, on the run's {made.train:,} "
+        f"training images: {made.optimizer} at {made.learning_rate:g}, {made.epochs} epochs, batches of "
+        f"{made.batch_size}, seed {made.seed}, the same for all; convolutions and atoms {made.kernel_size}×"
+        f"{made.kernel_size}, λ = {made.l1_weight:g}. UMAP keeps neighbors and distorts distances: how far "
         "clusters lie apart and how large they are means nothing, and axes have no unit."
     )
 
 
 def _panel(network: NetworkFeatures, labels: Sequence[int], column: int) -> str:
     left = 1 + column * (PANEL + GAP)  # room for the frame's line
-    title = f'<text class="axis" x="{left}" y="{TOP - 9}">{escape(network["layers"])}</text>'
+    title = f'<text class="axis" x="{left}" y="{TOP - 9}">{escape(network.layers)}</text>'
     frame = f'<rect class="grid" fill="none" x="{left}" y="{TOP}" width="{PANEL}" height="{PANEL}"/>'
-    places = _places(network["points"], PagePoint(left + PANEL / 2, TOP + PANEL / 2))
+    places = _places(network.points, PagePoint(left + PANEL / 2, TOP + PANEL / 2))
     return title + frame + "".join(_clouds(places, labels))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from html import escape
 from typing import TYPE_CHECKING
 
 from splitfed.errors import UserError
 from splitfed.files import as_open_as, file_name, size_bytes, write_whole
+from splitfed.records.record import to_json
 from splitfed.records.store import RunStore
 from splitfed.records.summary import by_defense, measured
 from splitfed.views import attacks, ledger, summary, table
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from splitfed.records.results import AttackScore, CellResult, Results, Score
+    from splitfed.records.results import AttackScore, CellResult, Interval, Results
     from splitfed.views.progress import CellState
 
 COMPARISONS = ("comparison.png", "extremes.png")
@@ -39,12 +39,12 @@ def write_report(store: RunStore, path: Path | None = None) -> Path:
             written.
     """
     results = store.results
-    if not results["cells"]:
+    if not results.cells:
         raise UserError(f"{store.path}: no cell of this run has finished yet, so there is nothing to report")
     run = RunState()
     for event in store.read_events():
         run.apply(event)
-    text = page.page(f"splitfed: {results['scenario']}", _body(store, results, run))
+    text = page.page(f"splitfed: {results.scenario}", _body(store, results, run))
     place = path or store.report_path
     with nullcontext() if path else as_open_as(store.path):  # elsewhere the user's own umask decides who may read it
         write_whole(place, text.encode("utf-8", "backslashreplace"), elsewhere=WITH_OUTPUT)
@@ -60,9 +60,9 @@ def _body(store: RunStore, results: Results, run: RunState) -> Iterator[str]:
     yield page.section("What the attacker reconstructed", *map(page.image_figure, _grids(store)))
     yield features.section(store.path)
     yield page.section(attacks.TITLE, _attacks_by_defense(results), page.folded("Each cell", _attacks_table(results)))
-    yield page.section("Gates", page.paragraph(_GATES), *(_gates(cell) for cell in results["cells"]))
+    yield page.section("Gates", page.paragraph(_GATES), *(_gates(cell) for cell in results.cells))
     yield page.section("Notices", page.bullet_list([f"{note.level}: {note.message}" for note in run.notices]))
-    manifest = json.dumps(store.manifest, indent=2, ensure_ascii=False)
+    manifest = to_json(store.manifest, indent=2).decode()
     yield page.section(
         "What this run was made with",
         page.paragraph(f"{store.path.name} takes {byte_count(size_bytes(store.path))} on disk."),
@@ -84,23 +84,23 @@ _GATES = (
 
 
 def _header(store: RunStore, results: Results, run: RunState) -> str:
-    data = results["dataset"]
-    channels, height, width = data["shape"]
+    data = results.dataset
+    channels, height, width = data.shape
     kind = "gray" if channels == 1 else "color"
-    created = str(store.manifest["created"])[:16].replace("T", " ")
+    created = store.manifest.created[:16].replace("T", " ")
     facts = (
-        f"{data['name']}: {data['train']:,} private images, {data['aux']:,} auxiliary, {data['test']:,} test, "
-        f"{width}×{height} {kind}, {data['classes']} classes. Threat: {results['threat']}. "
+        f"{data.name}: {data.train:,} private images, {data.aux:,} auxiliary, {data.test:,} test, "
+        f"{width}×{height} {kind}, {data.classes} classes. Threat: {results.threat}. "
         f"Run {store.path.name}, created {created} UTC."
     )
-    parts = [page.element("h1", escape(results["scenario"])), page.paragraph(facts, class_="sub")]
-    banners = [SYNTHETIC] if data["synthetic"] else []
-    if not results["valid"]:
+    parts = [page.element("h1", escape(results.scenario)), page.paragraph(facts, class_="sub")]
+    banners = [SYNTHETIC] if data.synthetic else []
+    if not results.valid:
         banners.append("INVALID: at least one cell failed a gate. " + " ".join(table.failures(results)))
-    missing = [name for name in run.cell_names if name not in {cell["cell"] for cell in results["cells"]}]
+    missing = [name for name in run.cell_names if name not in {cell.cell for cell in results.cells}]
     if missing:
         banners.append(f"UNFINISHED: no results yet for {', '.join(missing)}")
-    if caveat := data.get("caveat"):
+    if caveat := data.caveat:
         parts.append(page.paragraph(f"{caveat}.", class_="sub"))
     banners += [notice.message for notice in run.notices if notice.level == "banner"]
     parts += [page.paragraph(text, class_="banner", role="alert") for text in banners]
@@ -164,30 +164,38 @@ def _attacks_by_defense(results: Results) -> str:
 
 def _attacks_table(results: Results) -> str:
     rows = list[tuple[str, list[str]]]()
-    for cell in results["cells"]:
-        for name, score in cell["attacks"].items():
-            strongest = " (strongest)" if name == cell["strongest"] else ""
-            rows.append(("", [f"{cell['cell']}, {name}{strongest}", *_scores(score)]))
-        rows += [("dim", [f"{cell['cell']}, {name} control", *_scores(s)]) for name, s in cell["controls"].items()]
-    header = ["cell, attack", "PSNR dB", "99th percentile dB", "excess dB", "SSIM", "re-identified", "images"]
+    for cell in results.cells:
+        for name, score in cell.attacks.items():
+            strongest = " (strongest)" if name == cell.strongest else ""
+            rows.append(("", [f"{cell.cell}, {name}{strongest}", *_scores(score)]))
+        rows += [("dim", [f"{cell.cell}, {name} control", *_scores(s)]) for name, s in cell.controls.items()]
+    header = [
+        "cell, attack",
+        "PSNR dB",
+        "99th percentile dB",
+        "excess dB",
+        "SSIM",
+        "SSIM cropped",
+        "re-identified",
+        "images",
+    ]
     return page.table(header, rows, caption="Intervals are 95 % bootstrap intervals over images.")
 
 
-def _scores(score: AttackScore | Score) -> list[str]:
-    images = score.get("n")
+def _scores(score: AttackScore) -> list[str]:
     return [
-        _with_interval(score["psnr_db"], score.get("psnr_db_ci95"), 1),
-        number(score.get("psnr_db_p99"), 1),
-        number(score.get("psnr_excess_db"), 1),
-        _with_interval(score["ssim"], score.get("ssim_ci95"), 3),
-        percent(score.get("reid_top1")),
-        f"{images:,}" if images is not None else number(None, 0),
+        _with_interval(score.psnr_db, score.psnr_db_ci95, 1),
+        number(score.psnr_db_p99, 1),
+        number(score.psnr_excess_db, 1),
+        _with_interval(score.ssim, score.ssim_ci95, 3),
+        number(score.ssim_cropped, 3),
+        percent(score.reid_top1),
+        f"{score.n:,}",
     ]
 
 
-def _with_interval(value: float | None, interval: tuple[float | None, float | None] | None, digits: int) -> str:
-    bounds = f" [{number(interval[0], digits)}, {number(interval[1], digits)}]" if interval else ""
-    return number(value, digits) + bounds
+def _with_interval(value: float | None, interval: Interval, digits: int) -> str:
+    return f"{number(value, digits)} [{number(interval[0], digits)}, {number(interval[1], digits)}]"
 
 
 def _grids(store: RunStore) -> list[Path]:
@@ -200,16 +208,16 @@ def _grids(store: RunStore) -> list[Path]:
 def _gates(cell: CellResult) -> str:
     failed = len(summary.failed_gates(cell))
     verdict = f"INVALID, {failed} failed" if failed else "valid"
-    timing = f"trained in {_seconds(cell['train_s'])}, attacked in {_seconds(cell['attack_s'])}"
+    timing = f"trained in {_seconds(cell.train_s)}, attacked in {_seconds(cell.attack_s)}"
     lines = [
         page.element(
             "li",
             f"{page.element('span', 'passed' if passed else 'FAILED', class_='passed' if passed else 'failed')} "
-            f"{escape(gate)}: {escape(cell['gate_details'].get(gate, 'no detail'))}",
+            f"{escape(gate)}: {escape(cell.gate_details.get(gate, 'no detail'))}",
         )
-        for gate, passed in cell["gates"].items()
+        for gate, passed in cell.gates.items()
     ]
-    title = f"{cell['cell']}: {verdict}, {len(cell['gates'])} gates; {timing}"
+    title = f"{cell.cell}: {verdict}, {len(cell.gates)} gates; {timing}"
     return page.folded(title, page.element("ul", "".join(lines)), is_open=bool(failed))
 
 
@@ -278,11 +286,11 @@ def _over_seeds(results: Results) -> str:
     """The strongest attack's SSIM under each seed: how far a single run could mislead."""
     if summary.seed_count(results) < 2:
         return ""
-    groups = by_defense(cell for cell in results["cells"] if cell["valid"])
+    groups = by_defense(cell for cell in results.cells if cell.valid)
     series = [
         Series(
-            summary.label(cells[0]["defense"], cells[0]["params"]),
-            [Mark(cell["seed"], ssim) for cell in cells if (ssim := measured(cell, "ssim")) is not None],
+            summary.label(cells[0].defense, cells[0].params),
+            [Mark(cell.seed, ssim) for cell in cells if (ssim := measured(cell, "ssim")) is not None],
         )
         for cells in groups
     ]
@@ -296,7 +304,7 @@ def _over_seeds(results: Results) -> str:
 
 
 def _psnr_over_time(results: Results, run: RunState) -> str:
-    strongest = {cell["cell"]: cell["strongest"] for cell in results["cells"]}
+    strongest = {cell.cell: cell.strongest for cell in results.cells}
     cells, which = _charted(run)
     series = [
         Series(name, [Mark(point.at_s, point.value) for point in progress.psnr_db])
@@ -335,5 +343,5 @@ def _round_marks(cell: CellState) -> list[Mark]:
 
 
 def _rules(results: Results, metric: str) -> list[Rule]:
-    known = {name: score.get(metric) for name, score in results["baselines"].items()}
+    known = {name: getattr(score, metric) for name, score in results.baselines.items()}
     return [Rule(name.replace("_", " "), value) for name, value in known.items() if isinstance(value, float)]

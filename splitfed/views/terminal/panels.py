@@ -113,18 +113,17 @@ def finished_table(run: RunState) -> RenderableType:
     """The finished cells, small: accuracy, the strongest attack and what it got."""
     table = _grid("finished", "accuracy", "PSNR dB", "SSIM", "re-id", "strongest", "verdict", left=(0, 5, 6))
     for name, cell in run.results.items():
-        strongest = cell["strongest"]
-        score = cell["attacks"][strongest] if strongest else None
+        score = cell.strongest_score
         _add_row(
             table,
             name,
-            number(cell["accuracy"], 3),
-            number(score["psnr_db"] if score else None, 1),
-            number(score["ssim"] if score else None, 3),
-            percent(score["reid_top1"] if score else None),
-            strongest or ("cannot be trained" if why_not_completed(cell) else "saw nothing"),
-            "valid" if cell["valid"] else "INVALID",
-            style="" if cell["valid"] else "bold red",
+            number(cell.accuracy, 3),
+            number(score.psnr_db if score else None, 1),
+            number(score.ssim if score else None, 3),
+            percent(score.reid_top1 if score else None),
+            cell.strongest or ("cannot be trained" if why_not_completed(cell) else "saw nothing"),
+            "valid" if cell.valid else "INVALID",
+            style="" if cell.valid else "bold red",
         )
     return table
 

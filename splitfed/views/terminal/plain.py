@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from splitfed.records import events
 from splitfed.views.progress import RunState
-from splitfed.views.summary import strongest_score, why_not_completed
+from splitfed.views.summary import why_not_completed
 from splitfed.views.text import SYNTHETIC, byte_count, cell_position, duration, number, percent, time_left
 
 if TYPE_CHECKING:
@@ -115,14 +115,14 @@ class PlainView:
         if why := why_not_completed(result):
             self._write(f"{event.cell} cannot be trained: {why}; INVALID")
             return
-        score = strongest_score(result)
+        score = result.strongest_score
         leak = "the attacker saw nothing" if score is None else (
-            f"strongest attack {result['strongest']}: PSNR {number(score['psnr_db'], 1)} dB, "
-            f"SSIM {number(score['ssim'], 3)}, re-identified {percent(score['reid_top1'])}"
+            f"strongest attack {result.strongest}: PSNR {number(score.psnr_db, 1)} dB, "
+            f"SSIM {number(score.ssim, 3)}, re-identified {percent(score.reid_top1)}"
         )  # fmt: skip
-        failed = [gate for gate, passed in result["gates"].items() if not passed]
-        verdict = "valid" if result["valid"] else f"INVALID, failed {', '.join(failed)}"
-        self._write(f"{event.cell} finished: accuracy {number(result['accuracy'], 3)}; {leak}; {verdict}")
+        failed = [gate for gate, passed in result.gates.items() if not passed]
+        verdict = "valid" if result.valid else f"INVALID, failed {', '.join(failed)}"
+        self._write(f"{event.cell} finished: accuracy {number(result.accuracy, 3)}; {leak}; {verdict}")
 
     @_tell.register
     def _(self, event: events.RunFinished) -> None:

@@ -11,46 +11,47 @@ import pytest
 
 from splitfed.errors import UserError
 from splitfed.records import features as feature_record
-from splitfed.records.features import FeatureRecord, NetworkFeatures
+from splitfed.records.features import FeatureRecord, FeatureSettings, NetworkFeatures
 from splitfed.records.store import RunStore
 from splitfed.views.report import features
 from splitfed.views.report.report import write_report
-from tests.views.fabricated import run_results
+from tests.views.fabricated import manifest, run_results
 
 
 def network(layers: str, points: list[tuple[float, float]], **scores: float) -> NetworkFeatures:
-    return {
-        "layers": layers,
-        "features": 21952,
-        "accuracy": scores.get("accuracy", 0.99),
-        "knn_accuracy": scores.get("knn_accuracy", 0.712),
-        "ridge_psnr_db": scores.get("ridge_psnr_db", 30.1),
-        "ridge_reid_top1": 0.508,
-        "points": points,
-    }
+    return NetworkFeatures(
+        layers=layers,
+        features=21952,
+        accuracy=scores.get("accuracy", 0.99),
+        knn_accuracy=scores.get("knn_accuracy", 0.712),
+        ridge_psnr_db=scores.get("ridge_psnr_db", 30.1),
+        ridge_reid_top1=0.508,
+        points=tuple(points),
+    )
 
 
 def record_of(*networks: NetworkFeatures, labels: list[int], classes: list[str]) -> FeatureRecord:
-    return {
-        "schema": feature_record.SCHEMA,
-        "classes": classes,
-        "labels": labels,
-        "class_mean_psnr_db": 19.4,
-        "networks": list(networks),
-        "settings": {
-            "seed": 7,
-            "epochs": 4,
-            "batch_size": 32,
-            "optimizer": "Adam",
-            "learning_rate": 0.001,
-            "train": 768,
-            "ridge": 1000,
-            "neighbors": 15,
-            "l1_weight": 0.5,
-            "kernel_size": 5,
-            "versions": {"umap-learn": "0.5.12"},
-        },
-    }
+    settings = FeatureSettings(
+        seed=7,
+        epochs=4,
+        batch_size=32,
+        optimizer="Adam",
+        learning_rate=0.001,
+        train=768,
+        ridge=1000,
+        neighbors=15,
+        l1_weight=0.5,
+        kernel_size=5,
+        versions={"umap-learn": "0.5.12"},
+    )
+    return FeatureRecord(
+        schema=feature_record.SCHEMA,
+        classes=tuple(classes),
+        labels=tuple(labels),
+        class_mean_psnr_db=19.4,
+        networks=networks,
+        settings=settings,
+    )
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_the_caption_says_what_umap_does_and_the_table_what_it_cannot(record: Fe
 
 
 def test_the_report_shows_a_saved_record_and_nothing_without_one(tmp_path: Path, record: FeatureRecord) -> None:
-    with RunStore.create(tmp_path, "small", {}) as store:
+    with RunStore.create(tmp_path, "small", manifest()) as store:
         store.save_results(run_results())
         assert features.TITLE not in write_report(store).read_text()
         feature_record.save(store.path, record)
@@ -140,14 +141,14 @@ def test_a_damaged_record_is_named_with_its_cure(tmp_path: Path, record: Feature
     assert feature_record.load(tmp_path) is None
     feature_record.save(tmp_path, record)
     assert feature_record.load(tmp_path) is not None
-    faults: list[tuple[FeatureRecord, str]] = [
-        ({**record, "schema": 9}, "schema: is 9"),
-        ({**record, "labels": [0, 1, 2, 0]}, "labels: some are of no class"),
-        ({**record, "labels": [0]}, "4 points for 1 labels"),
-        ({**record, "classes": 3}, "classes: Input should be"),  # type: ignore[typeddict-item]
+    faults: list[tuple[dict[str, object], str]] = [
+        ({"schema_version": 9}, "schema: Input should be 1"),
+        ({"labels": (0, 1, 2, 0)}, "labels: some are of no class"),
+        ({"labels": (0,)}, "4 points for 1 labels"),
+        ({"class_mean_psnr_db": None}, "class_mean_psnr_db: Input should be"),
     ]
-    for damaged, says in faults:
-        feature_record.save(tmp_path, damaged)
+    for damage, says in faults:
+        feature_record.save(tmp_path, record.model_copy(update=damage))
         with pytest.raises(UserError, match=rf"features\.json.*{says}.*splitfed report .* --features"):
             feature_record.load(tmp_path)
     (tmp_path / feature_record.FILE).write_text("{")

@@ -16,13 +16,23 @@ import pytest
 from splitfed.errors import UserError
 from splitfed.records import events
 from splitfed.records.grids import save_cell_grid, save_comparison
-from splitfed.records.results import CellResult, Results
+from splitfed.records.results import Results
 from splitfed.records.store import RunStore
 from splitfed.records.strips import save_strip
 from splitfed.views import summary
 from splitfed.views.report.report import write_report
 from splitfed.views.text import SYNTHETIC
-from tests.views.fabricated import broken, cell_result, images, not_trained, run_events, run_results
+from tests.views.fabricated import (
+    broken,
+    cell_result,
+    changed,
+    empty_results,
+    images,
+    manifest,
+    not_trained,
+    run_events,
+    run_results,
+)
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -60,7 +70,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[RunStore]:
-    with RunStore.create(tmp_path, "medmnist_split", {"commit": "abc123"}) as created:
+    with RunStore.create(tmp_path, "medmnist_split", manifest()) as created:
         yield created
 
 
@@ -79,7 +89,7 @@ def test_the_page_holds_the_facts_and_is_well_formed(store: RunStore) -> None:
     for fact in (
         "medmnist_split", "6,000 private images", "28×28 gray", "28.5 ±0.1", "0.850 ±0.003", "+9.0", "class mean",
         "Undefended, the strongest attack (decoder) reaches 28.5 dB", "least leaks with laplace (scale 0.5)",
-        "27.5 [27.4, 27.6]", "attack_learned: training loss 0.09 to 0.01", '"commit": "abc123"',
+        "27.5 [27.4, 27.6]", "attack_learned: training loss 0.09 to 0.01", '"cpu": "none"',
     ):  # fmt: skip
         assert fact in shown.text
     assert "INVALID" not in shown.text
@@ -164,7 +174,7 @@ def test_several_seeds_draw_the_curves_of_the_first(store: RunStore) -> None:
 
 def test_names_cannot_break_the_page(store: RunStore) -> None:
     name = "<script>alert('x')</script>"
-    cell: CellResult = {**cell_result(), "cell": name, "defense": name}
+    cell = changed(cell_result(), cell=name, defense=name)
     shown = filled(store, run_results(cell))
     assert "<script" not in store.report_path.read_text()
     assert name in shown.text
@@ -173,7 +183,7 @@ def test_names_cannot_break_the_page(store: RunStore) -> None:
 def test_without_a_finished_cell_there_is_no_report(store: RunStore) -> None:
     with pytest.raises(UserError, match="no cell of this run has finished"):
         write_report(store)
-    store.save_results({**run_results(), "cells": [], "valid": False})
+    store.save_results(empty_results())
     with pytest.raises(UserError, match="nothing to report"):
         write_report(store)
 
@@ -214,7 +224,7 @@ def test_the_frontier_holds_what_no_other_valid_row_beats_in_both() -> None:
 
 
 def test_several_sparsities_are_drawn_as_a_sweep_and_the_frontier_is_marked(store: RunStore) -> None:
-    weak: CellResult = {**cell_result("sca", ssim=0.8), "params": {"l1_weight": 0.1}, "cell": "weak"}
+    weak = changed(cell_result("sca", ssim=0.8), params={"l1_weight": 0.1}, cell="weak")
     store.save_results(run_results(cell_result("none"), cell_result("sca", ssim=0.6), weak))
     text = Page(write_report(store).read_text()).text
     assert "over its λ" in text

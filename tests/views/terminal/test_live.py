@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import io
 import threading
@@ -113,16 +112,14 @@ def test_a_missing_or_garbled_strip_leaves_the_last_good_one(run: list[events.Ev
 
 def test_the_strip_is_that_of_the_attack_that_is_ahead(run: list[events.Event]) -> None:
     report = next(e for e in reversed(second_attack(run)) if isinstance(e, events.AttackProgress))
-    control = dataclasses.replace(report, attack="untrained", psnr_db=8.1, ssim=0.02)
+    control = report.model_copy(update={"attack": "untrained", "psnr_db": 8.1, "ssim": 0.02})
     assert any("what decoder makes" in line for line in shown([*second_attack(run), control]))
-    ahead = dataclasses.replace(report, attack="whitebox", psnr_db=31.0, ssim=0.93)
+    ahead = report.model_copy(update={"attack": "whitebox", "psnr_db": 31.0, "ssim": 0.93})
     assert any("what whitebox makes" in line for line in shown([*second_attack(run), ahead]))
 
 
 def test_without_any_good_strip_the_figures_are_shown(run: list[events.Event]) -> None:
-    lost = [
-        events.RunStarted(**{**vars(e), "run_dir": "/nowhere"}) if isinstance(e, events.RunStarted) else e for e in run
-    ]
+    lost = [e.model_copy(update={"run_dir": "/nowhere"}) if isinstance(e, events.RunStarted) else e for e in run]
     text = "\n".join(shown(second_attack(lost)))
     assert "▀" not in text
     assert "decoder" in text
@@ -216,7 +213,7 @@ def test_the_next_cell_is_shown_once_one_ended_without_scores_or_without_a_resul
         [
             started,
             first,
-            events.CellFinished(cell="none-seed0", result=dict(not_trained(cell_result()))),
+            events.CellFinished(cell="none-seed0", result=not_trained(cell_result())),
             second,
             events.CellUnfinished(cell="laplace-seed0", reason="its process was killed"),
             third,

@@ -8,7 +8,7 @@ from pathlib import Path
 from splitfed.records import events
 from splitfed.views.terminal.plain import PlainView
 from splitfed.views.text import SYNTHETIC
-from tests.views.fabricated import CELLS, broken, cell_result, not_trained, run_events
+from tests.views.fabricated import CELLS, broken, cell_result, not_trained, run_events, run_results
 
 
 def lines_of(listed: list[events.Event], *, interval_s: float = 10.0) -> list[str]:
@@ -56,10 +56,10 @@ def test_notices_losses_and_failed_gates_are_always_told() -> None:
             events.Notice(message="two\nlines", level="banner"),
             events.ClientLost(cell="a", round=2, client=1, reason="link lost"),
             events.ClientLost(cell="a", round=0, client=2, reason="no images"),
-            events.CellFinished(cell="sca-seed0", result=dict(broken(cell_result("sca")))),
-            events.CellFinished(cell="none-seed0", result=dict(not_trained(cell_result(), "it diverged"))),
+            events.CellFinished(cell="sca-seed0", result=broken(cell_result("sca"))),
+            events.CellFinished(cell="none-seed0", result=not_trained(cell_result(), "it diverged")),
             events.CellUnfinished(cell="laplace-seed0", reason="its process was killed"),
-            events.RunFinished(results={}, valid=False),
+            events.RunFinished(results=run_results(broken(cell_result())), valid=False),
         ],
         interval_s=1e9,
     )

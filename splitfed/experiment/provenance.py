@@ -4,37 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
-
 from splitfed.data.dataset import Dataset
 from splitfed.data.locations import search_roots
 from splitfed.errors import DataError
-from splitfed.options import Options
+from splitfed.records.manifest import Provenance
 
 WAY_OUT = (
     "Bring the images back as they were, name the folder that holds them with --data-root, or start a new run: results "
     "on other images do not belong into one table"
 )
-
-
-class Provenance(Options):
-    """Where a run's images came from, in its manifest.
-
-    Two data sets of the same `identity` give the same images to the same clients.
-    """
-
-    name: str
-    """Of the data set; the stand-in's where one stood in."""
-    synthetic: bool
-    identity: str
-    """`Dataset.identity`."""
-    images: int = Field(ge=1)
-    size: int = Field(ge=1)
-    """Edge of the images in pixels."""
-    location: Path | None
-    """The folder or file that was read; None for what is drawn or ships with a package."""
-    root: Path | None
-    """The folder below which `location` was found; None where the user named it, or there is none."""
 
 
 def provenance(dataset: Dataset, data_root: Path | None) -> Provenance:

@@ -1,0 +1,70 @@
+"""`manifest.json`: what a run was started with; written once, when it starts."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, JsonValue
+
+from splitfed.records import machine
+from splitfed.records.record import Record
+
+
+class Provenance(Record):
+    """Where a run's images came from. Two data sets of the same `identity` give the same images to the same clients.
+
+    ``name`` is the data set's, the stand-in's where one stood in; ``size`` is the edge of the images in pixels.
+    ``location`` is the folder or file that was read, None for what is drawn or ships with a package; ``root`` the
+    folder below which it was found, None where the user named it, or there is none.
+    """
+
+    name: str
+    synthetic: bool
+    identity: str
+    images: int = Field(ge=1)
+    size: int = Field(ge=1)
+    location: Path | None
+    root: Path | None
+
+
+class Manifest(Record):
+    """What a reader needs to repeat a run, or to judge its timings.
+
+    ``created`` is ISO 8601; ``scenario`` the settings as a table, which `config.recorded` reads. ``cores`` are those
+    that the process could use; a version is None for a package that is not installed, ``commit`` outside a checkout of
+    splitfed. ``modified`` says whether tracked files differ from it.
+    """
+
+    created: str
+    scenario: dict[str, JsonValue]
+    images: Provenance
+    python: str
+    platform: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    versions: dict[str, str | None]
+    commit: str | None
+    modified: bool | None
+
+    @classmethod
+    def of(cls, scenario: Mapping[str, Any], images: Provenance) -> Self:
+        """The manifest of a run that is started now, on this machine."""
+        commit, modified = machine.commit()
+        return cls(
+            created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            scenario=dict(scenario),
+            images=images,
+            python=platform.python_version(),
+            platform=platform.platform(),
+            cpu=machine.cpu_model(),
+            cores=machine.usable_cores(),
+            memory_bytes=machine.memory_bytes(),
+            versions=machine.versions(),
+            commit=commit,
+            modified=modified,
+        )
