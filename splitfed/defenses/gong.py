@@ -129,7 +129,7 @@ class Gong(GanDefense):
 
     def generate(self, images: Images, generator: torch.Generator) -> Images:
         gan = self._train_gan(images, generator)
-        search = _Search(images, gan, self.options.inversion_steps, generator)
+        search = _LatentSearch(images, gan, self.options.inversion_steps, generator)
         labels = repeated(images.labels, self.generated(len(images)), generator)
         decoys = search.decoys(labels)
         self._pairs = search.pairs()
@@ -199,7 +199,7 @@ def _gradient_norm(term: Tensor, body: nn.Module) -> float:
     return float(nn.utils.get_total_norm([gradient for gradient in found if gradient is not None]))
 
 
-class _Search:
+class _LatentSearch:
     """One client's inversion of a classifier of its own images."""
 
     def __init__(self, images: Images, gan: TrainedGan, steps: int, generator: torch.Generator) -> None:

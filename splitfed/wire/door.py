@@ -28,7 +28,7 @@ REMEMBERED = 32
 """Streams of a client that others of its own have taken the place of; more than it opens in a round."""
 
 
-class _Place(NamedTuple):
+class _Seat(NamedTuple):
     visit: Visit
     number: int
     stream: bytes
@@ -51,7 +51,7 @@ class Door:
         self._secret = secret
         self._places = places
         self._lock = threading.Lock()
-        self._taken: dict[int, _Place] = {}
+        self._taken: dict[int, _Seat] = {}
         self._highest: dict[int, int] = {}  # of clients that have proven who they are, so there are few
         self._displaced: dict[int, deque[bytes]] = {}
         self._superseded: dict[int, set[bytes]] = {}
@@ -65,7 +65,7 @@ class Door:
                 all places are taken.
         """
         claim = proven(visit.invocation_metadata(), self._secret)
-        place = _Place(visit, claim.number, claim.stream)
+        place = _Seat(visit, claim.number, claim.stream)
         older = self._enter(claim, place)
         try:
             if older is not None:
@@ -74,7 +74,7 @@ class Door:
         finally:
             self._leave(claim, place)
 
-    def _enter(self, claim: Claim, place: _Place) -> _Place | None:
+    def _enter(self, claim: Claim, place: _Seat) -> _Seat | None:
         """Take the client's place; who had it until now."""
         with self._lock:
             if claim.number <= self._highest.get(claim.client, 0):
@@ -103,7 +103,7 @@ class Door:
         with self._lock:
             self._superseded[claim.client] = {*self._displaced.get(claim.client, ())} - {claim.stream}
 
-    def _leave(self, claim: Claim, place: _Place) -> None:
+    def _leave(self, claim: Claim, place: _Seat) -> None:
         with self._lock:
             if self._taken.get(claim.client) is place:
                 del self._taken[claim.client]

@@ -1,0 +1,85 @@
+"""One example of each record, whole: what must hold of every record is held against these."""
+
+from __future__ import annotations
+
+from splitfed.attacker.protocol import Attacked, Done, Final, Learned, Listening, Warned
+from splitfed.records import events
+from splitfed.records.auxiliary import AuxiliaryIdentity
+from splitfed.records.features import FeatureRecord, FeatureSettings, NetworkFeatures
+from splitfed.records.lock import LockHolder
+from splitfed.records.record import Record
+from splitfed.types import FitEvidence
+from tests.views.fabricated import cell_result, manifest, run_results
+
+_FIT = FitEvidence(1.0, 0.5, True, 3, 20.0, 0.5, True)
+_SETTINGS = FeatureSettings(
+    seed=0,
+    epochs=1,
+    batch_size=8,
+    optimizer="Adam",
+    learning_rate=0.001,
+    train=8,
+    ridge=8,
+    neighbors=2,
+    l1_weight=0.5,
+    kernel_size=5,
+    versions={"torch": "2.13.0"},
+)
+_NETWORK = NetworkFeatures(
+    layers="two linear layers",
+    features=8,
+    accuracy=0.9,
+    knn_accuracy=0.8,
+    ridge_psnr_db=20.0,
+    ridge_reid_top1=0.5,
+    points=((0.0, 1.0),),
+)
+_FEATURES = FeatureRecord(
+    schema=1, classes=("Hand",), labels=(0,), class_mean_psnr_db=19.5, networks=(_NETWORK,), settings=_SETTINGS
+)
+_RESULTS = run_results(
+    *(cell_result(defense, seed=seed) for seed in (0, 1) for defense in ("none", "sca")),
+)
+_CELL = _RESULTS.cells[0]
+
+EXAMPLES: dict[type[Record], Record] = {
+    type(record): record
+    for record in (
+        events.RunStarted(
+            scenario="small", run_dir="runs/a", threat="split", dataset="digits", synthetic=False, cells=("none", "sca")
+        ),
+        events.Notice(message="a"),
+        events.CellStarted(cell="none", defense="none", seed=0, rounds=2, clients=3),
+        events.PrepareProgress(cell="none", what="first dictionary", done=1, total=2),
+        events.ClientProgress(
+            cell="none", round=1, client=0, step=1, steps=2, loss=1.5, images_per_s=900.0, sent_bytes=2050
+        ),
+        events.ClientLost(cell="none", round=1, client=0, reason="link lost"),
+        events.RoundFinished(cell="none", round=1, rounds=2, loss=1.5, accuracy=0.5),
+        events.AttackProgress(cell="none", attack="ridge", round=1, epoch=1, train_loss=0.5),
+        events.CellFinished(cell=_CELL.cell, result=_CELL),
+        events.CellUnfinished(cell="none", reason="killed"),
+        events.RunFinished(results=_RESULTS, valid=True),
+        Listening(address="127.0.0.1:1"),
+        Learned(attack="ridge", round=1, epoch=1, train_loss=0.5),
+        Attacked(attack="ridge", is_control=False, fit=_FIT, reconstructions="ridge.npz", seconds=1.0),
+        Done(front_before="a", front_after="a", observed=8, unparsed=0),
+        Warned(message="a"),
+        Final(round=2, rows=8),
+        _RESULTS,
+        _RESULTS.dataset,
+        _RESULTS.baselines["class_mean"],
+        _RESULTS.summary[1],
+        _RESULTS.summary[1].over_seeds["ssim"],
+        _CELL,
+        _CELL.attacks["ridge"],
+        manifest(),
+        manifest().images,
+        _FEATURES,
+        _NETWORK,
+        _SETTINGS,
+        AuxiliaryIdentity(images=8, identity="00"),
+        LockHolder(pid=1, host="here", since="2026-01-01T00:00:00+00:00"),
+    )
+}
+"""By class."""
