@@ -16,7 +16,7 @@ from splitfed.metrics.findings import Finding, is_identity, regularizer_acts
 from splitfed.options import Options
 
 
-class Measure(NamedTuple):
+class Dependence(NamedTuple):
     """A measure of dependence between two kernel matrices, with the weights that its authors use."""
 
     of: Callable[[Tensor, Tensor], Tensor]
@@ -24,9 +24,9 @@ class Measure(NamedTuple):
     label_weight: float
 
 
-MEASURES = {
-    "hsic": Measure(normalized_hsic, 0.05, 0.5),
-    "coco": Measure(constrained_covariance, 1.0, 50.0),
+DEPENDENCES = {
+    "hsic": Dependence(normalized_hsic, 0.05, 0.5),
+    "coco": Dependence(constrained_covariance, 1.0, 50.0),
 }
 """Weights (λ_x, λ_y) from the README of the official code (github AlanPeng0897/Defend_MI): those of HSIC for CelebA, of
 COCO for MNIST."""
@@ -45,7 +45,7 @@ class BidoOptions(Options):
     @property
     def weights(self) -> tuple[float, float]:
         """λ_x and λ_y: those that are set, else those of the measure."""
-        of_measure = MEASURES[self.measure]
+        of_measure = DEPENDENCES[self.measure]
         return (
             of_measure.input_weight if self.input_weight is None else self.input_weight,
             of_measure.label_weight if self.label_weight is None else self.label_weight,
@@ -71,7 +71,7 @@ class Bido(Defense):
     options: BidoOptions
 
     def regularizer(self, batch: TrainingBatch) -> Tensor:
-        dependence = MEASURES[self.options.measure].of
+        dependence = DEPENDENCES[self.options.measure].of
         input_weight, label_weight = self.options.weights
         images, labels = gaussian_kernel(batch.pixels.flatten(1)), label_kernel(batch.labels)
         hidden = [gaussian_kernel(layer.flatten(1)) for layer in batch.hidden]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from splitfed.records.results import CellResult, Number
 
 REFERENCE = "none"
-Measure = Literal["accuracy", "psnr_db", "ssim", "reid_top1", "psnr_excess_db"]
-MEASURES: tuple[Measure, ...] = ("accuracy", "psnr_db", "ssim", "reid_top1", "psnr_excess_db")
+Summed = Literal["accuracy", "psnr_db", "ssim", "reid_top1", "psnr_excess_db"]
+SUMMED: tuple[Summed, ...] = ("accuracy", "psnr_db", "ssim", "reid_top1", "psnr_excess_db")
 """What is summed up: accuracy, and the scores of the strongest attack of each cell."""
 
 
@@ -43,7 +43,7 @@ def spread(values: Iterable[Number]) -> Spread:
     return Spread(mean=fmean(finite) if finite else None, std=stdev(finite) if len(finite) > 1 else None, n=len(finite))
 
 
-def measured(cell: CellResult, measure: Measure) -> Number:
+def measured(cell: CellResult, measure: Summed) -> Number:
     """The value of a cell; none where it has no strongest attack."""
     if measure == "accuracy":
         return cell.accuracy
@@ -60,15 +60,14 @@ def _summary(cells: Sequence[CellResult], references: Mapping[int, CellResult]) 
         params=first.params,
         seeds=tuple(cell.seed for cell in cells),
         valid=all(cell.valid for cell in cells),
-        over_seeds={measure: spread(measured(cell, measure) for cell in cells) for measure in MEASURES},
+        over_seeds={measure: spread(measured(cell, measure) for cell in cells) for measure in SUMMED},
         difference_to_none=_differences(pairs) if pairs and first.defense != REFERENCE else {},
     )
 
 
 def _differences(pairs: Sequence[tuple[CellResult, CellResult]]) -> dict[str, Spread]:
     return {
-        measure: spread(_difference(measured(a, measure), measured(b, measure)) for a, b in pairs)
-        for measure in MEASURES
+        measure: spread(_difference(measured(a, measure), measured(b, measure)) for a, b in pairs) for measure in SUMMED
     }
 
 

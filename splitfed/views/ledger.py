@@ -43,7 +43,7 @@ DEPARTURES = {
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedRow:
     """One row of a published table; ``psnr_db`` in dB, ``accuracy`` and ``ssim`` up to 1."""
 
     table: int
@@ -58,12 +58,12 @@ class Published:
 
 
 @lru_cache(maxsize=1)
-def published() -> tuple[Published, ...]:
+def published() -> tuple[PublishedRow, ...]:
     """Every row of tables 2 and 3."""
     text = files("splitfed.views").joinpath("published.csv").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return tuple(
-        Published(
+        PublishedRow(
             table=int(row["table"]),
             threat=row["threat"],
             dataset=row["dataset"],
@@ -78,7 +78,7 @@ def published() -> tuple[Published, ...]:
     )
 
 
-def entries(results: Results) -> list[tuple[Row, Published]]:
+def entries(results: Results) -> list[tuple[Row, PublishedRow]]:
     """Each row of ours with the published one for the same threat, data set, defense and l1_weight."""
     known = {
         (p.defense, p.l1_weight): p
@@ -108,14 +108,14 @@ def to_markdown(results: Results) -> str:
     return "\n".join([f"## {title}", "", *lines, "", EVERY_CELL, ""])
 
 
-def _cells(row: Row, other: Published, results: Results) -> list[str]:
+def _cells(row: Row, other: PublishedRow, results: Results) -> list[str]:
     pairs = ((row.accuracy, other.accuracy, 3), (row.psnr_db, other.psnr_db, 1), (row.ssim, other.ssim, 3))
     numbers = [text for ours, theirs, digits in pairs for text in (number(ours.mean, digits), number(theirs, digits))]
     label = row.label if row.valid else f"{row.label} INVALID"
     return [label, *numbers, _why(other, results)]
 
 
-def _why(other: Published, results: Results) -> str:
+def _why(other: PublishedRow, results: Results) -> str:
     reasons = [DEPARTURES[other.defense]] if other.defense in DEPARTURES else []
     baselines = results.baselines.get("mean_image")
     blind = baselines.psnr_db if baselines else None

@@ -10,7 +10,7 @@ import torch
 from splitfed import defenses
 from splitfed.data import Splits
 from splitfed.defenses.base import TrainingBatch
-from splitfed.defenses.bido import MEASURES, Bido, BidoOptions
+from splitfed.defenses.bido import DEPENDENCES, Bido, BidoOptions
 from splitfed.defenses.dependence import gaussian_kernel, label_kernel
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
@@ -36,13 +36,13 @@ def test_the_weights_left_out_are_those_of_the_official_code(measure: str, weigh
     assert BidoOptions.model_validate({"measure": measure, "input_weight": 0}).weights == (0, weights[1])
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", DEPENDENCES)
 @pytest.mark.parametrize("hidden_layers", [0, 2])
 def test_the_penalty_sums_both_terms_over_all_hidden_layers(digits: Splits, measure: str, hidden_layers: int) -> None:
     batch = batch_of(digits, front_of(digits, hidden_layers))
     assert len(batch.hidden) == 1 + hidden_layers
     images, labels = gaussian_kernel(batch.pixels.flatten(1)), label_kernel(batch.labels)
-    dependence = MEASURES[measure].of
+    dependence = DEPENDENCES[measure].of
     wanted = torch.zeros((), dtype=torch.float64)
     for layer in batch.hidden:
         wanted = wanted + 2.0 * dependence(images, gaussian_kernel(layer))
@@ -51,9 +51,9 @@ def test_the_penalty_sums_both_terms_over_all_hidden_layers(digits: Splits, meas
     torch.testing.assert_close(Bido(options).regularizer(batch), wanted)
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", DEPENDENCES)
 def test_steps_against_each_term_move_the_dependence_it_names(digits: Splits, measure: str) -> None:
-    of = MEASURES[measure].of
+    of = DEPENDENCES[measure].of
     for options, falls in (({"input_weight": 1.0, "label_weight": 0.0}, True), ({"input_weight": 0.0}, False)):
         front = front_of(digits, 0)
         defense = Bido(BidoOptions.model_validate({"measure": measure, **options}))
@@ -72,7 +72,7 @@ def test_steps_against_each_term_move_the_dependence_it_names(digits: Splits, me
         assert (dependence() < before) == falls
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", DEPENDENCES)
 def test_a_run_moves_every_clients_front(job_of: Callable[..., Job], shares: list[ClientImages], measure: str) -> None:
     result = train(job_of("bido", options={"measure": measure}), shares, direct=True)
     assert len(result.measures) == 3

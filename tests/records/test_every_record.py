@@ -20,8 +20,7 @@ MAY_BE_LEFT_OUT = {
     "Learned": {"reconstructions"},
     "Done": {"moved_by"},
     "Warned": {"level"},
-    "BaselineScore": {"ssim_cropped"},
-    "AttackScore": {"ssim_cropped", "fid_lite0", "fid"},
+    "AttackScore": {"fid_lite0", "fid"},
 }
 """What has a value where it is not given; it is written all the same. Of events also the time and the tag."""
 
