@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from splitfed import data
 from splitfed.config.scenario import Scenario
@@ -17,6 +19,7 @@ from splitfed.records import events
 from splitfed.records.events import Event
 from splitfed.records.grids import read_caption
 from splitfed.records.results import Results
+from splitfed.records.schema import PUBLISHED
 from splitfed.records.store import RunStore
 
 ScenarioOf = Callable[..., Scenario]
@@ -56,6 +59,8 @@ def known(value: float | None) -> float:
 def test_results_follow_the_schema_and_are_valid(finished: Finished) -> None:
     results, _, run_dir = finished
     assert RunStore.open(run_dir).results == results
+    schema = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(json.loads((run_dir / "results.json").read_text(encoding="utf-8")))
     assert results.valid, [cell.gate_details for cell in results.cells]
     assert "highest, median and lowest PSNR" in read_caption(run_dir / "images" / "extremes.png")
     assert "laplace, " in read_caption(run_dir / "images" / "extremes.png")

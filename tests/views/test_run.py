@@ -39,7 +39,6 @@ def test_a_directory_without_a_run_or_without_results_is_refused(store: RunStore
 
 
 def test_the_frame_has_the_lines_of_the_csv(store: RunStore) -> None:
-    pytest.importorskip("pandas", reason="pandas is not installed")
     store.save_results(run_results())
     frame = Run(store.path).frame()
     lines = list(csv.DictReader(io.StringIO(table.to_csv(run_results()))))
