@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from splitfed.bench.arguments import positive
 from splitfed.bench.scl_memory import ours_mib, unrolled_mib
 from splitfed.data import Dataset, load
 from splitfed.defenses.sca import SparseCodingOptions
@@ -37,6 +38,8 @@ IMAGES = 6_000
 REFERENCE_ITERATIONS = 500
 UNROLLED_ITERATIONS = (10, 30)
 """Back-propagation through the reference is measured at these and extended to 500: its memory is linear in them."""
+OURS = ("auto", "lgcd", "fista")
+"""The solvers that are measured against the reference, which is the fourth, `lca`."""
 MATMUL_EDGE = 1024
 LEARNING_STEPS = 30
 EPOCHS = 3
@@ -57,9 +60,9 @@ class Case:
 def main(argv: list[str] | None = None) -> int:
     """Run the cases and print their lines; 0."""
     parser = argparse.ArgumentParser(prog="splitfed bench scl", description=__doc__)
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch and of the solver (default 2)")
-    parser.add_argument("--repeats", type=int, default=5, help="of each timing of ours (default 5)")
-    parser.add_argument("--solver", default="auto", help="ours: auto, lgcd or fista (default auto)")
+    parser.add_argument("--threads", type=positive, default=2, help="of PyTorch and of the solver (default 2)")
+    parser.add_argument("--repeats", type=positive, default=5, help="of each timing of ours (default 5)")
+    parser.add_argument("--solver", default="auto", choices=OURS, help="ours (default auto)")
     parser.add_argument("--data", default="medical_mnist", help="data set (default medical_mnist)")
     parser.add_argument("--data-root", default=None, help="a folder to look in first")
     parser.add_argument("--quick", action="store_true", help="the first layer only")

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from splitfed.bench.arguments import positive
 from splitfed.runners.child import safe_path
 from splitfed.types import Phase
 from splitfed.wire.codec import CODECS, Codec
@@ -120,7 +121,7 @@ class FrontTrainer:
 def main(argv: list[str] | None = None) -> int:
     """Measure and print; returns 0."""
     parser = argparse.ArgumentParser(prog="splitfed bench wire", description="what the wire costs")
-    parser.add_argument("--steps", type=int, default=600, help="training steps per case (default: %(default)s)")
+    parser.add_argument("--steps", type=positive, default=600, help="training steps per case (default: %(default)s)")
     options = parser.parse_args(argv)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
