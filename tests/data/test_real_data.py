@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from splitfed import metrics
 from splitfed.data import Dataset, load, split
 from splitfed.data.celeba import HAIR
 from splitfed.data.class_folders import MEDICAL_CLASSES
@@ -51,17 +53,42 @@ def _scores(truth: np.ndarray, guess: np.ndarray) -> tuple[float, float]:
     return float(psnr_db), float(ssim_map.mean())
 
 
+def check_fast_ssim(dataset: Dataset, of_all: float) -> None:
+    """That the SSIM that attacks learn by is near the one that is reported, and the cropped one scikit-image's."""
+    parts = split(dataset, train=1000, aux=1000, test=10, seed=0)
+    truth = parts.train.pixels
+    mean, of_class = (guess(parts.aux, parts.train) for guess in (metrics.mean_image, metrics.class_mean))
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+    for guess in (mean, of_class, truth + 0.05 * noise):
+        difference = metrics.fast_ssim(guess, truth) - metrics.ssim(guess, truth)
+        assert float(difference.abs().max()) < 0.025
+        assert abs(float(difference.mean())) < of_all
+        expected = [
+            structural_similarity(  # type: ignore[no-untyped-call]
+                *pair, data_range=1, gaussian_weights=True, use_sample_covariance=False, channel_axis=0
+            )
+            for pair in zip(truth[:50].double().numpy(), guess[:50].double().clamp(0, 1).numpy(), strict=True)
+        ]
+        np.testing.assert_allclose(metrics.ssim_cropped(guess[:50], truth[:50]).numpy(), expected, atol=1e-6)
+
+
+def test_fast_ssim_is_near_the_reported_one(real_medical_mnist: Dataset) -> None:
+    check_fast_ssim(real_medical_mnist, 0.0025)
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_idx_data_sets_are_read(name: str) -> None:
     data = load(name)
     assert data.pixels.shape == (70_000, 1, 28, 28)
     assert sorted(set(data.labels.tolist())) == list(range(10))
+    check_fast_ssim(data, 0.008)  # black edges, which the two go on beyond in different ways
 
 
 def test_cifar10_is_read_and_the_lossy_form_says_so() -> None:
     data = load("cifar10")
     assert data.pixels.shape == (60_000, 3, 32, 32)
     assert np.bincount(data.labels).tolist() == [6000] * 10
+    check_fast_ssim(data, 0.001)
     assert data.caveat.startswith("LOSSY") == ("batch" not in data.note and "cifar-10" not in data.note)
 
 
