@@ -1,19 +1,25 @@
-"""What is installed, found and missing, and the cure."""
+"""``splitfed doctor``: what is installed, found and missing, and the cure."""
 
 from __future__ import annotations
 
+import argparse
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, entry_points
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from splitfed.cli.arguments import path
+from splitfed.cli.exit_codes import INVALID, OK
 from splitfed.cli.requirements import DISTRIBUTION, Requirement, extras, python_wanted, requirements
 from splitfed.errors import UserError
 from splitfed.files import size_bytes
 from splitfed.plugins import Registry
 from splitfed.views.text import byte_count
+
+if TYPE_CHECKING:
+    from splitfed.cli.arguments import Commands
 
 BRINGS = {
     "ray": "--runner ray, cells on a cluster",
@@ -43,6 +49,18 @@ class Check(NamedTuple):
     def mark(self) -> str:
         """One character for a table."""
         return "✗" if self.cure else "–" if self.optional else "✓"
+
+
+def add_parser(commands: Commands) -> None:
+    """``splitfed doctor``."""
+    parser = commands.add_parser("doctor", help="what is installed, found, missing, and the cure")
+    parser.add_argument("--data-root", type=path, help="where to look for data sets first")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print every check; `INVALID` where something is missing."""
+    return OK if examine(arguments.data_root) else INVALID
 
 
 def examine(data_root: Path | None) -> bool:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import os
 import platform
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
@@ -12,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from splitfed.cli import doctor
+from splitfed.cli import doctor, exit_codes
 from splitfed.cli import requirements as asked
 from splitfed.cli.doctor import Check, checks_of, examine
 from splitfed.cli.requirements import Requirement, requirements
@@ -153,3 +157,27 @@ def test_every_line_of_the_project_is_understood() -> None:
         assert found is not None
         assert found.text.replace(" ", "") == line.replace(" ", "")
         assert found.fault() == "" or found.installed() is None
+
+
+def test_doctor_works_without_a_home_directory() -> None:
+    code = (
+        "import pwd, sys\ndef nobody(number): raise KeyError(number)\npwd.getpwuid = nobody\n"
+        "from splitfed.cli.main import main\nsys.exit(main(['doctor']))"
+    )
+    hidden = ("HOME", "SPLITFED_CACHE", "SPLITFED_DATA")
+    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == exit_codes.OK, done.stdout
+    assert done.stderr == ""
+    assert f"splitfed-{os.getuid()}" in done.stdout  # the folder that stands in for the home's
+
+
+def test_doctor_says_what_runs_take(finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not [check for check in checks_of(None) if check.name.startswith("runs")]
+    shutil.copytree(finished, tmp_path / "runs" / finished.name)
+    (check,) = [check for check in checks_of(None) if check.name.startswith("runs")]
+    assert check.found.endswith(f"kB in {finished.name}")
+    assert "kB in 1, of that" in check.found

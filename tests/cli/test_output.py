@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 import splitfed
-from splitfed.cli import main as cli
-from splitfed.cli import output
+from splitfed.cli import exit_codes, output
 from tests.small_scenario import small
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
@@ -35,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("latin")
     arguments = ["scenario", small(folder, rounds=1, margin_db=0.0), "--set", 'name="λ ≥ 1"']
     done = encoded(LATIN, *arguments, "--out", str(folder / "runs"))
-    assert done.returncode in (cli.OK, cli.INVALID), done.stderr.decode("latin-1")
+    assert done.returncode in (exit_codes.OK, exit_codes.INVALID), done.stderr.decode("latin-1")
     shown = done.stdout.decode("latin-1")
     assert "accu-" in shown
     assert "racy ^" in shown
@@ -50,14 +49,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_every_listing_can_be_printed_in_any_locale(settings: dict[str, str], arguments: list[str]) -> None:
     done = encoded(settings, *arguments)
-    assert done.returncode == cli.OK, done.stderr
+    assert done.returncode == exit_codes.OK, done.stderr
     assert done.stdout
 
 
 @pytest.mark.parametrize("form", ["md", "csv", "latex", "json"])
 def test_every_table_can_be_printed_in_any_locale(finished: Path, form: str) -> None:
     done = encoded(ASCII, "report", str(finished), "--format", form)
-    assert done.returncode == cli.OK, done.stderr
+    assert done.returncode == exit_codes.OK, done.stderr
     assert done.stdout.isascii()
 
 
@@ -65,14 +64,14 @@ def test_a_run_in_a_small_locale_leaves_utf8_files(finished: Path) -> None:
     assert json.loads((finished / "manifest.json").read_text(encoding="utf-8"))["scenario"]["name"] == "λ ≥ 1"
     assert "accuracy ↑" in (finished / "report.html").read_text(encoding="utf-8")
     done = encoded(LATIN, "report", str(finished), "--format", "md", "--output", str(finished / "table.md"))
-    assert done.returncode == cli.OK, done.stderr
+    assert done.returncode == exit_codes.OK, done.stderr
     assert "accuracy ↑" in (finished / "table.md").read_text(encoding="utf-8")
 
 
 def test_a_folder_whose_name_is_no_text_is_as_good_as_any(tmp_path: Path) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xe9t\xe9")
     done = encoded(ASCII, "scenario", small(tmp_path, rounds=1, margin_db=0.0), "--out", odd)
-    assert done.returncode in (cli.OK, cli.INVALID), done.stderr
+    assert done.returncode in (exit_codes.OK, exit_codes.INVALID), done.stderr
     (run,) = Path(odd).iterdir()
     assert os.fsencode(run) in done.stdout
     assert json.loads((run / "events.jsonl").read_text(encoding="utf-8").splitlines()[0])["run_dir"] == str(run)
@@ -111,13 +110,13 @@ def test_a_reader_that_leaves_ends_a_listing_quietly(finished: Path, arguments: 
     named = [str(finished) if word == "RUN" else word for word in arguments]
     code, errors = head(*named)
     assert errors == ""
-    assert code == cli.READER_LEFT or arguments == ["--help"]  # argparse forgives where nothing is buffered
+    assert code == exit_codes.READER_LEFT or arguments == ["--help"]  # argparse forgives where nothing is buffered
 
 
 def test_a_run_whose_reader_leaves_goes_on_to_its_end(tmp_path: Path) -> None:
     scenario = small(tmp_path, rounds=2)
     code, _ = head("scenario", scenario, "--out", str(tmp_path / "runs"), stderr=subprocess.STDOUT)
-    assert code == cli.OK
+    assert code == exit_codes.OK
     (stored,) = (tmp_path / "runs").glob("*/results.json")
     (cell,) = json.loads(stored.read_text(encoding="utf-8"))["cells"]
     assert cell["valid"]
@@ -131,10 +130,10 @@ def closed(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_streams_that_were_closed_disturb_nothing(tmp_path: Path) -> None:
-    assert closed("datasets").returncode == cli.OK
-    assert closed("report", str(tmp_path)).returncode == cli.USER_MISTAKE
+    assert closed("datasets").returncode == exit_codes.OK
+    assert closed("report", str(tmp_path)).returncode == exit_codes.USER_MISTAKE
     done = closed("scenario", small(tmp_path, rounds=1, margin_db=0.0), "--out", str(tmp_path / "runs"))
-    assert done.returncode in (cli.OK, cli.INVALID)
+    assert done.returncode in (exit_codes.OK, exit_codes.INVALID)
     (log,) = (tmp_path / "runs").glob("*/events.jsonl")
     assert all(json.loads(line)["event"] for line in log.read_text(encoding="utf-8").splitlines())
 
@@ -146,7 +145,7 @@ def test_a_full_disk_under_standard_output_is_said() -> None:
             [sys.executable, "-m", "splitfed", "scenarios"],
             stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
         )  # fmt: skip
-    assert done.returncode == cli.USER_MISTAKE
+    assert done.returncode == exit_codes.USER_MISTAKE
     assert done.stderr.startswith(
         "splitfed: standard output, or a file that was being written: No space left on device; "
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from splitfed.cli import main as cli
+from splitfed.cli import exit_codes
+from splitfed.cli.main import main
 from splitfed.data import Selection
 from splitfed.data.inspection import inspect
 from splitfed.errors import DataError
@@ -65,14 +66,14 @@ def test_names_arrays_and_what_is_nowhere(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_folder(tmp_path / "mine", {**files(), "a/p0/masks/1.png": jpeg(9, edge=16)})
-    assert cli.main(["data", "check", str(folder)]) == cli.USER_MISTAKE
+    assert main(["data", "check", str(folder)]) == exit_codes.USER_MISTAKE
     assert "masks/ looks like masks" in capsys.readouterr().err
-    assert cli.main(["data", "check", str(folder), "--set", 'data.exclude=["*/masks/*"]']) == cli.OK
+    assert main(["data", "check", str(folder), "--set", 'data.exclude=["*/masks/*"]']) == exit_codes.OK
     assert "a 7, b 6" in capsys.readouterr().out
     for option, message in (
         ("data.exlude=1", "did you mean exclude"),
         ("federation.rounds=1", "expected a key of data"),
     ):
-        assert cli.main(["data", "check", str(folder), "--set", option]) == cli.USER_MISTAKE
+        assert main(["data", "check", str(folder), "--set", option]) == exit_codes.USER_MISTAKE
         assert message in capsys.readouterr().err
-    assert cli.main(["data", "check", "digits"]) == cli.OK
+    assert main(["data", "check", "digits"]) == exit_codes.OK

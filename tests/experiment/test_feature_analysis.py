@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from splitfed.cli import main as cli
+from splitfed.cli import exit_codes
+from splitfed.cli.main import main
 from splitfed.config.scenario import Scenario
 from splitfed.data import Splits
 from splitfed.errors import UserError
@@ -211,7 +212,7 @@ def test_without_umap_the_cure_is_said_before_anything_is_trained(
 ) -> None:
     without("umap", monkeypatch)
     monkeypatch.setattr(features, "load_images", None)  # would fail if it came to that
-    assert cli.main(["report", str(store.path), "--features"]) == cli.USER_MISTAKE
+    assert main(["report", str(store.path), "--features"]) == exit_codes.USER_MISTAKE
     written = capsys.readouterr().err
     assert "pip install 'splitfed[umap]'" in written
     assert written.count("\n") == 1
@@ -219,7 +220,7 @@ def test_without_umap_the_cure_is_said_before_anything_is_trained(
 
 
 def test_features_are_for_the_page_only(store: RunStore, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["report", str(store.path), "--features", "--format", "md"]) == cli.USER_MISTAKE
+    assert main(["report", str(store.path), "--features", "--format", "md"]) == exit_codes.USER_MISTAKE
     assert "leave out --format md" in capsys.readouterr().err
 
 
@@ -228,12 +229,12 @@ def test_the_report_gets_its_features_once_and_keeps_them(
 ) -> None:
     store = run_on_digits(tmp_path, scenario_of(federation={"rounds": 1}))
     monkeypatch.setattr(features, "umap_embedding", lambda: first_two)
-    assert cli.main(["report", str(store.path), "--features"]) == cli.OK
+    assert main(["report", str(store.path), "--features"]) == exit_codes.OK
     written = capsys.readouterr()
     assert written.out.split() == [str(store.report_path)]
     assert "two sparse coding layers: training, epoch 1/1" in written.err
     monkeypatch.setattr(features, "measure", None)  # would fail if it were trained again
-    assert cli.main(["report", str(store.path)]) == cli.OK
+    assert main(["report", str(store.path)]) == exit_codes.OK
     assert "Features of two layers" in store.report_path.read_text()
 
 
@@ -245,7 +246,7 @@ def test_interrupted_it_leaves_nothing_half_written(
 
     store = run_on_digits(tmp_path, scenario_of(federation={"rounds": 1}))
     monkeypatch.setattr(features, "umap_embedding", lambda: interrupt)
-    assert cli.main(["report", str(store.path), "--features"]) == cli.INTERRUPTED
+    assert main(["report", str(store.path), "--features"]) == exit_codes.INTERRUPTED
     assert sorted(path.name for path in store.path.iterdir() if not path.is_dir()) == [
         "manifest.json",
         "report.html",

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from splitfed.cli import main as cli
+from splitfed.cli import exit_codes
+from splitfed.cli.main import main
 from splitfed.config.components import Component
 from splitfed.config.scenario import Cell, Scenario
 from splitfed.errors import DataError, LinkLost, PluginError, UnfinishedError, UserError
@@ -162,13 +163,13 @@ def test_the_command_ends_with_3_and_a_table_where_a_training_diverges(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["scenario", small(tmp_path, "learning_rate = 1e30"), "--out", str(tmp_path / "runs"), "--live", "none"]
-    assert cli.main(command) == cli.INVALID
+    assert main(command) == exit_codes.INVALID
     written = capsys.readouterr()
     assert "lower the learning rate" in " ".join(written.out.split())
     assert "Traceback" not in written.err
     (folder,) = (tmp_path / "runs").iterdir()
     assert (folder / "report.html").is_file()
-    assert cli.main(["scenario", "--resume", str(folder), "--live", "none"]) == cli.INVALID
+    assert main(["scenario", "--resume", str(folder), "--live", "none"]) == exit_codes.INVALID
 
 
 def test_a_killed_process_leaves_its_cell_unfinished_and_the_run_goes_on_where_it_was(
@@ -197,7 +198,7 @@ def test_a_deadline_leaves_a_cell_unfinished_and_the_command_says_how_to_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["scenario", small(tmp_path, "round_deadline_s = 1e-6"), "--out", str(tmp_path / "runs")]
-    assert cli.main([*command, "--live", "none"]) == cli.BUG
+    assert main([*command, "--live", "none"]) == exit_codes.BUG
     (folder,) = (tmp_path / "runs").iterdir()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("splitfed: 1 of 1 cells unfinished: none (round 1: no client finished: 3 × no answer within")
