@@ -26,7 +26,7 @@ bench: $(VENV)/.installed
 	$(BIN)/splitfed bench scenario
 
 soak: $(VENV)/.installed
-	$(BIN)/python benchmarks/soak.py
+	$(BIN)/splitfed bench soak
 
 proto: $(VENV)/.installed-dev
 	$(BIN)/python protos/generate.py

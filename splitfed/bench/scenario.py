@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ import time
 
 import psutil
 
+from splitfed.bench.measure import print_line
 from splitfed.runners import child
 
 SAMPLE_S = 0.2
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         "peak_memory_mib": round(peak_bytes / 2**20),
         "exit_code": process.returncode,
     }
-    sys.stdout.write(json.dumps(line) + "\n")
+    print_line(line)
     return process.returncode
 
 

@@ -9,11 +9,7 @@ this one run, except that each reference is run once.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from splitfed.bench.arguments import positive
+from splitfed.bench.measure import median_s, print_line, significant, timed
+from splitfed.bench.scl_epoch import BATCH, LEARNING_STEPS, epoch
 from splitfed.bench.scl_memory import ours_mib, unrolled_mib
 from splitfed.data import Dataset, load
-from splitfed.defenses.sca import SparseCodingOptions
 from splitfed.models.sparse import SparseCodingLayer, learn_dictionary
 from splitfed.models.sparse.lca import lca
 from splitfed.models.sparse.problem import Atoms, certify
 from splitfed.models.sparse.solution import Solution, Stopping
 from splitfed.models.sparse.spectrum import lipschitz_bound
-from splitfed.models.sparse_front import SparseFront
 from splitfed.types import Images
 
-BATCH = 64
 IMAGES = 6_000
 REFERENCE_ITERATIONS = 500
 UNROLLED_ITERATIONS = (10, 30)
@@ -41,9 +36,6 @@ UNROLLED_ITERATIONS = (10, 30)
 OURS = ("auto", "lgcd", "fista")
 """The solvers that are measured against the reference, which is the fourth, `lca`."""
 MATMUL_EDGE = 1024
-LEARNING_STEPS = 30
-EPOCHS = 3
-"""In the first, the second layer's dictionary is still near its random start, and its codes are denser."""
 LOOSEST, TIGHTER = 0.2, 0.98
 """The tolerance to begin with, and by how much it is lowered until the objective is no worse than the reference's."""
 
@@ -71,22 +63,22 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     images = _images(options.data, options.data_root)
     if options.epoch:
-        _print(_epoch(images, options.solver))
+        print_line(epoch(images, options.solver))
         return 0
-    _print({"case": "machine", "threads": options.threads, "matmul_gmac_per_s": _matmul_rate(options.repeats)})
+    print_line({"case": "machine", "threads": options.threads, "matmul_gmac_per_s": _matmul_rate(options.repeats)})
     first = _first_layer(images, options.solver, steps=LEARNING_STEPS)
     fresh = _first_layer(images, options.solver, steps=0)
     for name, layer in (("random", fresh), ("learned", first)):
         for l1_weight in (0.1, 0.5):
             layer.l1_weight = l1_weight
-            _print(_forward(Case(f"first layer, {name} atoms", layer, images.pixels[:BATCH]), options.repeats))
+            print_line(_forward(Case(f"first layer, {name} atoms", layer, images.pixels[:BATCH]), options.repeats))
     if not options.quick:
         for case in _second_layer(first, images, options.solver):
-            _print(_forward(case, options.repeats))
-            _print(_backward(case, options.repeats))
-            _print(_memory(case))
-            _print(_warm_start(case, options.repeats))
-        _print(_epoch(images, options.solver))
+            print_line(_forward(case, options.repeats))
+            print_line(_backward(case, options.repeats))
+            print_line(_memory(case))
+            print_line(_warm_start(case, options.repeats))
+        print_line(epoch(images, options.solver))
     return 0
 
 
@@ -98,7 +90,7 @@ def _images(name: str, root: str | None) -> Images:
 
     data: Dataset = load(name, size=28, data_root=root, fallback="phantoms", on_notice=warn)
     chosen = np.random.default_rng(0).permutation(len(data))[:IMAGES]
-    _print({"case": "data", "name": data.name, "synthetic": data.synthetic, "images": len(chosen)})
+    print_line({"case": "data", "name": data.name, "synthetic": data.synthetic, "images": len(chosen)})
     return data.take(chosen)
 
 
@@ -132,33 +124,33 @@ def _forward(case: Case, repeats: int) -> dict[str, Any]:
     canvas, atoms = layer.prepare(case.x), Atoms(layer.dictionary, layer.geometry.stride)
     once = Stopping(tolerance=0, max_iterations=REFERENCE_ITERATIONS, check_every=REFERENCE_ITERATIONS)
     bound = lipschitz_bound(layer.dictionary, layer.geometry.stride)
-    reference, reference_s = _timed(lambda: lca(canvas, atoms, layer.l1_weight, bound, once))
+    reference, reference_s = timed(lambda: lca(canvas, atoms, layer.l1_weight, bound, once))
     goal = _objective(canvas, atoms, reference, layer.l1_weight)
     usual = layer.tolerance
-    usual_s = _median_s(lambda: layer.solve(case.x), repeats)
+    usual_s = median_s(lambda: layer.solve(case.x), repeats)
     usual_objective = _objective(canvas, atoms, layer.solve(case.x), layer.l1_weight)
     layer.tolerance = LOOSEST
     solution = layer.solve(case.x)
     while _objective(canvas, atoms, solution, layer.l1_weight) > goal:
         layer.tolerance *= TIGHTER
         solution = layer.solve(case.x)
-    ours_s = _median_s(lambda: layer.solve(case.x), repeats)
+    ours_s = median_s(lambda: layer.solve(case.x), repeats)
     line = {
         "case": f"forward: {case.name}",
         "l1_weight": layer.l1_weight,
         "reference_s": round(reference_s, 3),
         "reference_objective": round(goal, 3),
-        "reference_gap": _significant(float(reference.relative_gap.max())),
+        "reference_gap": significant(float(reference.relative_gap.max())),
         "solver": layer.report.solver,
         "ours_s": round(ours_s, 5),
         "objective": round(_objective(canvas, atoms, solution, layer.l1_weight), 3),
         "times_faster": round(reference_s / ours_s, 1),
-        "tolerance": _significant(layer.tolerance),
+        "tolerance": significant(layer.tolerance),
         "default_tolerance": usual,
         "seconds_at_default_tolerance": round(usual_s, 5),
         "objective_at_default_tolerance": round(usual_objective, 3),
         "times_faster_at_default_tolerance": round(reference_s / usual_s, 1),
-        "relative_gap": _significant(layer.report.relative_gap),
+        "relative_gap": significant(layer.report.relative_gap),
         "iterations": layer.report.iterations,
         "density": round(layer.report.density, 4),
         "gmac_per_s": round(float(solution.multiply_adds.sum()) / ours_s / 1e9, 1),
@@ -176,8 +168,8 @@ def _backward(case: Case, repeats: int) -> dict[str, Any]:
     def both() -> None:
         (case.layer(x) * weights).sum().backward()
 
-    forward_s = _median_s(lambda: case.layer(x), repeats)
-    both_s = _median_s(both, repeats)
+    forward_s = median_s(lambda: case.layer(x), repeats)
+    both_s = median_s(both, repeats)
     report = case.layer.gradient_report
     return {
         "case": f"backward: {case.name}",
@@ -185,7 +177,7 @@ def _backward(case: Case, repeats: int) -> dict[str, Any]:
         "forward_and_backward_s": round(both_s, 5),
         "times_forward": round(both_s / forward_s, 2),
         "gradient_tolerance": case.layer.gradient_stopping.tolerance,
-        "relative_residual": None if report is None else _significant(report.relative_residual),
+        "relative_residual": None if report is None else significant(report.relative_residual),
         "iterations": None if report is None else report.iterations,
     }
 
@@ -210,8 +202,8 @@ def _warm_start(case: Case, repeats: int) -> dict[str, Any]:
     """Code a batch again after its dictionary moved by one fast update, from nothing and from the last codes."""
     last = case.layer.solve(case.x).codes
     case.layer.update_dictionary(case.x, last, rate=0.05)
-    cold_s = _median_s(lambda: case.layer.solve(case.x), repeats)
-    warm_s = _median_s(lambda: case.layer.solve(case.x, start=last), repeats)
+    cold_s = median_s(lambda: case.layer.solve(case.x), repeats)
+    warm_s = median_s(lambda: case.layer.solve(case.x, start=last), repeats)
     canvas, atoms = case.layer.prepare(case.x), Atoms(case.layer.dictionary, case.layer.geometry.stride)
     cold, warm = case.layer.solve(case.x), case.layer.solve(case.x, start=last)
     return {
@@ -221,58 +213,6 @@ def _warm_start(case: Case, repeats: int) -> dict[str, Any]:
         "cold_objective": round(_objective(canvas, atoms, cold, case.layer.l1_weight), 3),
         "warm_objective": round(_objective(canvas, atoms, warm, case.layer.l1_weight), 3),
     }
-
-
-def _epoch(images: Images, solver: str) -> dict[str, Any]:
-    """Epochs of the `sca` network as the defense builds it by default: the first layer's codes once, then front and
-    back, with dictionary updates."""
-    generator = torch.Generator().manual_seed(0)
-    options = SparseCodingOptions()
-    front = SparseFront(
-        images.shape,
-        500,
-        l1_weight=options.l1_weight,
-        kernel_size=options.kernel_size,
-        dictionary_rate=options.dictionary_rate,
-        generator=generator,
-    )
-    for layer in front.sparse_layers():
-        layer.solver = solver
-    back = nn.Sequential(nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, len(images.classes)))
-    _, learn_s = _timed(
-        lambda: learn_dictionary(
-            front.first_layer, images.pixels, steps=LEARNING_STEPS, batch_size=BATCH, generator=generator
-        )
-    )
-    with torch.no_grad():
-        codes, first_s = _timed(lambda: torch.cat([front.stem(batch) for batch in torch.split(images.pixels, 256)]))
-    epochs = [_timed(lambda: _train(front, back, codes, images.labels)) for _ in range(EPOCHS)]
-    return {
-        "case": f"epoch of sca, {len(images)} images",
-        "threads": torch.get_num_threads(),
-        "dictionary_rate": options.dictionary_rate,
-        "learn_first_dictionary_s": round(learn_s, 2),
-        "first_layer_codes_s": round(first_s, 2),
-        "epoch_s": [round(seconds, 2) for _, seconds in epochs],
-        "loss": [round(loss, 4) for loss, _ in epochs],
-        "densities": [round(layer.report.density, 4) for layer in front.sparse_layers()],
-    }
-
-
-def _train(front: SparseFront, back: nn.Module, codes: Tensor, labels: Tensor) -> float:
-    """One epoch in batches of 64 by SGD; the mean loss."""
-    parameters = [*front.body.parameters(), *back.parameters()]
-    optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
-    losses = []
-    order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))
-    for rows in torch.split(order, BATCH):
-        loss = nn.functional.cross_entropy(back(front.body(codes[rows])), labels[rows])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        front.after_step()
-        losses.append(loss.item())
-    return statistics.fmean(losses)
 
 
 def _objective(canvas: Tensor, atoms: Atoms, solution: Solution, l1_weight: float) -> float:
@@ -285,24 +225,4 @@ def _objective(canvas: Tensor, atoms: Atoms, solution: Solution, l1_weight: floa
 def _matmul_rate(repeats: int) -> float:
     """Multiply-adds per second of a square matrix product, in 1e9: what the machine can do."""
     a = torch.rand(MATMUL_EDGE, MATMUL_EDGE)
-    return round(MATMUL_EDGE**3 / _median_s(lambda: a @ a, max(repeats, 5)) / 1e9, 1)
-
-
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    started = time.perf_counter()
-    result = work()
-    return result, time.perf_counter() - started
-
-
-def _median_s(work: Callable[[], Any], repeats: int) -> float:
-    work()
-    return statistics.median(_timed(work)[1] for _ in range(repeats))
-
-
-def _significant(value: float) -> float:
-    return float(f"{value:.3g}")
-
-
-def _print(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    return round(MATMUL_EDGE**3 / median_s(lambda: a @ a, max(repeats, 5)) / 1e9, 1)

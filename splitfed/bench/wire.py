@@ -10,10 +10,8 @@ does falls on all of them alike; the figure is the median.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
-import sys
 import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from splitfed.bench.arguments import positive
+from splitfed.bench.measure import print_line
 from splitfed.runners.child import safe_path
 from splitfed.types import Phase
 from splitfed.wire.codec import CODECS, Codec
@@ -127,8 +126,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     try:
         for line in [*codec_lines(), *step_lines(options.steps)]:
-            sys.stdout.write(json.dumps(line) + "\n")
-            sys.stdout.flush()
+            print_line(line)
     finally:
         torch.set_num_threads(threads)
     return 0

@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from splitfed.bench import scenario as whole
-from splitfed.bench import scl, scl_memory, wire
-from splitfed.cli import main as cli
+from splitfed.bench import scl, scl_epoch, scl_memory, soak, startup, wire
+from splitfed.cli import exit_codes
+from splitfed.cli.bench import BENCHMARKS
+from splitfed.cli.main import main
 from splitfed.data import Unavailable
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.wire.codec import CODECS
 from tests.small_scenario import small
-
-BENCHES = ["scl", "wire", "scenario"]
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
@@ -43,14 +43,21 @@ def check_figures(line: dict[str, Any]) -> None:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few images, and a reference that is soon done."""
-    for name, value in {"BATCH": 4, "IMAGES": 40, "REFERENCE_ITERATIONS": 5, "LEARNING_STEPS": 1, "EPOCHS": 1}.items():
+    for name, value in {
+        "BATCH": 4,
+        "IMAGES": 40,
+        "REFERENCE_ITERATIONS": 5,
+        "LEARNING_STEPS": 1,
+        "MATMUL_EDGE": 64,
+    }.items():
         monkeypatch.setattr(scl, name, value)
-    monkeypatch.setattr(scl, "MATMUL_EDGE", 64)
+    for name, value in {"BATCH": 4, "LEARNING_STEPS": 1, "EPOCHS": 1}.items():
+        monkeypatch.setattr(scl_epoch, name, value)
 
 
 @pytest.mark.usefixtures("tiny")
 def test_scl_prints_a_line_per_case(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "scl", "--quick", "--repeats", "1", "--threads", "1", "--data", "digits"]) == cli.OK
+    assert main(["bench", "scl", "--quick", "--repeats", "1", "--threads", "1", "--data", "digits"]) == exit_codes.OK
     found = lines(capsys)
     assert found["data"] == {"case": "data", "name": "digits", "synthetic": False, "images": 40}
     assert found["machine"]["threads"] == 1
@@ -65,10 +72,10 @@ def test_scl_prints_a_line_per_case(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_scl_times_epochs_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "scl", "--epoch", "--threads", "1", "--data", "digits"]) == cli.OK
+    assert main(["bench", "scl", "--epoch", "--threads", "1", "--data", "digits"]) == exit_codes.OK
     line = lines(capsys)["epoch of sca, 40 images"]
     check_figures(line)
-    assert len(line["epoch_s"]) == len(line["loss"]) == scl.EPOCHS
+    assert len(line["epoch_s"]) == len(line["loss"]) == scl_epoch.EPOCHS
     assert all(0 < density < 1 for density in line["densities"])
 
 
@@ -104,7 +111,7 @@ def test_wire_prints_a_line_per_codec_and_way(
 ) -> None:
     monkeypatch.setattr(wire, "WARM_UP_STEPS", 1)
     threads = torch.get_num_threads()
-    assert cli.main(["bench", "wire", "--steps", "10"]) == cli.OK
+    assert main(["bench", "wire", "--steps", "10"]) == exit_codes.OK
     assert torch.get_num_threads() == threads
     found = lines(capsys)
     assert {f"codec {name}" for name in CODECS} < set(found)
@@ -121,16 +128,41 @@ def test_wire_prints_a_line_per_codec_and_way(
 @pytest.mark.slow
 def test_a_scenario_is_timed_with_all_its_processes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     scenario = small(tmp_path, rounds=1, margin_db=0.0)
-    assert cli.main(["bench", "scenario", scenario]) == cli.OK
+    assert main(["bench", "scenario", scenario]) == exit_codes.OK
     line = lines(capsys)[scenario]
     check_figures(line)
-    assert line["exit_code"] == cli.OK
+    assert line["exit_code"] == exit_codes.OK
     assert line["peak_memory_mib"] > 200, "an interpreter with torch alone takes more"
 
 
 def test_a_scenario_that_there_is_not_ends_as_the_scenario_itself_does(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "scenario", "medmnist_splt"]) == cli.USER_MISTAKE
-    assert lines(capsys)["medmnist_splt"]["exit_code"] == cli.USER_MISTAKE
+    assert main(["bench", "scenario", "medmnist_splt"]) == exit_codes.USER_MISTAKE
+    assert lines(capsys)["medmnist_splt"]["exit_code"] == exit_codes.USER_MISTAKE
+
+
+def test_startup_times_the_interpreter_alone_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "startup", "--repeats", "1"]) == exit_codes.OK
+    found = lines(capsys)
+    assert set(found) == set(startup.CASES)
+    for line in found.values():
+        check_figures(line)
+
+
+@pytest.mark.slow
+def test_no_client_loses_a_round_to_an_attacker_that_is_killed() -> None:
+    killed = soak.one_fault(1, clients=4, seed=0)
+    assert (killed["fault"], killed["struck"], killed["clients"]) == ("kill", True, 4)
+    assert (killed["lost"], killed["missed_rounds"]) == ([], {})
+
+
+def test_a_fault_that_harms_a_client_or_never_struck_ends_with_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    well = {"lost": [], "missed_rounds": {}, "struck": True}
+    for change in ({}, {"lost": ["client 0"]}, {"missed_rounds": {"0": [1]}}, {"struck": False}):
+        monkeypatch.setattr(soak, "one_fault", lambda *_, change=change: {**well, **change})
+        assert main(["bench", "soak", "--faults", "2"]) == (exit_codes.BUG if change else exit_codes.OK)
+    assert len(capsys.readouterr().out.splitlines()) == 8
 
 
 def test_a_process_that_is_gone_holds_nothing() -> None:
@@ -140,10 +172,10 @@ def test_a_process_that_is_gone_holds_nothing() -> None:
     assert whole._descendants(seen) == []
 
 
-@pytest.mark.parametrize("what", BENCHES)
+@pytest.mark.parametrize("what", BENCHMARKS)
 def test_each_explains_itself(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.main(["bench", what, "--help"])
+        main(["bench", what, "--help"])
     assert end.value.code == 0
     assert f"usage: splitfed bench {what}" in capsys.readouterr().out
 
@@ -155,6 +187,8 @@ def test_each_explains_itself(what: str, capsys: pytest.CaptureFixture[str]) -> 
         (["scl", "--repeats", "0"], "at least 1, found '0'"),
         (["scl", "--threads", "two"], "at least 1, found 'two'"),
         (["scl", "--solver", "cg"], "invalid choice: 'cg'"),
+        (["startup", "--repeats", "0"], "at least 1, found '0'"),
+        (["soak", "--faults", "0"], "at least 1, found '0'"),
         (["wire", "--steps", "-5"], "at least 1, found '-5'"),
         (["wire", "--speed", "5"], "unrecognized arguments: --speed"),
         (["scenario", "--slow"], "unrecognized arguments: --slow"),
@@ -162,11 +196,11 @@ def test_each_explains_itself(what: str, capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_what_makes_no_sense_ends_with_2(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.main(["bench", *arguments])
-    assert end.value.code == cli.USER_MISTAKE
+        main(["bench", *arguments])
+    assert end.value.code == exit_codes.USER_MISTAKE
     assert says in capsys.readouterr().err
 
 
 def test_an_unknown_data_set_is_the_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "scl", "--data", "mnits"]) == cli.USER_MISTAKE
+    assert main(["bench", "scl", "--data", "mnits"]) == exit_codes.USER_MISTAKE
     assert "did you mean 'mnist'" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Freeze, kill and starve the attacker under many clients: no client may lose a round to it.
 
-    python benchmarks/soak.py --faults 12 --clients 16 --seed 0
+    splitfed bench soak --faults 12 --clients 16 --seed 0
 
 Each fault is one run on scikit-learn's digits over real gRPC, with the attacker's relay in a process of its own between
 clients and server. At a step that the seed draws, the relay is stopped (SIGSTOP), killed (SIGKILL), or starved: let run
@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +22,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from splitfed.bench.arguments import positive
+from splitfed.bench.measure import print_line
 from splitfed.config.load import validate
 from splitfed.config.scenario import Scenario
 from splitfed.experiment import run as lab
@@ -32,6 +32,7 @@ from splitfed.records import events
 from splitfed.records.events import Event
 
 ROUNDS = 3
+IMAGES, BATCH = 1200, 16
 STARVED_S, FED_S = 0.09, 0.01
 """How long a starved process is stopped, and how long it then runs, in turn."""
 
@@ -42,9 +43,9 @@ def scenario(clients: int, seed: int) -> Scenario:
         {
             "name": "soak",
             "seed": seed,
-            "data": {"name": "digits", "train": 1200, "aux": 200, "test": 200},
+            "data": {"name": "digits", "train": IMAGES, "aux": 200, "test": 200},
             "model": {"width": 32},
-            "federation": {"clients": clients, "rounds": ROUNDS, "batch": 16, "stream_deadline_s": 60},
+            "federation": {"clients": clients, "rounds": ROUNDS, "batch_size": BATCH, "stream_deadline_s": 60},
             "attacker": {"margin_db": 0.0, "deadline_s": 2.0},
             "defense": [{"name": "none"}],
             "attack": [{"name": "ridge"}],
@@ -121,7 +122,7 @@ def attacker_told_to(trouble: Trouble) -> Any:
 def one_fault(number: int, clients: int, seed: int) -> dict[str, Any]:
     """One run with one fault: what was done to the attacker, and what became of the clients."""
     draw = random.Random(f"{seed}-{number}")
-    steps = 1200 // clients // 16
+    steps = IMAGES // clients // BATCH
     trouble = Trouble(("freeze", "kill", "starve")[number % 3], draw.randint(1, ROUNDS), draw.randrange(steps))
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, attacker_told_to(trouble):
@@ -140,18 +141,16 @@ def one_fault(number: int, clients: int, seed: int) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a line per fault; returns whether a client lost anything."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faults", type=int, default=12)
-    parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = argparse.ArgumentParser(
+        prog="splitfed bench soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--faults", type=positive, default=12, help="runs, one fault each (default 12)")
+    parser.add_argument("--clients", type=positive, default=16, help="in the federation (default 16)")
+    parser.add_argument("--seed", type=int, default=0, help="of the faults and of the runs (default 0)")
     options = parser.parse_args(argv)
     harmed = 0
     for number in range(options.faults):
         outcome = one_fault(number, options.clients, options.seed)
-        print(json.dumps(outcome), flush=True)
+        print_line(outcome)
         harmed += bool(outcome["lost"] or outcome["missed_rounds"] or not outcome["struck"])
     return 1 if harmed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
