@@ -7,6 +7,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+RENAMED = {
+    "augmented_copies_dear": "augmented_copies_expensive",
+    "batch": "batch_size",
+    "first_batch": "first_batch_size",
+    "optimiser": "optimizer",
+    "size": "image_size",
+    "sparsity": "l1_weight",
+}
+"""Keys of earlier versions, and what they are called today wherever that is a key."""
+
 
 class Options(BaseModel):
     """A table of a scenario: unknown keys are refused, values never change after validation."""
@@ -24,6 +34,9 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], source: str) -> s
     key = ".".join(str(part) for part in location)
     if item["type"] == "extra_forbidden":
         fields = _fields_at(model, location[:-1])
+        new = RENAMED.get(str(location[-1]))
+        if new in fields:
+            return f"{source}: {key} was renamed: write {'.'.join(map(str, (*location[:-1], new)))}"
         near = get_close_matches(str(location[-1]), fields, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{source}: unknown key {key}; {hint}Allowed: {', '.join(sorted(fields)) or 'none'}"
