@@ -18,7 +18,8 @@ from splitfed.experiment.pictures import save_outcome
 from splitfed.experiment.verdict import after_attack, cell_gates, cell_result, failed_cell, victim_fingerprint
 from splitfed.experiment.watcher import CellWatcher
 from splitfed.federation.client_app import build_client_app
-from splitfed.federation.server_app import Federation, FederationResult, build_server_app
+from splitfed.federation.outcome import FederationResult
+from splitfed.federation.server_app import Federation, build_server_app
 from splitfed.records import events
 from splitfed.records.results import CellResult
 from splitfed.runners.local_grid import LocalGrid

@@ -9,7 +9,7 @@ from splitfed.experiment.context import CellContext
 from splitfed.experiment.verdict import made_otherwise, rows_seen, tap_evidence
 from splitfed.federation.client import Client
 from splitfed.federation.client_app import connect_over_grpc
-from splitfed.federation.server_app import FederationResult
+from splitfed.federation.outcome import FederationResult
 from splitfed.federation.task import Task
 from splitfed.metrics import gates
 from splitfed.metrics.fingerprint import fingerprint

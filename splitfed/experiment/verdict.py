@@ -15,7 +15,7 @@ from splitfed.config.scenario import Cell
 from splitfed.config.tables import FederationOptions
 from splitfed.defenses import Defense
 from splitfed.defenses.base import Figures, TapEvidence, TrainingPlan
-from splitfed.federation.server_app import FederationResult
+from splitfed.federation.outcome import FederationResult
 from splitfed.federation.task import Task
 from splitfed.metrics import gates
 from splitfed.metrics.fid import FrechetMetric

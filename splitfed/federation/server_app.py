@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -17,16 +16,15 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp, strategy
 from flwr.serverapp.strategy import Strategy
 
-from splitfed.defenses.base import Figures
 from splitfed.errors import TrainingFailed
 from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.attendance import Loss, ask, client_of, nobody
 from splitfed.federation.backs import BackHost, PhaseScore
 from splitfed.federation.checkpoint import Checkpoint, damaged
 from splitfed.federation.job import Job
+from splitfed.federation.outcome import FederationResult, Progress
 from splitfed.federation.replies import BadReply, TrainingReply, Unfinished, read_preparation, read_training
 from splitfed.files import one_reader
-from splitfed.models.back import Back
 from splitfed.models.front import Front
 from splitfed.types import Phase
 from splitfed.wire.service import SplitServer
@@ -59,61 +57,6 @@ class Watcher(Protocol):
         """Fronts and backs were averaged, and the model tested."""
 
 
-@dataclass(frozen=True)
-class FederationResult:
-    """A trained cell.
-
-    Attributes:
-        front: the averaged front after the last round.
-        back: the averaged back.
-        accuracy: on the held-out images after the last round.
-        train_accuracy: on the clients' training images, with the final front.
-        wire_bytes_per_image: frames sent and received for one training image, mean.
-        train_s: seconds of preparation, training and testing.
-        history: (training loss, test accuracy) per round.
-        refused: how many frames the service refused, by reason.
-        measures: what each client's defense measured in the last round that it took part in, by the client's number.
-        missed_rounds: by the client's number the rounds that it took no part in, or not in all of, ascending; 0 is
-            the preparation, rounds + 1 the audit.
-        missed_because: the first reason; empty where nobody missed anything.
-        audited: how many images the server received in the audit, by the client's number.
-    """
-
-    front: Front
-    back: Back
-    accuracy: float
-    train_accuracy: float
-    wire_bytes_per_image: float
-    train_s: float
-    history: list[tuple[float, float]]
-    refused: dict[str, int]
-    measures: dict[int, Figures]
-    missed_rounds: dict[int, list[int]] = field(default_factory=dict)
-    missed_because: str = ""
-    audited: Mapping[int, int] = field(default_factory=dict)
-
-
-@dataclass
-class _Progress:
-    """What grows from round to round."""
-
-    round: int = 0
-    history: list[tuple[float, float]] = field(default_factory=list)
-    traffic_bytes: int = 0
-    images_sent: int = 0
-    train_s: float = 0.0
-    measures: dict[int, Figures] = field(default_factory=dict)
-    missed_rounds: dict[int, list[int]] = field(default_factory=dict)
-    missed_because: str = ""
-
-    def miss(self, client: int, number: int, reason: str) -> None:
-        """This client has no part in this round, or not in all of it."""
-        missed = self.missed_rounds.setdefault(client, [])
-        if number not in missed:
-            missed.append(number)
-        self.missed_because = self.missed_because or reason
-
-
 class Federation:
     """Trains one job over a Grid; `run` is what the ServerApp does."""
 
@@ -123,7 +66,7 @@ class Federation:
         self.back = job.back()
         self._watcher = watcher
         self._checkpoint = checkpoint
-        self._progress = _Progress()
+        self._progress = Progress()
         self._strategy = _strategy(job)
         self.host = BackHost(
             back=self.back,
@@ -299,8 +242,8 @@ class Federation:
             self.back.load_state_dict(saved.back)
         except RuntimeError as error:
             raise damaged(self._checkpoint, f"it is of another network: {error}") from error
-        names = _Progress.__dataclass_fields__
-        self._progress = _Progress(**{name: getattr(saved, name) for name in names})
+        names = Progress.__dataclass_fields__
+        self._progress = Progress(**{name: getattr(saved, name) for name in names})
         return True
 
 

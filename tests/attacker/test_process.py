@@ -17,7 +17,7 @@ from splitfed.attacker.observed import affordable
 from splitfed.attacker.process import Attacker
 from splitfed.attacker.protocol import Done, front_path
 from splitfed.experiment.verdict import after_attack, victim_fingerprint
-from splitfed.federation.server_app import FederationResult
+from splitfed.federation.outcome import FederationResult
 from splitfed.metrics.gates import victim_unchanged
 from splitfed.models.back import Back
 from splitfed.models.front import FrontSpec, PlainFront

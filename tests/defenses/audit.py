@@ -11,7 +11,7 @@ from splitfed.experiment.verdict import tap_evidence
 from splitfed.federation.backs import BackHost
 from splitfed.federation.client import Client, ClientImages
 from splitfed.federation.job import Job
-from splitfed.federation.server_app import FederationResult
+from splitfed.federation.outcome import FederationResult
 from splitfed.federation.task import Task
 from splitfed.metrics.gates import GateResult, defense_acts
 from splitfed.types import Observation, Phase

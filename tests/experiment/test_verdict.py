@@ -16,7 +16,7 @@ from splitfed.experiment.verdict import (
     strongest,
     victim_fingerprint,
 )
-from splitfed.federation.server_app import FederationResult
+from splitfed.federation.outcome import FederationResult
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.gates import victim_unchanged
 from splitfed.models.back import Back

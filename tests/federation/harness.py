@@ -14,7 +14,8 @@ from splitfed.federation.backs import BackHost, PhaseScore
 from splitfed.federation.client import ClientImages, Connect, StepReport
 from splitfed.federation.client_app import build_client_app, connect_over_grpc
 from splitfed.federation.job import Job
-from splitfed.federation.server_app import Federation, FederationResult, build_server_app
+from splitfed.federation.outcome import FederationResult
+from splitfed.federation.server_app import Federation, build_server_app
 from splitfed.models.front import Front
 from splitfed.runners.local_grid import LocalGrid
 from splitfed.wire.link import DirectLink, Link

@@ -14,7 +14,7 @@ from splitfed.errors import SplitfedError, UserError
 from splitfed.federation.checkpoint import Checkpoint
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
-from splitfed.federation.server_app import FederationResult
+from splitfed.federation.outcome import FederationResult
 from splitfed.metrics.fingerprint import fingerprint
 from tests.defenses.quick import quick
 from tests.federation.harness import Recorder, train

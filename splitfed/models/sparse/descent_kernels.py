@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from splitfed.models.sparse.compiled import LANES, Array, compiled, index
-from splitfed.models.sparse.image_kernels import aligned_zeros, channels_last
+from splitfed.models.sparse.image_kernels import aligned_zeros, channels_last, hand_over, take_up
 from splitfed.models.sparse.vectors import POSITIONS, furthest, movers, project, raise_to, subtract
 
 DECAY = 0.7
@@ -207,27 +207,6 @@ def _analyze(
 
 
 @compiled
-def _take_up(start: Array, positions: int, codes: Array) -> None:
-    """Begin with these codes (F, h, w) rather than with zeros."""
-    features = len(codes) // positions
-    for i in range(len(start)):
-        if start[i] != 0:
-            codes[i % positions * features + i // positions] = start[i]
-
-
-@compiled
-def _hand_over(codes: Array, positions: int, out: Array) -> int:
-    """Move the codes to zeros (F, h, w), and leave zeros; how many were active."""
-    features, active = len(codes) // positions, 0
-    for i in range(len(codes)):
-        if codes[i] != 0:
-            out[i % features * positions + i // features] = codes[i]
-            codes[i] = 0
-            active += 1
-    return active
-
-
-@compiled
 def descend(
     canvases: Array,
     starts: Array,
@@ -279,7 +258,7 @@ def descend(
         channels_last(canvases[b], channels, image)
         _analyze(image, atoms, shape, places, drive)
         if len(starts) > 0:
-            _take_up(starts[b], positions, codes)
+            take_up(starts[b], positions, codes)
         energy = _energy(canvases[b])
         highest = _largest(codes)
         _load(drive, codes, highest > 0, correlations, gram, shape)
@@ -308,5 +287,5 @@ def descend(
             largest = _largest(correlations)
             _sum_up(correlations, codes, drive, energy, sums)
             gap = _relative_gap(sums, l1_weight, energy, largest)
-        out_active[b] = _hand_over(codes, positions, out[b])
+        out_active[b] = hand_over(codes, positions, out[b])
         out_gap[b], out_sweeps[b] = gap, sweeps

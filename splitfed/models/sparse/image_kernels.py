@@ -1,4 +1,4 @@
-"""The compiled loops between sparse codes and canvases, which touch active codes only.
+"""The compiled loops between sparse codes and canvases, which touch active codes only, and how both are laid out.
 
 A canvas is laid out channels-last, (H', W', C), flat and with ``LANES`` spare numbers at its end. A row of an atom is
 then k·C contiguous numbers, filled up with zeros to whole vectors. ``places`` says how many numbers of a canvas lie
@@ -43,6 +43,27 @@ def channels_first(image: Array, channels: int, canvas: Array) -> None:
     for c in range(index(channels)):
         for p in range(index(pixels)):
             canvas[c * index(pixels) + p] = image[p * index(channels) + c]
+
+
+@compiled
+def take_up(start: Array, positions: int, codes: Array) -> None:
+    """Begin with these codes (F, h, w) rather than with zeros."""
+    features = len(codes) // positions
+    for i in range(len(start)):
+        if start[i] != 0:
+            codes[i % positions * features + i // positions] = start[i]
+
+
+@compiled
+def hand_over(codes: Array, positions: int, out: Array) -> int:
+    """Move the codes to zeros (F, h, w), and leave zeros; how many were active."""
+    features, active = len(codes) // positions, 0
+    for i in range(len(codes)):
+        if codes[i] != 0:
+            out[i % features * positions + i // features] = codes[i]
+            codes[i] = 0
+            active += 1
+    return active
 
 
 @compiled
