@@ -45,7 +45,7 @@ class FederationResult:
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """What grows from round to round."""
 
     round: int = 0

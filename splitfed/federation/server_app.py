@@ -22,7 +22,7 @@ from splitfed.federation.attendance import Loss, ask, client_of, nobody
 from splitfed.federation.backs import BackHost, PhaseScore
 from splitfed.federation.checkpoint import Checkpoint, damaged
 from splitfed.federation.job import Job
-from splitfed.federation.outcome import FederationResult, Progress
+from splitfed.federation.outcome import FederationResult, TrainingProgress
 from splitfed.federation.replies import BadReply, TrainingReply, Unfinished, read_preparation, read_training
 from splitfed.files import one_reader
 from splitfed.models.front import Front
@@ -66,7 +66,7 @@ class Federation:
         self.back = job.back()
         self._watcher = watcher
         self._checkpoint = checkpoint
-        self._progress = Progress()
+        self._progress = TrainingProgress()
         self._strategy = _strategy(job)
         self.host = BackHost(
             back=self.back,
@@ -242,8 +242,8 @@ class Federation:
             self.back.load_state_dict(saved.back)
         except RuntimeError as error:
             raise damaged(self._checkpoint, f"it is of another network: {error}") from error
-        names = Progress.__dataclass_fields__
-        self._progress = Progress(**{name: getattr(saved, name) for name in names})
+        names = TrainingProgress.__dataclass_fields__
+        self._progress = TrainingProgress(**{name: getattr(saved, name) for name in names})
         return True
 
 
