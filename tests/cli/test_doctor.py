@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from splitfed.cli import doctor, exit_codes
+from splitfed.cli import checkup, exit_codes
 from splitfed.cli import requirements as asked
-from splitfed.cli.doctor import Check, checks_of, examine
+from splitfed.cli.checkup import Check, checks_of, examine
 from splitfed.cli.requirements import Requirement, requirements
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -46,8 +46,8 @@ def place(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     monkeypatch.setattr(asked, "requires", lambda _: REQUIRED)
     monkeypatch.setattr(asked, "version", version)
-    monkeypatch.setattr(doctor, "extras", lambda: ["ray", "dp", "medical"])
-    monkeypatch.setattr(doctor, "python_wanted", lambda: ">=3.11")
+    monkeypatch.setattr(checkup, "extras", lambda: ["ray", "dp", "medical"])
+    monkeypatch.setattr(checkup, "python_wanted", lambda: ">=3.11")
     return installed
 
 
@@ -147,7 +147,7 @@ def test_it_speaks_without_rich_too(capsys: pytest.CaptureFixture[str], monkeypa
 
 def test_every_extra_of_the_project_is_explained() -> None:
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-    assert set(doctor.BRINGS) == set(project["optional-dependencies"])
+    assert set(checkup.BRINGS) == set(project["optional-dependencies"])
 
 
 def test_every_line_of_the_project_is_understood() -> None:

@@ -10,16 +10,32 @@ import pytest
 from splitfed.cli import exit_codes
 from splitfed.cli.main import main
 
+NAMED = ["scenario", "scenarios", "defenses", "attacks", "datasets", "report", "data", "bench", "attacker", "doctor"]
+HEAVY = {
+    *("torch", "torchvision", "torchmetrics", "flwr", "grpc", "numpy", "scipy", "sklearn", "skimage", "numba"),
+    *("rich", "pydantic", "jinja2", "psutil", "PIL", "importlib.metadata"),
+}
 
-@pytest.mark.parametrize("arguments", [["--help"], ["scenario", "--help"], ["--version"]])
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([command, "--help"] for command in NAMED)], ids=" ".join
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import sys\nfrom splitfed.cli.main import main\n"
+        "import sys\nbefore = set(sys.modules)\nfrom splitfed.cli.main import main\n"
         f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code\n"
-        "heavy = {'torch', 'flwr', 'grpc', 'numpy', 'rich', 'pydantic'} & set(sys.modules)\n"
+        f"heavy = {HEAVY!r} & (set(sys.modules) - before)\n"
         "assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = capsys.readouterr().out
+    assert all(f"\n    {command}" in listed for command in NAMED)
 
 
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
