@@ -15,7 +15,7 @@ from torch import Tensor
 from splitfed import attacks, data, defenses, plugins
 from splitfed.attacks import Attack, FitEvidence, Progress
 from splitfed.attacks.ridge import Ridge
-from splitfed.cli import doctor
+from splitfed.cli import checkup
 from splitfed.config.load import validate
 from splitfed.defenses import Defense, check_protected
 from splitfed.defenses.none import NoDefense
@@ -378,12 +378,12 @@ BROKEN = "import no_such_module"
 def broken_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a broken plug-in of each kind."""
     folder = tmp_path_factory.mktemp("broken")
-    for group in doctor.PLUGIN_GROUPS:
+    for group in checkup.PLUGIN_GROUPS:
         install(folder, f"torn_{group}", BROKEN, {group: {f"torn_{group}": "Torn"}})
     return folder
 
 
-@pytest.mark.parametrize("group", doctor.PLUGIN_GROUPS)
+@pytest.mark.parametrize("group", checkup.PLUGIN_GROUPS)
 def test_listings_show_a_broken_plugin_and_everything_else(broken_place: Path, group: str) -> None:
     listed = splitfed(broken_place, group)
     assert listed.returncode == 0, listed.stderr
@@ -397,7 +397,7 @@ def test_doctor_names_broken_plugins_and_says_that_not_all_is_well(broken_place:
     seen = splitfed(broken_place, "doctor")
     assert seen.returncode == 3, seen.stderr
     text = " ".join(seen.stdout.split())
-    assert all(f"plug-in torn_{group}" in text for group in doctor.PLUGIN_GROUPS)
+    assert all(f"plug-in torn_{group}" in text for group in checkup.PLUGIN_GROUPS)
 
 
 def test_a_scenario_runs_beside_broken_plugins_and_refuses_them_by_name(broken_place: Path) -> None:
