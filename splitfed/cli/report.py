@@ -70,12 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _as_text(store: Any, form: str) -> str:
-    from splitfed.views import table
+    from splitfed.views import csv_table, table
 
     results = store.results
     if form == "json":
         return str((store.path / "results.json").read_text(encoding="utf-8")).rstrip("\n")
-    writers = {"csv": table.to_csv, "latex": table.to_latex, "md": _markdown}
+    writers = {"csv": csv_table.to_csv, "latex": table.to_latex, "md": _markdown}
     return writers[form](results).rstrip("\n")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from splitfed.errors import UserError
 from splitfed.records.store import RunStore
-from splitfed.views import table
+from splitfed.views import csv_table, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,4 +66,4 @@ class Run:
             import pandas
         except ImportError:
             raise UserError("frame() needs pandas: pip install pandas") from None
-        return pandas.DataFrame(list(table.csv_rows(self.results)), columns=list(table.CSV_FIELDS))
+        return pandas.DataFrame(list(csv_table.csv_rows(self.results)), columns=list(csv_table.CSV_FIELDS))

@@ -1,27 +1,23 @@
-"""The final table, for a terminal, for Markdown, for LaTeX, and as CSV with every number."""
+"""The final table, for a terminal, for Markdown and for LaTeX."""
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from splitfed.records.results import AttackScore
 from splitfed.views import summary
 from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from splitfed.records.record import Record
-    from splitfed.records.results import BaselineScore, Results, Spread
+    from splitfed.records.results import Results, Spread
     from splitfed.views.summary import Estimate, Row
 
 FRECHET = {"fid_lite0": ("FID lite0", "EfficientNet-Lite0", 1280), "fid": ("FID", "Inception-v3", 2048)}
@@ -171,24 +167,6 @@ def to_markdown(results: Results) -> str:
     return "\n".join([*synthetic, *lines, "", *faults, *([""] if faults else []), *how_to_read(results), ""])
 
 
-CSV_FIELDS = (
-    "scenario", "threat", "dataset", "synthetic", "cell", "defense", "params", "seed", "valid", "failed_gates",
-    "accuracy", "majority_rate", "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
-    "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
-    "ssim", "ssim_low", "ssim_high", "ssim_cropped", "fid_lite0", "fid", "reid_top1", "reid_chance", "n", "sent",
-)  # fmt: skip
-
-
-def to_csv(results: Results) -> str:
-    """Every number, one line per cell and attack (kind ``attack`` or ``control``, or ``none`` for a cell without any),
-    then the baselines."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(csv_rows(results))
-    return text.getvalue()
-
-
 def _markdown_differences(results: Results) -> list[str]:
     changed = difference_table(results)
     if changed is None:
@@ -237,48 +215,6 @@ def plain_cells(results: Results, listed: list[Column]) -> Iterator[tuple[str, l
     for row in summary.plain_rows(results):
         known = {"PSNR dB": number(row.psnr_db, 1), "SSIM": number(row.ssim, 3)}
         yield row.label, [known.get(column.title, "") for column in listed]
-
-
-def csv_rows(results: Results) -> Iterator[dict[str, object]]:
-    """The lines of `to_csv`, by column."""
-    run = {
-        "scenario": results.scenario,
-        "threat": results.threat,
-        "dataset": results.dataset.name,
-        "synthetic": results.dataset.synthetic,
-    }
-    for cell in results.cells:
-        shared = {**run, **_listed(cell)}
-        shared["params"] = _params(cell.defense, cell.params)
-        shared["failed_gates"] = ";".join(gate for _, gate, _ in summary.failed_gates(cell))
-        if not (cell.attacks or cell.controls):
-            yield {**shared, "kind": "none"}
-        for kind, scores in (("attack", cell.attacks), ("control", cell.controls)):
-            for name, score in scores.items():
-                strongest = kind == "attack" and name == cell.strongest
-                yield {**shared, **_csv_score(score), "kind": kind, "attack": name, "strongest": strongest}
-    for name, baseline in results.baselines.items():
-        yield {**run, **_csv_score(baseline), "kind": "baseline", "attack": name}
-
-
-def _params(defense: str, params: Mapping[str, object]) -> str:
-    """Options as ``name=value;name=value``; those of a stack as its layers in words."""
-    if defense == summary.STACK:
-        return f"layers={summary.label(defense, params)}"
-    return ";".join(f"{name}={value}" for name, value in params.items())
-
-
-def _csv_score(score: AttackScore | BaselineScore) -> dict[str, object]:
-    flat = _listed(score)
-    if isinstance(score, AttackScore):
-        flat["psnr_db_low"], flat["psnr_db_high"] = score.psnr_db_ci95
-        flat["ssim_low"], flat["ssim_high"] = score.ssim_ci95
-    return flat
-
-
-def _listed(record: Record) -> dict[str, object]:
-    """What of a record has a column."""
-    return {name: value for name, value in record if name in CSV_FIELDS}
 
 
 def _estimate(value: Estimate, digits: int, wide: bool) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from splitfed.errors import UserError
 from splitfed.records.store import RunStore
-from splitfed.views import table
+from splitfed.views import csv_table, table
 from splitfed.views.run import Run
 from tests.views.fabricated import broken, cell_result, manifest, run_results
 
@@ -41,7 +41,7 @@ def test_a_directory_without_a_run_or_without_results_is_refused(store: RunStore
 def test_the_frame_has_the_lines_of_the_csv(store: RunStore) -> None:
     store.save_results(run_results())
     frame = Run(store.path).frame()
-    lines = list(csv.DictReader(io.StringIO(table.to_csv(run_results()))))
+    lines = list(csv.DictReader(io.StringIO(csv_table.to_csv(run_results()))))
     assert list(frame.columns) == list(lines[0])
     assert frame["attack"].tolist() == [line["attack"] for line in lines]
     (decoder,) = frame[(frame["cell"] == "sca-seed0") & (frame["attack"] == "decoder")].to_dict("records")

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from splitfed.records.results import Results
-from splitfed.views import summary, table
+from splitfed.views import csv_table, summary, table
 from splitfed.views.text import SYNTHETIC
 from tests.views.fabricated import attack_score, broken, cell_result, changed, not_trained, run_results
 
@@ -61,7 +61,7 @@ def test_a_cell_that_could_not_be_trained_is_shown_with_its_reason(form: object)
 
 def test_csv_has_a_line_for_a_cell_without_scores() -> None:
     results = run_results(cell_result(), not_trained(cell_result("sca")))
-    lines = list(csv.DictReader(io.StringIO(table.to_csv(results))))
+    lines = list(csv.DictReader(io.StringIO(csv_table.to_csv(results))))
     (failed,) = (line for line in lines if line["cell"] == "sca-seed0")
     assert (failed["kind"], failed["valid"], failed["failed_gates"]) == ("none", "False", "completed")
     assert failed["accuracy"] == failed["psnr_db"] == ""
@@ -73,12 +73,12 @@ def test_synthetic_data_is_announced_in_every_form() -> None:
     assert SYNTHETIC in table.to_latex(results)
     assert "SYNTHETIC DATA" in draw(results, 80)
     assert "SYNTHETIC" not in draw(run_results(), 80)
-    assert {line["synthetic"] for line in csv.DictReader(io.StringIO(table.to_csv(results)))} == {"True"}
+    assert {line["synthetic"] for line in csv.DictReader(io.StringIO(csv_table.to_csv(results)))} == {"True"}
 
 
 def test_csv_keeps_every_score_of_every_attack() -> None:
     results = run_results(cell_result(psnr_db=28.512345))
-    lines = list(csv.DictReader(io.StringIO(table.to_csv(results))))
+    lines = list(csv.DictReader(io.StringIO(csv_table.to_csv(results))))
     assert [(line["kind"], line["attack"]) for line in lines] == [
         ("attack", "ridge"),
         ("attack", "decoder"),
@@ -178,6 +178,6 @@ def test_scores_over_fewer_images_than_were_sent_are_marked_and_the_mark_is_expl
         assert "decoder [320]" in shown
         assert "[n]: over n of the images only" in " ".join(shown.split())
     assert "[n]" not in table.to_markdown(run_results(wholly))
-    assert {(line["n"], line["sent"]) for line in csv.DictReader(io.StringIO(table.to_csv(results)))} >= {
+    assert {(line["n"], line["sent"]) for line in csv.DictReader(io.StringIO(csv_table.to_csv(results)))} >= {
         ("320", "480")
     }

@@ -10,11 +10,9 @@ from splitfed.errors import UserError
 from splitfed.files import as_open_as, file_name, size_bytes, write_whole
 from splitfed.records.record import to_json
 from splitfed.records.store import RunStore
-from splitfed.records.summary import by_defense, measured
 from splitfed.views import attacks, ledger, summary, table
 from splitfed.views.progress import RunState
-from splitfed.views.report import features, page
-from splitfed.views.report.plot import Mark, Rule, Series, line_chart, scatter_chart
+from splitfed.views.report import charts, features, page
 from splitfed.views.text import MISSING, SYNTHETIC, byte_count, duration, number, percent
 
 if TYPE_CHECKING:
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from splitfed.records.results import AttackScore, CellResult, Interval, Results
-    from splitfed.views.progress import CellState
 
 COMPARISONS = ("comparison.png", "extremes.png")
 """The grids over all defenses; they come before those of the cells."""
@@ -56,7 +53,7 @@ def _body(store: RunStore, results: Results, run: RunState) -> Iterator[str]:
     yield page.section("Results", _headline(results), _results_table(results), _differences_table(results))
     yield _ledger(results)
     yield page.section("How to read this", page.bullet_list([*table.how_to_read(results), *_HOW_TO_READ]))
-    yield page.section("Accuracy against leakage, and how both came about", _charts(results, run))
+    yield page.section("Accuracy against leakage, and how both came about", charts.charts(results, run))
     yield page.section("What the attacker reconstructed", *map(page.image_figure, _grids(store)))
     yield features.section(store.path)
     yield page.section(attacks.TITLE, _attacks_by_defense(results), page.folded("Each cell", _attacks_table(results)))
@@ -223,125 +220,3 @@ def _gates(cell: CellResult) -> str:
 
 def _seconds(seconds: float | None) -> str:
     return MISSING if seconds is None else duration(seconds)
-
-
-def _charts(results: Results, run: RunState) -> str:
-    drawn = [
-        _tradeoff(results),
-        _sweep(results),
-        _over_seeds(results),
-        _psnr_over_time(results, run),
-        _accuracy_over_rounds(run),
-    ]
-    return page.element("div", "".join(drawn), class_="charts")
-
-
-def _tradeoff(results: Results) -> str:
-    best = summary.frontier(results)
-    on_frontier = {row.label for row in best}
-    series = [
-        Series(
-            f"{row.label} ★" if row.label in on_frontier else row.label if row.valid else f"{row.label} INVALID",
-            [Mark(row.ssim.mean, row.accuracy.mean, row.ssim.low, row.ssim.high)],
-            hollow=not row.valid,
-        )
-        for row in summary.rows(results)
-        if row.ssim.mean is not None and row.accuracy.mean is not None
-    ]
-    return scatter_chart(
-        "Accuracy against the SSIM of the strongest attack: up and left is better for the defender. "
-        "★ on the Pareto frontier: no other defense here is as accurate and leaks less",
-        series,
-        x_label="SSIM of the strongest attack (left is better for the defender)",
-        y_label="test accuracy",
-        rules=_rules(results, "ssim"),
-        frontier=[Mark(row.ssim.mean or 0.0, row.accuracy.mean or 0.0) for row in best],
-    )
-
-
-def _sweep(results: Results) -> str:
-    """Accuracy and SSIM over λ, where a run has several of them."""
-    swept = _swept(results)
-    if len(swept) < 2:
-        return ""
-    lines = {
-        "accuracy": [Mark(l1_weight, row.accuracy.mean) for l1_weight, row in swept if row.accuracy.mean is not None],
-        "SSIM of the strongest attack": [Mark(s, row.ssim.mean) for s, row in swept if row.ssim.mean is not None],
-    }
-    return line_chart(
-        "The sparse coding architecture over its λ",
-        [Series(label, marks) for label, marks in lines.items()],
-        x_label="λ",
-        y_label="accuracy, SSIM",
-    )
-
-
-def _swept(results: Results) -> list[tuple[float, summary.Row]]:
-    rows = (row for row in summary.rows(results) if row.defense == "sca" and row.valid)
-    known = [(float(row.params["l1_weight"]), row) for row in rows if "l1_weight" in row.params]
-    return sorted(known, key=lambda pair: pair[0])
-
-
-def _over_seeds(results: Results) -> str:
-    """The strongest attack's SSIM under each seed: how far a single run could mislead."""
-    if summary.seed_count(results) < 2:
-        return ""
-    groups = by_defense(cell for cell in results.cells if cell.valid)
-    series = [
-        Series(
-            summary.label(cells[0].defense, cells[0].params),
-            [Mark(cell.seed, ssim) for cell in cells if (ssim := measured(cell, "ssim")) is not None],
-        )
-        for cells in groups
-    ]
-    return line_chart(
-        "SSIM of the strongest attack under each seed",
-        series,
-        x_label="seed",
-        y_label="SSIM of the strongest attack",
-        rules=_rules(results, "ssim"),
-    )
-
-
-def _psnr_over_time(results: Results, run: RunState) -> str:
-    strongest = {cell.cell: cell.strongest for cell in results.cells}
-    cells, which = _charted(run)
-    series = [
-        Series(name, [Mark(point.at_s, point.value) for point in progress.psnr_db])
-        for name, cell in cells.items()
-        for attack, progress in cell.attacks.items()
-        if attack == strongest.get(name)
-    ]
-    return line_chart(
-        f"PSNR of each cell's strongest attack over time{which}",
-        series,
-        x_label="seconds since the cell started",
-        y_label="attacker's PSNR, dB",
-        rules=_rules(results, "psnr_db"),
-    )
-
-
-def _accuracy_over_rounds(run: RunState) -> str:
-    cells, which = _charted(run)
-    return line_chart(
-        f"Test accuracy of each cell after each round{which}",
-        [Series(name, _round_marks(cell)) for name, cell in cells.items()],
-        x_label="round",
-        y_label="test accuracy",
-    )
-
-
-def _charted(run: RunState) -> tuple[dict[str, CellState], str]:
-    """The cells whose curves are drawn, and which these are: with several seeds the first, so that they can be read."""
-    seeds = sorted({cell.started.seed for cell in run.cells.values()})
-    shown = {name: cell for name, cell in run.cells.items() if cell.started.seed == seeds[0]}
-    return shown, f" (seed {seeds[0]} of {len(seeds)} seeds)" if len(seeds) > 1 else ""
-
-
-def _round_marks(cell: CellState) -> list[Mark]:
-    return [Mark(done.round, done.accuracy) for done in cell.rounds]
-
-
-def _rules(results: Results, metric: str) -> list[Rule]:
-    known = {name: getattr(score, metric) for name, score in results.baselines.items()}
-    return [Rule(name.replace("_", " "), value) for name, value in known.items() if isinstance(value, float)]
