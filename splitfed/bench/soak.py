@@ -127,6 +127,7 @@ def one_fault(number: int, clients: int, seed: int) -> dict[str, Any]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, attacker_told_to(trouble):
         run = lab.run(scenario(clients, seed), out=Path(folder), subscribers=[trouble])
+        (cell,) = run.results.cells  # read before the folder goes
     return {
         "fault": trouble.kind,
         "round": trouble.at_round,
@@ -134,7 +135,7 @@ def one_fault(number: int, clients: int, seed: int) -> dict[str, Any]:
         "struck": trouble.done.is_set(),
         "clients": clients,
         "lost": trouble.lost,
-        "missed_rounds": run.results.cells[0].missed_rounds,
+        "missed_rounds": cell.missed_rounds,
         "seconds": round(time.monotonic() - began, 1),
     }
 

@@ -51,6 +51,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         "MATMUL_EDGE": 64,
     }.items():
         monkeypatch.setattr(scl, name, value)
+    monkeypatch.setattr(scl, "MATMUL_EDGE", 64)
     for name, value in {"BATCH": 4, "LEARNING_STEPS": 1, "EPOCHS": 1}.items():
         monkeypatch.setattr(scl_epoch, name, value)
 
