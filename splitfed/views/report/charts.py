@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from splitfed.records.summary import by_defense, measured
 from splitfed.views import summary
-from splitfed.views.report import page
 from splitfed.views.report.plot import Mark, Rule, Series, line_chart, scatter_chart
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from splitfed.views.progress import CellState, RunState
 
 
-def charts(results: Results, run: RunState) -> str:
-    """All that can be drawn of this run, in their order."""
+def charts(results: Results, run: RunState) -> list[Markup]:
+    """All that can be drawn of this run as SVG in figures, in their order."""
     drawn = [
         _tradeoff(results),
         _sweep(results),
@@ -23,7 +24,7 @@ def charts(results: Results, run: RunState) -> str:
         _psnr_over_time(results, run),
         _accuracy_over_rounds(run),
     ]
-    return page.element("div", "".join(drawn), class_="charts")
+    return [Markup(chart) for chart in drawn if chart]
 
 
 def _tradeoff(results: Results) -> str:

@@ -9,8 +9,10 @@ from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from markupsafe import Markup
+
 from splitfed.records import features as feature_record
-from splitfed.views.report import page
+from splitfed.views.report.page import PageRow, PageTable
 from splitfed.views.report.plot import LETTER_PX, PALETTE
 from splitfed.views.text import number, percent
 
@@ -44,43 +46,52 @@ class PagePoint(NamedTuple):
     y: float
 
 
-def section(run: Path) -> str:
-    """The section on the features of the run in this directory; empty where they were not measured.
+class FeatureSection(NamedTuple):
+    """What the page says of the features: the embeddings, what stands below them, and the scores."""
+
+    title: str
+    drawing: Markup
+    caption: str
+    scores: PageTable
+    reading: str
+
+
+def section(run: Path) -> FeatureSection | None:
+    """The section on the features of the run in this directory; None where they were not measured.
 
     Raises:
         UserError: their record is damaged.
     """
     record = feature_record.load(run)
     if record is None:
-        return ""
-    return page.section(TITLE, figure(record), scores(record), page.paragraph(_READING))
+        return None
+    return FeatureSection(TITLE, drawing(record), caption(record), scores(record), _READING)
 
 
-def figure(record: FeatureRecord) -> str:
-    """The embeddings side by side, the legend of the classes below them."""
+def drawing(record: FeatureRecord) -> Markup:
+    """The embeddings side by side, the legend of the classes below them, as SVG."""
     legend, legend_height = _legend(record.classes)
     parts = [_panel(network, record.labels, column) for column, network in enumerate(record.networks)]
     title = escape(f"UMAP of features after {', '.join(network.layers for network in record.networks)}")
     height = TOP + PANEL + legend_height
-    svg = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">{"".join(parts)}{legend}</svg>'
-    return f"<figure>{svg}<figcaption>{escape(_caption(record))}</figcaption></figure>"
+    return Markup(f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">{"".join(parts)}{legend}</svg>')
 
 
-def scores(record: FeatureRecord) -> str:
+def scores(record: FeatureRecord) -> PageTable:
     """What is kept of the class and of the individual, measured in the features."""
-    rows = [("", _score_cells(network)) for network in record.networks]
+    rows = [PageRow(_score_cells(network)) for network in record.networks]
     known = ["class mean, from no features", "", "", "", number(record.class_mean_psnr_db, 1), ""]
     neighbors = record.settings.neighbors
     header = [
         "layers", "features per image", "test accuracy", f"{neighbors}-nearest-neighbor accuracy", "ridge PSNR dB",
         "re-identified by ridge",
     ]  # fmt: skip
-    caption = (
+    note = (
         f"Over the {len(record.labels):,} images shown; nearest neighbors leave the image itself out. Ridge "
         f"regression learned from {record.settings.ridge:,} auxiliary images. Re-identified by chance: "
         f"1 of {len(record.labels):,}."
     )
-    return page.table(header, [*rows, ("dim", known)], caption=caption)
+    return PageTable(header, [*rows, PageRow(known, "dim")], note)
 
 
 def _score_cells(network: NetworkFeatures) -> list[str]:
@@ -94,7 +105,8 @@ def _score_cells(network: NetworkFeatures) -> list[str]:
     ]
 
 
-def _caption(record: FeatureRecord) -> str:
+def caption(record: FeatureRecord) -> str:
+    """How the picture was made, and what it does not say."""
     made = record.settings
     umap = made.versions.get("umap-learn", "")
     return (

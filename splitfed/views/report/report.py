@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from splitfed.errors import UserError
 from splitfed.files import as_open_as, file_name, size_bytes, write_whole
@@ -13,10 +12,10 @@ from splitfed.records.store import RunStore
 from splitfed.views import attacks, ledger, summary, table
 from splitfed.views.progress import RunState
 from splitfed.views.report import charts, features, page
+from splitfed.views.report.page import PageRow, PageTable
 from splitfed.views.text import MISSING, SYNTHETIC, byte_count, duration, number, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from splitfed.records.results import AttackScore, CellResult, Interval, Results
@@ -41,30 +40,37 @@ def write_report(store: RunStore, path: Path | None = None) -> Path:
     run = RunState()
     for event in store.read_events():
         run.apply(event)
-    text = page.page(f"splitfed: {results.scenario}", _body(store, results, run))
+    text = page.render("report.html.j2", _content(store, results, run))
     place = path or store.report_path
     with nullcontext() if path else as_open_as(store.path):  # elsewhere the user's own umask decides who may read it
         write_whole(place, text.encode("utf-8", "backslashreplace"), elsewhere=WITH_OUTPUT)
     return place
 
 
-def _body(store: RunStore, results: Results, run: RunState) -> Iterator[str]:
-    yield _header(store, results, run)
-    yield page.section("Results", _headline(results), _results_table(results), _differences_table(results))
-    yield _ledger(results)
-    yield page.section("How to read this", page.bullet_list([*table.how_to_read(results), *_HOW_TO_READ]))
-    yield page.section("Accuracy against leakage, and how both came about", charts.charts(results, run))
-    yield page.section("What the attacker reconstructed", *map(page.image_figure, _grids(store)))
-    yield features.section(store.path)
-    yield page.section(attacks.TITLE, _attacks_by_defense(results), page.folded("Each cell", _attacks_table(results)))
-    yield page.section("Gates", page.paragraph(_GATES), *(_gates(cell) for cell in results.cells))
-    yield page.section("Notices", page.bullet_list([f"{note.level}: {note.message}" for note in run.notices]))
-    manifest = to_json(store.manifest, indent=2).decode()
-    yield page.section(
-        "What this run was made with",
-        page.paragraph(f"{store.path.name} takes {byte_count(size_bytes(store.path))} on disk."),
-        page.folded("Scenario, seeds, versions, commit and machine", page.element("pre", escape(manifest))),
-    )
+def _content(store: RunStore, results: Results, run: RunState) -> dict[str, Any]:
+    """What `templates/report.html.j2` shows, by name."""
+    return {
+        "results": results,
+        "facts": _facts(store, results),
+        "banners": _banners(results, run),
+        "headline": _headline(results),
+        "scores": _results_table(results),
+        "differences": _differences_table(results),
+        "compared": _compared(results),
+        "how_to_read": [*table.how_to_read(results), *_HOW_TO_READ],
+        "charts": charts.charts(results, run),
+        "images": [shown for path in _grids(store) if (shown := page.image(path)) is not None],
+        "features": features.section(store.path),
+        "attacks": {
+            "title": attacks.TITLE,
+            "by_defense": _attacks_by_defense(results),
+            "by_cell": _attacks_by_cell(results),
+        },
+        "gates": [_gates(cell) for cell in results.cells],
+        "notices": [f"{note.level}: {note.message}" for note in run.notices],
+        "size": f"{store.path.name} takes {byte_count(size_bytes(store.path))} on disk.",
+        "manifest": to_json(store.manifest, indent=2).decode(),
+    }
 
 
 _HOW_TO_READ = [
@@ -74,34 +80,29 @@ _HOW_TO_READ = [
     "The untrained control is an attack that learned nothing. An evaluation whose attacks score like it "
     "measured nothing.",
 ]
-_GATES = (
-    "Each cell is checked for the ways in which an evaluation goes wrong and a defense looks stronger than it is. "
-    "A cell that fails one does not count, whatever its figures say."
-)
 
 
-def _header(store: RunStore, results: Results, run: RunState) -> str:
+def _facts(store: RunStore, results: Results) -> str:
     data = results.dataset
     channels, height, width = data.shape
     kind = "gray" if channels == 1 else "color"
     created = store.manifest.created[:16].replace("T", " ")
-    facts = (
+    return (
         f"{data.name}: {data.train:,} private images, {data.aux:,} auxiliary, {data.test:,} test, "
         f"{width}×{height} {kind}, {data.classes} classes. Threat: {results.threat}. "
         f"Run {store.path.name}, created {created} UTC."
     )
-    parts = [page.element("h1", escape(results.scenario)), page.paragraph(facts, class_="sub")]
-    banners = [SYNTHETIC] if data.synthetic else []
+
+
+def _banners(results: Results, run: RunState) -> list[str]:
+    """What no one may miss."""
+    banners = [SYNTHETIC] if results.dataset.synthetic else []
     if not results.valid:
         banners.append("INVALID: at least one cell failed a gate. " + " ".join(table.failures(results)))
     missing = [name for name in run.cell_names if name not in {cell.cell for cell in results.cells}]
     if missing:
         banners.append(f"UNFINISHED: no results yet for {', '.join(missing)}")
-    if caveat := data.caveat:
-        parts.append(page.paragraph(f"{caveat}.", class_="sub"))
-    banners += [notice.message for notice in run.notices if notice.level == "banner"]
-    parts += [page.paragraph(text, class_="banner", role="alert") for text in banners]
-    return page.element("header", "\n".join(parts))
+    return banners + [notice.message for notice in run.notices if notice.level == "banner"]
 
 
 def _headline(results: Results) -> str:
@@ -111,7 +112,7 @@ def _headline(results: Results) -> str:
     if bare is None or len(scored) < 2:
         return ""
     tightest = min(scored, key=lambda row: row.ssim.mean or 0.0)
-    return page.paragraph(
+    return (
         f"Undefended, the strongest attack ({bare.strongest}) reaches {_closeness(bare)}, at accuracy "
         f"{number(bare.accuracy.mean, 3)}. The least leaks with {tightest.label}: {tightest.strongest} reaches "
         f"{_closeness(tightest)}, at accuracy {number(tightest.accuracy.mean, 3)}."
@@ -125,47 +126,48 @@ def _closeness(row: summary.Row) -> str:
     )
 
 
-def _results_table(results: Results) -> str:
+def _results_table(results: Results) -> PageTable:
     columns = table.columns(results)
     rows = [
-        ("" if row.valid else "invalid", [row.label, *(column.cell(row, True) for column in columns)])
+        PageRow([row.label, *(column.cell(row, True) for column in columns)], "" if row.valid else "invalid")
         for row in summary.rows(results)
     ]
-    rows += [("dim", [label, *cells]) for label, cells in table.plain_cells(results, columns)]
+    rows += [PageRow([label, *cells], "dim") for label, cells in table.plain_cells(results, columns)]
     caption = "Scores of the strongest attack on each defense. Arrows point to what is better for the defender."
-    return page.table(["defense", *(column.heading for column in columns)], rows, caption=caption)
+    return PageTable(["defense", *(column.heading for column in columns)], rows, caption)
 
 
-def _differences_table(results: Results) -> str:
+def _differences_table(results: Results) -> PageTable | None:
     changed = table.difference_table(results)
     if changed is None:
-        return ""
+        return None
     header, rows = changed
     caption = "Mean change against the undefended cell of the same seed, ± one standard deviation over seeds."
-    return page.table(header, [("", row) for row in rows], caption=caption)
+    return PageTable(header, [PageRow(row) for row in rows], caption)
 
 
-def _ledger(results: Results) -> str:
+def _compared(results: Results) -> dict[str, Any] | None:
+    """Ours beside the published figures, where there are any."""
     shown = ledger.ledger(results)
     if shown is None:
-        return ""
+        return None
     title, rows = shown
-    compared = page.table([*ledger.HEADER], [("", cells) for cells in rows])
-    return page.section(title, compared, page.paragraph(ledger.EVERY_CELL))
+    compared = PageTable([*ledger.HEADER], [PageRow(cells) for cells in rows])
+    return {"title": title, "table": compared, "note": ledger.EVERY_CELL}
 
 
-def _attacks_by_defense(results: Results) -> str:
-    rows = [("", row) for row in attacks.rows(results, marks=("", " *"))]
-    return page.table(["defense", *attacks.names(results)], rows, caption=f"* the strongest. {attacks.READING}")
+def _attacks_by_defense(results: Results) -> PageTable:
+    rows = [PageRow(row) for row in attacks.rows(results, marks=("", " *"))]
+    return PageTable(["defense", *attacks.names(results)], rows, f"* the strongest. {attacks.READING}")
 
 
-def _attacks_table(results: Results) -> str:
-    rows = list[tuple[str, list[str]]]()
+def _attacks_by_cell(results: Results) -> PageTable:
+    rows = list[PageRow]()
     for cell in results.cells:
         for name, score in cell.attacks.items():
             strongest = " (strongest)" if name == cell.strongest else ""
-            rows.append(("", [f"{cell.cell}, {name}{strongest}", *_scores(score)]))
-        rows += [("dim", [f"{cell.cell}, {name} control", *_scores(s)]) for name, s in cell.controls.items()]
+            rows.append(PageRow([f"{cell.cell}, {name}{strongest}", *_scores(score)]))
+        rows += [PageRow([f"{cell.cell}, {name} control", *_scores(s)], "dim") for name, s in cell.controls.items()]
     header = [
         "cell, attack",
         "PSNR dB",
@@ -176,7 +178,7 @@ def _attacks_table(results: Results) -> str:
         "re-identified",
         "images",
     ]
-    return page.table(header, rows, caption="Intervals are 95 % bootstrap intervals over images.")
+    return PageTable(header, rows, "Intervals are 95 % bootstrap intervals over images.")
 
 
 def _scores(score: AttackScore) -> list[str]:
@@ -202,20 +204,18 @@ def _grids(store: RunStore) -> list[Path]:
     return [there[name] for name in (*order, *(name for name in there if name not in order)) if name in there]
 
 
-def _gates(cell: CellResult) -> str:
+def _gates(cell: CellResult) -> dict[str, Any]:
     failed = len(summary.failed_gates(cell))
     verdict = f"INVALID, {failed} failed" if failed else "valid"
     timing = f"trained in {_seconds(cell.train_s)}, attacked in {_seconds(cell.attack_s)}"
-    lines = [
-        page.element(
-            "li",
-            f"{page.element('span', 'passed' if passed else 'FAILED', class_='passed' if passed else 'failed')} "
-            f"{escape(gate)}: {escape(cell.gate_details.get(gate, 'no detail'))}",
-        )
-        for gate, passed in cell.gates.items()
-    ]
-    title = f"{cell.cell}: {verdict}, {len(cell.gates)} gates; {timing}"
-    return page.folded(title, page.element("ul", "".join(lines)), is_open=bool(failed))
+    return {
+        "title": f"{cell.cell}: {verdict}, {len(cell.gates)} gates; {timing}",
+        "failed": failed,
+        "gates": [
+            {"name": gate, "passed": passed, "detail": cell.gate_details.get(gate, "no detail")}
+            for gate, passed in cell.gates.items()
+        ],
+    }
 
 
 def _seconds(seconds: float | None) -> str:

@@ -62,9 +62,7 @@ def record() -> FeatureRecord:
 
 
 def drawing(record: FeatureRecord) -> ET.Element:
-    svg = ET.fromstring(features.figure(record)).find("svg")
-    assert svg is not None
-    return svg
+    return ET.fromstring(features.drawing(record))
 
 
 def begins(path: ET.Element) -> list[tuple[float, float]]:
@@ -118,7 +116,8 @@ def test_a_long_legend_goes_on_in_another_row_and_stays_inside() -> None:
 
 
 def test_the_caption_says_what_umap_does_and_the_table_what_it_cannot(record: FeatureRecord) -> None:
-    shown = "".join(ET.fromstring(f"<all>{features.figure(record)}{features.scores(record)}</all>").itertext())
+    cells = [cell for row in features.scores(record).rows for cell in row.cells]
+    shown = " ".join([*drawing(record).itertext(), features.caption(record), *features.scores(record).header, *cells])
     for said in (
         "UMAP (0.5.12, seeded", "distorts distances", "768 training images", "Adam at 0.001, 4 epochs, batches of 32, "
         "seed 7, the same for all", "Head <CT>", "0.990", "0.712", "30.1", "50.8 %", "19.4", "15-nearest-neighbor",
