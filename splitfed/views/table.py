@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from splitfed.records.measures import MEASURES
 from splitfed.views import summary
 from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
@@ -17,12 +18,25 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+    from splitfed.records.measures import Measure
     from splitfed.records.results import Results, Spread
     from splitfed.views.summary import Estimate, Row
 
-FRECHET = {"fid_lite0": ("FID lite0", "EfficientNet-Lite0", 1280), "fid": ("FID", "Inception-v3", 2048)}
-"""The Fréchet metrics: title, network, and features per image, twice as many images of which it takes."""
-_DIFFERENCES = (("accuracy", "accuracy", 3), ("psnr_db", "PSNR dB", 1), ("ssim", "SSIM", 3), ("reid_top1", "re-id", 3))
+FRECHET = {"fid_lite0": ("EfficientNet-Lite0", 1280), "fid": ("Inception-v3", 2048)}
+"""The Fréchet metrics: network, and features per image, twice as many images of which it takes."""
+NARROW = {
+    "accuracy": "accu-\nracy",
+    "psnr_db": "PSNR\ndB",
+    "ssim": "SSIM\n",
+    "reid_top1": "re-id\n",
+    "psnr_excess_db": "excess\ndB",
+    "fid_lite0": "FID\nlite0",
+    "fid": "FID\n",
+}
+"""The measures that have a column, with their titles for 80 columns, in two lines."""
+WITH_INTERVAL = frozenset({"accuracy", "psnr_db", "ssim"})
+DIFFERENCE_DIGITS = {"accuracy": 3, "psnr_db": 1, "ssim": 3, "reid_top1": 3}
+"""What is compared under the same seed; a change of a share is no percentage."""
 SSIM = "SSIM is the mean over the whole map; without the border of its window it is `ssim_cropped` in JSON and CSV."
 """Which of the two usual scalars is meant: on small images they differ much."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
@@ -83,20 +97,27 @@ def banner(message: str) -> Padding:
 
 def columns(results: Results) -> list[Column]:
     """The columns of the table, in their order; FID only where it was asked for."""
-    listed = [
-        Column("accuracy", "accu-\nracy", "↑", lambda row, wide: _estimate(row.accuracy, 3, wide)),
-        Column("PSNR dB", "PSNR\ndB", "↓", lambda row, wide: _estimate(row.psnr_db, 1, wide)),
-        Column("SSIM", "SSIM\n", "↓", lambda row, wide: _estimate(row.ssim, 3, wide)),
-        Column("re-id", "re-id\n", "↓", lambda row, _: percent(row.reid_top1.mean)),
-        Column("excess dB", "excess\ndB", "↓", lambda row, _: _signed(row.psnr_excess_db.mean)),
-        Column("FID lite0", "FID\nlite0", "↑", lambda row, _: number(row.fid_lite0.mean, 1)),
-        Column("FID", "FID\n", "↑", lambda row, _: number(row.fid.mean, 1)),
-        Column("bytes cut/wire", "bytes\ncut/wire", "↓", lambda row, wide: _bytes(row, wide)),
+    unasked = {metric for metric in FRECHET if summary.images_scored(results, metric) is None}
+    return [
+        *(_measured(MEASURES[name]) for name in NARROW if name not in unasked),
+        Column("bytes cut/wire", "bytes\ncut/wire", MEASURES["wire_bytes_per_image"].arrow, _bytes),
         Column("strongest attack", "strongest\nattack", "", lambda row, _: row.strongest),
         Column("verdict", "\nverdict", "", lambda row, _: "valid" if row.valid else "INVALID"),
     ]
-    left_out = {title for metric, (title, _, _) in FRECHET.items() if summary.images_scored(results, metric) is None}
-    return [column for column in listed if column.title not in left_out]
+
+
+def _measured(measure: Measure) -> Column:
+    """The column of a measure, its title, arrow and digits as they are declared."""
+
+    def cell(row: Row, wide: bool) -> str:
+        estimate: Estimate = getattr(row, measure.name)
+        if measure.form == "percent":
+            return percent(estimate.mean)
+        if measure.form == "signed":
+            return MISSING if estimate.mean is None else f"{estimate.mean:+.{measure.digits}f}"
+        return _estimate(estimate, measure.digits, wide and measure.name in WITH_INTERVAL)
+
+    return Column(measure.label, NARROW[measure.name], measure.arrow, cell)
 
 
 def difference_table(results: Results) -> tuple[list[str], list[list[str]]] | None:
@@ -104,9 +125,13 @@ def difference_table(results: Results) -> tuple[list[str], list[list[str]]] | No
     changed = summary.differences(results)
     if not changed:
         return None
-    header = ["against none, same seed", *(title for _, title, _ in _DIFFERENCES), "seeds"]
+    header = ["against none, same seed", *(MEASURES[name].label for name in DIFFERENCE_DIGITS), "seeds"]
     rows = [
-        [label, *(_change(measures[name], digits) for name, _, digits in _DIFFERENCES), str(measures["accuracy"].n)]
+        [
+            label,
+            *(_change(measures[name], digits) for name, digits in DIFFERENCE_DIGITS.items()),
+            str(measures["accuracy"].n),
+        ]
         for label, measures in changed
     ]
     return header, rows
@@ -147,8 +172,8 @@ def how_to_read(results: Results) -> list[str]:
 def _frechet(results: Results) -> list[str]:
     """What each Fréchet distance compared, and why it may be missing."""
     lines = []
-    for metric, (title, network, features) in FRECHET.items():
-        images = summary.images_scored(results, metric)
+    for metric, (network, features) in FRECHET.items():
+        title, images = MEASURES[metric].label, summary.images_scored(results, metric)
         if images is not None:
             few = "" if images >= 2 * features else f": too few, it takes at least 2 × {features:,} = {2 * features:,}"
             lines.append(f"{title}: between the {network} features of {images:,} reconstructions and originals{few}.")
@@ -213,7 +238,9 @@ def _rich_table(results: Results, *, wide: bool) -> Table:
 
 def plain_cells(results: Results, listed: list[Column]) -> Iterator[tuple[str, list[str]]]:
     for row in summary.plain_rows(results):
-        known = {"PSNR dB": number(row.psnr_db, 1), "SSIM": number(row.ssim, 3)}
+        known = {
+            MEASURES[name].label: number(getattr(row, name), MEASURES[name].digits) for name in ("psnr_db", "ssim")
+        }
         yield row.label, [known.get(column.title, "") for column in listed]
 
 
@@ -238,10 +265,6 @@ def _change(change: Spread, digits: int) -> str:
         return MISSING
     deviation = "" if change.std is None else f" ±{number(change.std, digits)}"
     return f"{change.mean:+.{digits}f}{deviation}"
-
-
-def _signed(value: float | None) -> str:
-    return MISSING if value is None else f"{value:+.1f}"
 
 
 def _bytes(row: Row, wide: bool) -> str:

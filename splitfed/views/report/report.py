@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from splitfed.errors import UserError
 from splitfed.files import as_open_as, file_name, size_bytes, write_whole
+from splitfed.records.measures import MEASURES
 from splitfed.records.record import to_json
 from splitfed.records.store import RunStore
 from splitfed.views import attacks, ledger, summary, table
@@ -170,15 +171,13 @@ def _attacks_by_cell(results: Results) -> PageTable:
         rows += [PageRow([f"{cell.cell}, {name} control", *_scores(s)], "dim") for name, s in cell.controls.items()]
     header = [
         "cell, attack",
-        "PSNR dB",
-        "99th percentile dB",
-        "excess dB",
-        "SSIM",
-        "SSIM cropped",
-        "re-identified",
+        *(MEASURES[name].label for name in _BY_CELL),
         "images",
     ]
     return PageTable(header, rows, "Intervals are 95 % bootstrap intervals over images.")
+
+
+_BY_CELL = ("psnr_db", "psnr_db_p99", "psnr_excess_db", "ssim", "ssim_cropped", "reid_top1")
 
 
 def _scores(score: AttackScore) -> list[str]:
