@@ -287,11 +287,11 @@ import numpy as np
 from splitfed.data import DatasetSource, Decoded, Unavailable
 
 class Stripes(DatasetSource):
-    name, summary, default_size = "stripes", "black and white", 8
+    name, summary, default_image_size = "stripes", "black and white", 8
 
     def read(self, request):
         rng = np.random.default_rng(0)
-        pixels = rng.integers(0, 256, (600, 1, request.size, request.size), np.uint8)
+        pixels = rng.integers(0, 256, (600, 1, request.image_size, request.image_size), np.uint8)
         return Decoded(pixels, np.arange(600) % 2, ("a", "b"), "")
 
 STRIPES = Stripes()
@@ -306,7 +306,7 @@ def stripes(place: Path, old: str = "", new: str = "", target: str = "STRIPES") 
 
 def test_a_data_set_of_a_plugin_is_loaded_and_checked(place: Path) -> None:
     stripes(place)
-    assert data.load("stripes", size=10).shape == (1, 10, 10)
+    assert data.load("stripes", image_size=10).shape == (1, 10, 10)
     assert ("stripes", "black and white") in data.describe()
     assert data.fetch("stripes") is None
 
@@ -346,8 +346,8 @@ def test_a_plugin_that_has_no_images_leaves_them_to_the_fallback(place: Path) ->
         ("STRIPES = Stripes()", "", "cannot be loaded (AttributeError"),
         ('"black and white"', '""', "Stripes lacks summary"),
         ('"stripes", "', '"strips", "', "Stripes.name is 'strips'; make it 'stripes'"),
-        ('white", 8', 'white", 4', "Stripes.default_size is 4; set it to at least 8 pixels, or None"),
-        ('white", 8', 'white", True', "Stripes.default_size is True"),
+        ('white", 8', 'white", 4', "Stripes.default_image_size is 4; set it to at least 8 pixels, or None"),
+        ('white", 8', 'white", True', "Stripes.default_image_size is True"),
         ("    def read", "    synthetic = 'no'\n    def read", "Stripes.synthetic is 'no'; set it to True or False"),
     ],
 )

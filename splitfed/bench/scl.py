@@ -88,7 +88,7 @@ def _images(name: str, root: str | None) -> Images:
     def warn(message: str) -> None:
         sys.stderr.write(message + "\n")
 
-    data: Dataset = load(name, size=28, data_root=root, fallback="phantoms", on_notice=warn)
+    data: Dataset = load(name, image_size=28, data_root=root, fallback="phantoms", on_notice=warn)
     chosen = np.random.default_rng(0).permutation(len(data))[:IMAGES]
     print_line({"case": "data", "name": data.name, "synthetic": data.synthetic, "images": len(chosen)})
     return data.take(chosen)

@@ -74,7 +74,7 @@ def _check(arguments: argparse.Namespace) -> int:
     with progress_bars() as on_progress:
         found = inspect(
             arguments.target,
-            size=options.image_size,
+            image_size=options.image_size,
             attribute=options.attribute,
             selection=options.selection,
             data_root=arguments.data_root,

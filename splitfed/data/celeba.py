@@ -56,7 +56,7 @@ class CelebA(DatasetSource):
         default="CelebA: aligned faces, color; by hair color or an attribute (Liu et al. 2015; non-commercial)",
         init=False,
     )
-    default_size: int = field(default=32, init=False)
+    default_image_size: int = field(default=32, init=False)
     takes_attribute: bool = field(default=True, init=False)
 
     def read(self, request: Request) -> Decoded:
@@ -71,12 +71,12 @@ class CelebA(DatasetSource):
 
         def build(folder: Path) -> None:
             found = members(images, request.on_progress, flat=True)
-            decoder = ImageDecoder(size=request.size, channels=3, crops=CROPS)
+            decoder = ImageDecoder(size=request.image_size, channels=3, crops=CROPS)
             _decode_into(folder, images, found, decoder, task)
 
         kind = f"{self.name}-{request.attribute or 'hair'}"
         version = identity(images) + identity(listed)
-        return cached(request.cache, kind, version, request.size, build, location=images)
+        return cached(request.cache, kind, version, request.image_size, build, location=images)
 
     def fetch(self, request: Request, target: Path) -> Path:
         """Where the images lie; nothing is ever downloaded."""

@@ -14,27 +14,27 @@ SMALLEST_SIZE = 8
 """Edge in pixels; smaller images leave nothing to reconstruct."""
 
 
-def check_decoded(given: Any, *, where: str, size: int | None) -> Decoded:
+def check_decoded(given: Any, *, where: str, image_size: int | None) -> Decoded:
     """The images, labels as int64.
 
     Args:
         given: what `DatasetSource.read` gave.
         where: which plug-in and method, for the message.
-        size: the edge that was asked for, in pixels; None left it to the data set.
+        image_size: the edge that was asked for, in pixels; None left it to the data set.
 
     Raises:
         DataError: it is no `Decoded`, or its parts are not what they should be or do not fit together.
     """
     if not isinstance(given, Decoded):
         raise DataError(f"{where} gave {type(given).__name__}; expected splitfed.data.Decoded(pixels, labels, ...)")
-    faults = (_pixels(given.pixels, size), _labels(given.labels), _classes(given.classes), _texts(given))
+    faults = (_pixels(given.pixels, image_size), _labels(given.labels), _classes(given.classes), _texts(given))
     fault = next((fault for fault in faults if fault), None) or _together(given)
     if fault:
         raise DataError(f"{where} gave {fault}")
     return given._replace(labels=given.labels.astype(np.int64, copy=False), classes=tuple(given.classes))
 
 
-def _pixels(pixels: Any, size: int | None) -> str | None:
+def _pixels(pixels: Any, image_size: int | None) -> str | None:
     wanted = "expected uint8 (N, C, H, W) with C 1 or 3"
     if not isinstance(pixels, np.ndarray):
         return f"pixels {type(pixels).__name__}; {wanted}, a numpy.ndarray: convert them with numpy.asarray()"
@@ -48,8 +48,8 @@ def _pixels(pixels: Any, size: int | None) -> str | None:
     if pixels.dtype != np.uint8:
         return f"{found}: scale them to 0 ... 255 and convert them with .astype(numpy.uint8)"
     height, width = pixels.shape[2:]
-    if size is not None and (height, width) != (size, size):
-        return f"pixels of {height}×{width}; expected {size}×{size}: resize them to request.size"
+    if image_size is not None and (height, width) != (image_size, image_size):
+        return f"pixels of {height}×{width}; expected {image_size}×{image_size}: resize them to request.image_size"
     if height != width or height < SMALLEST_SIZE:
         return f"pixels of {height}×{width}; expected squares of at least {SMALLEST_SIZE}×{SMALLEST_SIZE}: crop them"
     return None if len(pixels) else "no image; expected at least one of each class"

@@ -64,7 +64,7 @@ class Cifar10(DatasetSource):
     summary: str = field(
         default="CIFAR-10: 60,000 photographs of ten classes, color 32×32 (Krizhevsky 2009)", init=False
     )
-    default_size: int = field(default=EDGE, init=False)
+    default_image_size: int = field(default=EDGE, init=False)
 
     def read(self, request: Request) -> Decoded:
         """The images of the best form found; downloaded if there is none."""
@@ -77,7 +77,7 @@ class Cifar10(DatasetSource):
         )
         if _is_official(location):
             return self._read_batches(location, request)
-        decoder = ImageDecoder(size=request.size, channels=3, edge=EDGE)
+        decoder = ImageDecoder(size=request.image_size, channels=3, edge=EDGE)
         return read_classes(self.name, location, decoder, request, CLASSES, if_lossy=LOSSY)
 
     def fetch(self, request: Request, target: Path) -> Path:
@@ -93,9 +93,9 @@ class Cifar10(DatasetSource):
             images = np.concatenate([read[name][0] for name in BATCHES])
             labels = np.concatenate([read[name][1] for name in BATCHES])
             note = f"{len(images):,} images from {location.name}, published training and test parts pooled"
-            write_entry(entry, Decoded(resize_all(images, request.size), labels, CLASSES, note))
+            write_entry(entry, Decoded(resize_all(images, request.image_size), labels, CLASSES, note))
 
-        return cached(request.cache, self.name, _identity(location), request.size, build, location=location)
+        return cached(request.cache, self.name, _identity(location), request.image_size, build, location=location)
 
     def _download(self, request: Request, target: Path) -> Path:
         try:

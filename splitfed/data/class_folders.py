@@ -44,12 +44,12 @@ class MedicalMnist(DatasetSource):
         default="Medical MNIST: 58,954 radiographs of six kinds, gray 64×64 (B. Erickson, Mayo Clinic; CC BY-SA 4.0)",
         init=False,
     )
-    default_size: int = field(default=28, init=False)
+    default_image_size: int = field(default=28, init=False)
 
     def read(self, request: Request) -> Decoded:
         """The images of the first folder or archive found; downloaded if there is none."""
         location = request.path or self._find(request.roots) or self._download(request, request.roots[-1])
-        decoder = ImageDecoder(size=request.size, channels=1, edge=self.edge)
+        decoder = ImageDecoder(size=request.image_size, channels=1, edge=self.edge)
         return read_classes(self.name, location, decoder, request, MEDICAL_CLASSES)
 
     def fetch(self, request: Request, target: Path) -> Path:
@@ -138,7 +138,7 @@ def read_classes(
     def build(folder: Path) -> None:
         _decode_into(folder, location, members(location, request.on_progress), decoder, classes, if_lossy)
 
-    return cached(request.cache, name, identity(location), request.size, build, location=location)
+    return cached(request.cache, name, identity(location), request.image_size, build, location=location)
 
 
 def _decode_into(

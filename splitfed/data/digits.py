@@ -20,7 +20,7 @@ class Digits(DatasetSource):
     summary: str = field(
         default="scikit-learn's digits: 1,797 handwritten digits, gray 8×8, always at hand", init=False
     )
-    default_size: int = field(default=8, init=False)
+    default_image_size: int = field(default=8, init=False)
     takes_path: bool = field(default=False, init=False)
 
     def read(self, request: Request) -> Decoded:
@@ -31,4 +31,4 @@ class Digits(DatasetSource):
         images = np.rint(digits.images * 255 / GREY_LEVELS).astype(np.uint8)
         classes = tuple(str(name) for name in digits.target_names)
         note = f"{len(images):,} images that ship with scikit-learn"
-        return Decoded(resize_all(images, request.size), digits.target.astype(np.int64), classes, note)
+        return Decoded(resize_all(images, request.image_size), digits.target.astype(np.int64), classes, note)

@@ -35,7 +35,7 @@ class ImageFolder(DatasetSource):
     summary: str = field(
         default="your own images: a folder or archive with a folder per class, or an .npz of arrays", init=False
     )
-    default_size: None = field(default=None, init=False)
+    default_image_size: None = field(default=None, init=False)
     takes_selection: bool = field(default=True, init=False)
 
     def read(self, request: Request) -> Decoded:
@@ -54,9 +54,9 @@ def _arrays(name: str, file: Path, request: Request) -> Decoded:
         )
 
     def build(entry: Path) -> None:
-        write_entry(entry, read_arrays(file, request.size))
+        write_entry(entry, read_arrays(file, request.image_size))
 
-    return cached(request.cache, name, identity(file), request.size, build, location=file)
+    return cached(request.cache, name, identity(file), request.image_size, build, location=file)
 
 
 def _folder(name: str, location: Path, request: Request) -> Decoded:
@@ -66,13 +66,19 @@ def _folder(name: str, location: Path, request: Request) -> Decoded:
         _decode_into(entry, location, listing, layout, request)
 
     return cached(
-        request.cache, name, identity(location), request.size, build, location=location, how=repr(request.selection)
+        request.cache,
+        name,
+        identity(location),
+        request.image_size,
+        build,
+        location=location,
+        how=repr(request.selection),
     )
 
 
 def _decode_into(entry: Path, location: Path, listing: Listing, layout: Layout, request: Request) -> None:
     """Decode what the layout names and write it in the order of class and place."""
-    decoder = ImageDecoder(size=request.size, window=request.selection.window)
+    decoder = ImageDecoder(size=request.image_size, window=request.selection.window)
     row_of = {place: row for row, place in enumerate(layout.places)}
     rows: list[int] = []
     patients: list[str] = []

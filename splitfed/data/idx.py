@@ -66,7 +66,7 @@ class IdxMnist(DatasetSource):
     published: Callable[[], Published]
     unpacked_md5: tuple[str, ...]
     classes: tuple[str, ...]
-    default_size: int = 28
+    default_image_size: int = 28
 
     def read(self, request: Request) -> Decoded:
         """The pooled images of the first folder found; downloaded if there is none."""
@@ -78,10 +78,10 @@ class IdxMnist(DatasetSource):
 
         def build(entry: Path) -> None:
             read = [read_idx(file) for file in files]
-            write_entry(entry, self._pool(folder, read, request.size))
+            write_entry(entry, self._pool(folder, read, request.image_size))
 
         version = "".join(map(identity, files))
-        return cached(request.cache, self.name, version, request.size, build, location=folder)
+        return cached(request.cache, self.name, version, request.image_size, build, location=folder)
 
     def fetch(self, request: Request, target: Path) -> Path:
         """The folder that holds the four files; downloaded below ``target`` if nowhere yet."""

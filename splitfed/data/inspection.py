@@ -93,7 +93,7 @@ class Inspection:
 def inspect(
     target: str,
     *,
-    size: int | None = None,
+    image_size: int | None = None,
     attribute: str | None = None,
     selection: Selection | None = None,
     data_root: Path | str | None = None,
@@ -103,7 +103,7 @@ def inspect(
 
     Args:
         target: a data set's name, or a path; where both exist, the path.
-        size: edge in pixels; by default the data set's own, for files of several sizes 64.
+        image_size: edge in pixels; by default the data set's own, for files of several sizes 64.
         attribute: see `load`.
         selection: see `load`.
         data_root: where to look first.
@@ -119,7 +119,7 @@ def inspect(
     def read(at: int | None) -> Dataset:
         return load(
             name,
-            size=at,
+            image_size=at,
             path=path,
             attribute=attribute,
             selection=selection,
@@ -129,9 +129,9 @@ def inspect(
 
     unfit = ""
     try:
-        dataset = read(size)
+        dataset = read(image_size)
     except DataError as error:
-        if size is not None or not own:
+        if image_size is not None or not own:
             raise
         dataset = read(FALLBACK_SIZE)  # where this is no question of size, it fails in the same way
         unfit = f"data.image_size: {error}"

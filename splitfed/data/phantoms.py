@@ -39,13 +39,13 @@ class Phantoms(DatasetSource):
     summary: str = field(
         default="drawn stand-ins for the six classes of Medical MNIST: synthetic, for use without a network", init=False
     )
-    default_size: int = field(default=28, init=False)
+    default_image_size: int = field(default=28, init=False)
     synthetic: bool = field(default=True, init=False)
     takes_path: bool = field(default=False, init=False)
 
     def read(self, request: Request) -> Decoded:
         """The pictures at the asked size, drawn once and then cached."""
-        size = request.size or self.default_size
+        size = request.image_size or self.default_image_size
 
         def build(folder: Path) -> None:
             pixels = self._draw(size, request.on_progress)

@@ -28,14 +28,14 @@ class PluginSource(DatasetSource):
     def __init__(self, point: EntryPoint, source: DatasetSource) -> None:
         self._label = where(point)
         self._source = source
-        self.name, self.summary, self.default_size = source.name, source.summary, source.default_size
+        self.name, self.summary, self.default_image_size = source.name, source.summary, source.default_image_size
         self.synthetic, self.takes_path = source.synthetic, source.takes_path
         self.takes_attribute, self.takes_selection = source.takes_attribute, source.takes_selection
 
     def read(self, request: Request) -> Decoded:
         """Its images, checked."""
         decoded = self._call("read", lambda: self._source.read(request))
-        return check_decoded(decoded, where=f"{self._label}: read()", size=request.size)
+        return check_decoded(decoded, where=f"{self._label}: read()", image_size=request.image_size)
 
     def fetch(self, request: Request, target: Path) -> Path | None:
         """Where its files lie."""
@@ -66,9 +66,9 @@ def _checked(point: EntryPoint, source: object) -> DatasetSource:
         raise UserError(f"{kind} lacks {', '.join(lacking)}; set each to one line of text")
     if source.name != point.name:
         raise UserError(f"{kind}.name is {source.name!r}; make it {point.name!r}")
-    size = getattr(source, "default_size", "nothing")
+    size = getattr(source, "default_image_size", "nothing")
     if size is not None and not (type(size) is int and size >= SMALLEST_SIZE):
-        raise UserError(f"{kind}.default_size is {size!r}; set it to at least {SMALLEST_SIZE} pixels, or None")
+        raise UserError(f"{kind}.default_image_size is {size!r}; set it to at least {SMALLEST_SIZE} pixels, or None")
     for flag in ("synthetic", "takes_path", "takes_attribute", "takes_selection"):
         if not isinstance(getattr(source, flag), bool):
             raise UserError(f"{kind}.{flag} is {getattr(source, flag)!r}; set it to True or False")

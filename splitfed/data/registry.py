@@ -31,7 +31,7 @@ DATASETS: dict[str, DatasetSource] = {
 def load(
     name: str,
     *,
-    size: int | None = None,
+    image_size: int | None = None,
     data_root: Path | str | None = None,
     fallback: str | None = None,
     path: Path | str | None = None,
@@ -47,7 +47,7 @@ def load(
 
     Args:
         name: a key of `DATASETS` or of a plug-in.
-        size: edge in pixels to resize to; by default the data set's own.
+        image_size: edge in pixels to resize to; by default the data set's own.
         data_root: a folder to look in first.
         fallback: the data set that stands in where this one cannot be had.
         path: the one folder or archive to read, for data sets made of files; relative to the working folder or
@@ -62,9 +62,9 @@ def load(
     """
     source = _source(name)
     stand_in = None if fallback is None else _source(fallback)
-    if size is not None and size < SMALLEST_SIZE:
-        raise DataError(f"{name}: size is {size}; expected at least {SMALLEST_SIZE} pixels")
-    wanted = size if size is not None else source.default_size
+    if image_size is not None and image_size < SMALLEST_SIZE:
+        raise DataError(f"{name}: image_size is {image_size}; expected at least {SMALLEST_SIZE} pixels")
+    wanted = image_size if image_size is not None else source.default_image_size
     roots = search_roots(data_root)
     named = None if path is None else _resolve(source, Path(path), roots, root_named=data_root is not None)
     if attribute is not None and not source.takes_attribute:
@@ -84,7 +84,7 @@ def load(
         if on_notice is not None:
             on_notice(_banner(source, stand_in, missing))
         source = stand_in
-        decoded = source.read(Request(wanted or source.default_size, roots, cache_dir(), None, report))
+        decoded = source.read(Request(wanted or source.default_image_size, roots, cache_dir(), None, report))
     return _dataset(source, decoded)
 
 

@@ -45,7 +45,7 @@ class Request:
     """What a source is asked for.
 
     Attributes:
-        size: edge of the images in pixels; None for the source's own choice.
+        image_size: edge of the images in pixels; None for the source's own choice.
         roots: the folders to look in, in this order; the last is the cache's own, which downloads go to.
         cache: where decoded images are kept.
         path: the folder or archive that the user named, which is then the only place to look.
@@ -54,7 +54,7 @@ class Request:
         selection: which files, and what their folders mean, for a source that `takes_selection`.
     """
 
-    size: int | None
+    image_size: int | None
     roots: tuple[Path, ...]
     cache: Path
     path: Path | None
@@ -118,7 +118,7 @@ class DatasetSource(ABC):
     Attributes:
         name: what a scenario calls it.
         summary: one line for `splitfed datasets`.
-        default_size: edge in pixels when none is asked for; None where the files decide.
+        default_image_size: edge in pixels when none is asked for; None where the files decide.
         synthetic: whether the images are drawn, not taken; results then say so.
         takes_path: whether the user may name a folder or archive.
         takes_attribute: whether the user may choose what is to be told apart.
@@ -127,7 +127,7 @@ class DatasetSource(ABC):
 
     name: str
     summary: str
-    default_size: int | None
+    default_image_size: int | None
     synthetic: bool = False
     takes_path: bool = True
     takes_attribute: bool = False

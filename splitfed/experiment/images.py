@@ -44,7 +44,7 @@ def _load_new(scenario: Scenario, data_root: Path | None, bus: Bus) -> Dataset:
     options = scenario.data
     return data.load(
         options.name,
-        size=options.image_size,
+        image_size=options.image_size,
         data_root=data_root,
         fallback=options.fallback,
         path=Path(options.path) if options.path else None,
@@ -63,7 +63,7 @@ def _load_again(scenario: Scenario, data_root: Path | None, bus: Bus, run: RunSt
     try:
         dataset = data.load(
             recorded.name,
-            size=options.image_size if own else recorded.size,
+            image_size=options.image_size if own else recorded.image_size,
             data_root=data_root or (recorded.root if recorded.root and recorded.root.is_dir() else None),
             path=_path_again(options.path, data_root, recorded) if own else None,
             attribute=options.attribute if own else None,

@@ -24,7 +24,7 @@ def provenance(dataset: Dataset, data_root: Path | None) -> Provenance:
         synthetic=dataset.synthetic,
         identity=dataset.identity,
         images=len(dataset),
-        size=dataset.shape.height,
+        image_size=dataset.shape.height,
         location=location,
         root=next((root for root in roots if location and location.is_relative_to(root)), None),
     )

@@ -17,7 +17,7 @@ from splitfed.records.record import Record
 class Provenance(Record):
     """Where a run's images came from. Two data sets of the same `identity` give the same images to the same clients.
 
-    ``name`` is the data set's, the stand-in's where one stood in; ``size`` is the edge of the images in pixels.
+    ``name`` is the data set's, the stand-in's where one stood in; ``image_size`` is the edge of the images in pixels.
     ``location`` is the folder or file that was read, None for what is drawn or ships with a package; ``root`` the
     folder below which it was found, None where the user named it, or there is none.
     """
@@ -26,7 +26,7 @@ class Provenance(Record):
     synthetic: bool
     identity: str
     images: int = Field(ge=1)
-    size: int = Field(ge=1)
+    image_size: int = Field(ge=1)
     location: Path | None
     root: Path | None
 

@@ -50,7 +50,7 @@ def test_medmnists_arrays_in_every_order(tmp_path: Path, stored: tuple[int, ...]
     first = arrays["train_images"][0]
     expected = first.reshape(shape) if stored != (16, 16, 3) else first.transpose(2, 0, 1)
     assert np.array_equal(read.pixels[0], expected)
-    assert load("folder", path=tmp_path / "arrays.npz", size=8).shape == (shape[0], 8, 8)
+    assert load("folder", path=tmp_path / "arrays.npz", image_size=8).shape == (shape[0], 8, 8)
 
 
 def test_published_parts_of_arrays_can_be_kept(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_every_form_gives_the_same_task_and_the_center_of_the_faces(tmp_path: Pa
     assert data.labels.tolist() == [number % 5 for number in range(1, 11)]
     assert data.pixels[:, 0, 0, 0].tolist() == [10 * number for number in range(1, 11)]
     assert (data.pixels == data.pixels[:, :1, :1, :1]).all()  # nothing of the red border
-    assert load("celeba", path=tmp_path, size=64).shape == (3, 64, 64)
+    assert load("celeba", path=tmp_path, image_size=64).shape == (3, 64, 64)
 
 
 def test_the_caveat_counts_what_was_left_out(tmp_path: Path) -> None:

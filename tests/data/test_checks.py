@@ -15,7 +15,7 @@ SOUND = Decoded(np.zeros((4, 1, 8, 8), np.uint8), np.array([0, 1, 0, 1]), ("a", 
 
 
 def check(given: Any, size: int | None = 8) -> Decoded:
-    return check_decoded(given, where="plug-in x: read()", size=size)
+    return check_decoded(given, where="plug-in x: read()", image_size=size)
 
 
 def test_sound_images_pass_with_labels_as_int64() -> None:

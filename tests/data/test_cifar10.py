@@ -56,7 +56,7 @@ def test_folder_and_archive_give_the_published_images(batches_on_disk: Path, tmp
         assert np.array_equal(packed.pixels, unpacked.pixels)
         assert np.array_equal(packed.labels, unpacked.labels)
     assert len(load("cifar10", path=batches_on_disk.parent)) == len(unpacked)
-    assert load("cifar10", data_root=batches_on_disk.parent, size=16).shape == (3, 16, 16)
+    assert load("cifar10", data_root=batches_on_disk.parent, image_size=16).shape == (3, 16, 16)
 
 
 def image_files(suffix: str) -> dict[str, bytes]:

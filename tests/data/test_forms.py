@@ -112,7 +112,7 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     files = {f"{split}/{name}/{n}.png": jpeg(n + ord(name), edge=20, mode="RGB")
              for split in ("train", "test") for name in "ba" for n in range(2)}  # fmt: skip
     folder = write_folder(tmp_path / "mine", files)
-    native, resized = load("folder", path=folder), load("folder", path=folder, size=12)
+    native, resized = load("folder", path=folder), load("folder", path=folder, image_size=12)
     assert native.classes == ("a", "b")
     assert native.shape == (3, 20, 20)
     assert resized.shape == (3, 12, 12)
@@ -123,13 +123,13 @@ def test_a_folder_of_mixed_images(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "mine", {"a/1.png": jpeg(1), "b/2.png": jpeg(2, edge=40)})
     with pytest.raises(DataError, match=r"b/2.png: expected 64×64 pixels, found 40×40.*give a size"):
         load("folder", path=folder)
-    assert load("folder", path=folder, size=16).shape == (1, 16, 16)
+    assert load("folder", path=folder, image_size=16).shape == (1, 16, 16)
     (folder / "b" / "2.png").write_bytes(jpeg(2, mode="RGB"))
     with pytest.raises(DataError, match=r"b/2.png: expected 8-bit gray \(mode L\), found mode RGB"):
-        load("folder", path=folder, size=16)
+        load("folder", path=folder, image_size=16)
     (folder / "a" / "1.png").write_bytes(jpeg(2, mode="RGBA"))
     with pytest.raises(DataError, match=r"a/1.png: expected 8-bit gray or RGB, found mode RGBA"):
-        load("folder", path=folder, size=16)
+        load("folder", path=folder, image_size=16)
 
 
 def test_a_folder_without_classes(tmp_path: Path) -> None:
@@ -159,4 +159,4 @@ def test_a_crop_keeps_the_center(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     wide.save(buffer, "PNG")
     folder = write_folder(tmp_path / "wide", {"a/1.png": buffer.getvalue(), "b/1.png": buffer.getvalue()})
-    assert load("folder", path=folder, size=10).pixels.min() == 255
+    assert load("folder", path=folder, image_size=10).pixels.min() == 255

@@ -52,7 +52,7 @@ def test_files_of_several_sizes_are_looked_at_all_the_same(tmp_path: Path) -> No
     rows = dict(inspect(str(folder)).rows())
     assert rows["sizes of files"] == "16×16 13, 40×40 1"
     assert rows["needs"].startswith("data.image_size: ")
-    assert "needs" not in dict(inspect(str(folder), size=16).rows())
+    assert "needs" not in dict(inspect(str(folder), image_size=16).rows())
 
 
 def test_names_arrays_and_what_is_nowhere(tmp_path: Path) -> None:

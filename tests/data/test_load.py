@@ -159,7 +159,7 @@ def test_the_cache_follows_the_source_and_the_size(tmp_path: Path, medical_files
     for _ in range(2):
         load("medical_mnist", data_root=tmp_path, on_progress=lambda what, *_: calls.append(what))
     assert calls == ["decoding MedNIST"]  # the second time it is not decoded
-    assert load("medical_mnist", data_root=tmp_path, size=32).shape == (1, 32, 32)
+    assert load("medical_mnist", data_root=tmp_path, image_size=32).shape == (1, 32, 32)
     (folder / "Hand" / "000000.jpeg").unlink()
     assert len(load("medical_mnist", data_root=tmp_path)) == 17
 
@@ -227,7 +227,7 @@ def test_idx_files_packed_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert digits.shape == (1, 28, 28)
     assert len(digits) == 30
     assert digits.location == tmp_path / "MNIST" / "raw"
-    assert load("mnist", data_root=tmp_path, size=14).shape == (1, 14, 14)
+    assert load("mnist", data_root=tmp_path, image_size=14).shape == (1, 14, 14)
 
 
 def test_idx_files_are_known_by_their_checksums_and_not_by_their_folder(
@@ -325,7 +325,7 @@ def test_idx_files_have_the_published_checksums_and_a_mirror_more_than_torchvisi
 
 
 def test_digits_keep_their_size_unless_asked() -> None:
-    small, large = load("digits"), load("digits", size=28)
+    small, large = load("digits"), load("digits", image_size=28)
     assert small.shape == (1, 8, 8)
     assert large.shape == (1, 28, 28)
     assert small.pixels.max() == 255
@@ -338,7 +338,7 @@ def test_wrong_names_and_sizes() -> None:
     with pytest.raises(DataError, match="did you mean 'phantoms'"):
         load("digits", fallback="phantom")
     with pytest.raises(DataError, match="size is 7; expected at least 8"):
-        load("digits", size=7)
+        load("digits", image_size=7)
     with pytest.raises(DataError, match="digits: takes no path"):
         load("digits", path="x")
     with pytest.raises(DataError, match="expected a folder, found nothing there"):
@@ -361,7 +361,7 @@ def test_a_plug_in_is_found_but_replaces_nothing(tmp_path: Path, monkeypatch: py
     (info / "entry_points.txt").write_text("[splitfed.datasets]\nstripes = stripes:STRIPES\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "stripes", raising=False)  # another test's, of the same name
-    assert load("stripes", size=10).shape == (3, 10, 10)
+    assert load("stripes", image_size=10).shape == (3, 10, 10)
     assert ("stripes", "black and white") in describe()
     assert sources()["digits"] is DATASETS["digits"]
 
@@ -371,10 +371,10 @@ import numpy as np
 from splitfed.data import DatasetSource, Decoded
 
 class Stripes(DatasetSource):
-    name, summary, default_size = "stripes", "black and white", 8
+    name, summary, default_image_size = "stripes", "black and white", 8
 
     def read(self, request):
-        pixels = np.zeros((4, 3, request.size, request.size), np.uint8)
+        pixels = np.zeros((4, 3, request.image_size, request.image_size), np.uint8)
         return Decoded(pixels, np.arange(4), ("a", "b", "c", "d"), "")
 
 STRIPES = Stripes()
@@ -398,7 +398,7 @@ def test_an_earlier_version_of_the_same_images_is_removed(tmp_path: Path, medica
     for number in range(3):
         (folder / "Hand" / f"more{number}.jpeg").write_bytes(medical_files["Hand/000000.jpeg"])
         load("medical_mnist", data_root=tmp_path)
-    load("medical_mnist", data_root=tmp_path, size=32)
+    load("medical_mnist", data_root=tmp_path, image_size=32)
     assert len(list((tmp_path / "cache" / "decoded").iterdir())) == 2  # one for each size
 
 

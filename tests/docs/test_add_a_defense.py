@@ -95,7 +95,7 @@ def test_the_data_set_of_the_page_is_loaded(blocks: list[str], tmp_path: Path, m
     install(tmp_path, "stripes", blocks[3], {"datasets": {"stripes": "STRIPES"}})
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "stripes", raising=False)  # another test's, of the same name
-    stripes = data.load("stripes", size=12)
+    stripes = data.load("stripes", image_size=12)
     assert stripes.shape == (1, 12, 12)
     assert (stripes.pixels[stripes.labels == 0].std(axis=2) == 0).all()
     assert (stripes.pixels[stripes.labels == 1].std(axis=3) == 0).all()

@@ -134,7 +134,7 @@ def manifest(scenario: Mapping[str, Any] | None = None, *, created: str = "2026-
             synthetic=False,
             identity="00",
             images=58_954,
-            size=TILE,
+            image_size=TILE,
             location=Path("/data/medical_mnist"),
             root=Path("/data"),
         ),
