@@ -25,7 +25,7 @@ def problem(rows: int, features: int, *, seed: int = 0) -> tuple[Tensor, Tensor]
 
 
 @pytest.mark.parametrize(("rows", "features"), [(80, 20), (30, 90)])
-@pytest.mark.parametrize("regularizer", [1e-3, 1.0])
+@pytest.mark.parametrize("penalty", [1e-3, 1.0])
 def test_ridge_agrees_with_scikit_learn(rows: int, features: int, penalty: float) -> None:
     """With fewer features than rows, and with more, which takes the other factorization."""
     x, y = problem(rows, features)

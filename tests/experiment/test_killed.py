@@ -54,9 +54,9 @@ class Tapped(Recorder):
         self._job, self._folder = job, folder
         save_auxiliary(folder / "knowledge", auxiliary.aux)
 
-    def route(self, server_address: str) -> list[str]:
+    def serving(self, server_address: str) -> None:
         self.handle = AttackerProcess(config(self._job, self._folder, server_address), self.heard.append)
-        return [self.handle.start(), server_address]
+        self.addresses = [self.handle.start(), server_address]
 
     def front_sent(self, round_number: int, front: Front) -> None:
         assert self.handle is not None
