@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import re
-import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -186,28 +184,6 @@ def test_without_a_finished_cell_there_is_no_report(store: RunStore) -> None:
     store.save_results(empty_results())
     with pytest.raises(UserError, match="nothing to report"):
         write_report(store)
-
-
-def test_the_picture_for_the_readme_is_drawn_from_a_run(
-    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    filled(store)
-    script = Path(__file__).parents[3] / "docs" / "make_live_view.py"
-    spec = importlib.util.spec_from_file_location("make_live_view", script)
-    assert spec is not None
-    assert spec.loader is not None
-    make_live_view = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_live_view)
-
-    picture = tmp_path / "live.svg"
-    monkeypatch.setattr(sys, "argv", ["make_live_view", str(store.path), "--cell", "sca-seed0", "--out", str(picture)])
-    make_live_view.main()
-    svg = picture.read_text()
-    assert "▀" in svg
-    assert "sca-seed0" in svg
-    assert "font-face" not in svg
-    with pytest.raises(UserError, match="of cell 'other'"):
-        make_live_view.moment(list(store.read_events()), "other")
 
 
 def test_the_frontier_holds_what_no_other_valid_row_beats_in_both() -> None:
