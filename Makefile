@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# strict: a warning, a link or an anchor that leads nowhere, is an error
+DOCS   := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-.PHONY: demo test lint bench soak proto schema clean
+.PHONY: demo test lint bench soak proto schema docs dist-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/splitfed scenario medmnist_split
@@ -19,6 +21,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/python protos/generate.py --check
 	$(BIN)/python -m splitfed.records.schema --check
+	$(DOCS)
+
+docs: $(VENV)/.installed-dev
+	$(DOCS)
+
+dist-check: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.packaging.check_built
 
 bench: $(VENV)/.installed
 	$(BIN)/splitfed bench wire
@@ -48,4 +57,4 @@ $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
