@@ -22,7 +22,7 @@ def test_its_images_are_loaded(page: PluginPage, tmp_path: Path, monkeypatch: py
     page.install(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "stripes", raising=False)  # another test's, of the same name
-    stripes = data.load("stripes", size=12)
+    stripes = data.load("stripes", image_size=12)
     assert stripes.shape == (1, 12, 12)
     assert (stripes.pixels[stripes.labels == 0].std(axis=2) == 0).all()
     assert (stripes.pixels[stripes.labels == 1].std(axis=3) == 0).all()

@@ -95,7 +95,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _write_images(folder: Path) -> None:
     """Drawn stand-ins, as a folder of images."""
-    drawn = load("phantoms", size=16)
+    drawn = load("phantoms", image_size=16)
     for label, name in enumerate(drawn.classes[:2]):
         (folder / name).mkdir(parents=True)
         for number, image in enumerate(drawn.pixels[drawn.labels == label][:700]):
