@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 IN_WHEEL = (
     "splitfed/py.typed",
     "published.csv",
+    "records/results.schema.json",
+    "templates/report.html.j2",
+    "templates/style.css",
     "scenarios/medmnist_split.toml",
     "licenses/LICENSE",
     "entry_points.txt",
