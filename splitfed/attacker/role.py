@@ -33,7 +33,7 @@ def run(config_path: Path, *, ends_with: int | None = None) -> int:
     It ends when all attacks on the final front are done (0), or earlier after SIGTERM (143) or SIGINT (130).
 
     Args:
-        config_path: see `config.load_config`.
+        config_path: see `attacker.config.load_config`.
         ends_with: the descriptor of a pipe whose other end is held by the process that started this one: when that
             closes, this process ends too. Without it the role is on its own, whatever its standard input is.
 
@@ -89,7 +89,7 @@ def _attack(config_path: Path, say: Speaker, asked_to_stop: threading.Event) -> 
         observer,
     ):
         say(Listening(address=relay.address))
-        from splitfed.attacker.process import Attacker, StoppedEarly
+        from splitfed.attacker.work import Attacker, StoppedEarly
 
         attacker = Attacker(config, observer.wake(_tap(config, warn)), say, asked_to_stop)
         try:
@@ -100,7 +100,7 @@ def _attack(config_path: Path, say: Speaker, asked_to_stop: threading.Event) -> 
 
 
 def _tap(config: AttackerConfig, warn: Callable[[str], None]) -> Tap:
-    from splitfed.attacker.knowledge import auxiliary_classes
+    from splitfed.attacker.knowledge_files import auxiliary_classes
     from splitfed.wire.checks import StreamRules
     from splitfed.wire.observations import ObservationWriter
     from splitfed.wire.tap import Tap

@@ -1,7 +1,8 @@
 """What every attack is: something that learns to invert a front from what the attacker knows.
 
 An attack sees its own auxiliary images and the front that it holds as a participant (`types.Knowledge`), and the
-activations that the tap recorded. It never sees an image of a victim, and it only ever calls the front.
+activations that the tap recorded. It never sees an image of a victim, and it may call the front
+and read its weights, but never change them.
 """
 
 from __future__ import annotations
@@ -54,8 +55,6 @@ class Attack(ABC):
     like protection."""
     needs: ClassVar[str] = "nothing in particular"
     """What a front must have for the attack to apply; see `applies`."""
-    needs_labels: ClassVar[bool] = False
-    """Whether it needs the labels of the observed batches, which only some scenarios send in clear."""
     is_control: ClassVar[bool] = False
     """Whether it is reported beside the attacks, never as the strongest, and not asked whether it learned."""
     Options: ClassVar[type[Options]] = Options

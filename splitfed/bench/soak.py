@@ -26,7 +26,7 @@ from splitfed.bench.arguments import positive
 from splitfed.bench.measure import print_line
 from splitfed.config.load import validate
 from splitfed.config.scenario import Scenario
-from splitfed.experiment import run as lab
+from splitfed.experiment import run as experiment
 from splitfed.experiment.attacker_process import AttackerProcess
 from splitfed.records import events
 from splitfed.records.events import Event
@@ -126,7 +126,7 @@ def one_fault(number: int, clients: int, seed: int) -> dict[str, Any]:
     trouble = Trouble(("freeze", "kill", "starve")[number % 3], draw.randint(1, ROUNDS), draw.randrange(steps))
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, attacker_told_to(trouble):
-        run = lab.run(scenario(clients, seed), out=Path(folder), subscribers=[trouble])
+        run = experiment.run(scenario(clients, seed), out=Path(folder), subscribers=[trouble])
         (cell,) = run.results.cells  # read before the folder goes
     return {
         "fault": trouble.kind,

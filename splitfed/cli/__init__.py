@@ -1,1 +1,1 @@
-"""The command line: one file per command."""
+"""The command line: one file per command or family of commands, and what they share."""

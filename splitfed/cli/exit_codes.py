@@ -12,3 +12,12 @@ INTERRUPTED = 130
 """By Ctrl-C or SIGTERM."""
 READER_LEFT = 141
 """Nobody read the output to its end."""
+
+
+def of_run(valid: bool) -> int:
+    """What a run that came to its end ends its command with.
+
+    >>> of_run(True), of_run(False)
+    (0, 3)
+    """
+    return OK if valid else INVALID

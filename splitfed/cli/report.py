@@ -93,7 +93,7 @@ def _measure_features(store: Any, arguments: argparse.Namespace) -> None:
 
 
 def _markdown(results: Any) -> str:
-    from splitfed.views import attacks, ledger, table
+    from splitfed.views import attacks, beside_published, table
 
-    parts = (table.to_markdown(results), attacks.to_markdown(results), ledger.to_markdown(results))
+    parts = (table.to_markdown(results), attacks.to_markdown(results), beside_published.to_markdown(results))
     return "\n".join(part for part in parts if part)

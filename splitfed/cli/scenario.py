@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splitfed import files
-from splitfed.cli import output
+from splitfed.cli import exit_codes, output
 from splitfed.cli.arguments import path
-from splitfed.cli.exit_codes import INTERRUPTED, INVALID, OK
+from splitfed.cli.exit_codes import INTERRUPTED
 from splitfed.errors import SplitfedError, UserError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   splitfed scenario medmnist_split             the main job: three defenses, tapped and attacked, one table
-  splitfed scenario medmnist_split --quick     the same path within a minute, on fewer images
+  splitfed scenario medmnist_split --quick     the same path in a minute or two, on fewer images
   splitfed scenario medmnist_split --set data.train=3000 --set 'defense=["none", "sca"]'
   splitfed scenario table3 --seeds 2 --jobs 2  every defense of the paper, two seeds, two cells at a time
   splitfed scenario --resume runs/medmnist_split-20260101-120000
@@ -129,7 +129,7 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
         _show_what_is_finished(watched)
         raise failure
     _show(store)
-    return OK if store.results.valid else INVALID
+    return exit_codes.of_run(store.results.valid)
 
 
 def _show(store: Any) -> None:

@@ -13,11 +13,11 @@ from splitfed.defenses.gan import GanDefense
 from splitfed.defenses.gaussian import Gaussian
 from splitfed.defenses.gong import Gong
 from splitfed.defenses.gong_plus import GongPlus
-from splitfed.defenses.known import DEFENSES, build
 from splitfed.defenses.laplace import Laplace
 from splitfed.defenses.mid import InformationBottleneck
 from splitfed.defenses.none import NoDefense
 from splitfed.defenses.nopeek import NoPeek
+from splitfed.defenses.registry import DEFENSES, build
 from splitfed.defenses.sca import SparseCodingArchitecture
 from splitfed.defenses.sca_noise import SparseCodingNoise
 from splitfed.defenses.sparse_standard import SparseStandard
@@ -37,7 +37,7 @@ def _findings(given: Any) -> str | None:
     return f"gave {odd[0]!r} in its list; expected a Finding(acts, detail)" if odd else None
 
 
-def _penalty(given: Any) -> str | None:
+def _regularizer(given: Any) -> str | None:
     """What `Defense.regularizer` must give."""
     wrong = of(Tensor, type(None))(given)
     if wrong is None and given is not None and given.numel() != 1:
@@ -53,7 +53,7 @@ FAULTS: dict[str, Fault] = {
     "generated": of(int),
     "generate": of(Images),
     "protect": of(Tensor),
-    "regularizer": _penalty,
+    "regularizer": _regularizer,
     "measures": numbers,
     "expected": of(Tensor),
     "findings": _findings,

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import Tensor, nn
 
 from splitfed.defenses.base import Defense, Figures, TapEvidence, TrainingBatch, trainable
-from splitfed.defenses.known import DEFENSES, build
+from splitfed.defenses.registry import DEFENSES, build
 from splitfed.metrics.findings import Finding
 from splitfed.models.front import Front, FrontSpec
 from splitfed.options import Options, explain

@@ -10,9 +10,9 @@ from flwr.app import Context, RecordDict
 
 from splitfed.config.scenario import Cell
 from splitfed.errors import TrainingFailed
+from splitfed.experiment.attack_listener import AttackListener
 from splitfed.experiment.context import CellContext, RunContext
 from splitfed.experiment.evidence import AuditEvidence
-from splitfed.experiment.live import LiveAttack
 from splitfed.experiment.mounted_attack import MountedAttack
 from splitfed.experiment.pictures import save_outcome
 from splitfed.experiment.verdict import after_attack, cell_gates, cell_result, failed_cell, victim_fingerprint
@@ -45,7 +45,7 @@ def measure(run: RunContext, cell: Cell) -> CellResult:
 
 def _measure(context: CellContext) -> CellResult:
     shutil.rmtree(context.folder)  # what an interrupted attempt left would pass for this one's
-    live = LiveAttack(context.cell.name, context.truth, context.run.store, context.run.bus)
+    live = AttackListener(context.cell.name, context.truth, context.run.store, context.run.bus)
     with MountedAttack(context, live.hear) as attack:
         result = _train(context, attack)
         before = victim_fingerprint(result)
@@ -70,7 +70,7 @@ def _train(context: CellContext, attack: MountedAttack) -> FederationResult:
 
 
 def _judge(
-    context: CellContext, result: FederationResult, live: LiveAttack, before: str, attack_s: float
+    context: CellContext, result: FederationResult, live: AttackListener, before: str, attack_s: float
 ) -> CellResult:
     """The cell's result: what the attacks reached, and the gates that say whether to believe it."""
     run, cell = context.run, context.cell

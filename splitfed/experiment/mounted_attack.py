@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from splitfed.attacker.config import AttackerConfig, ComponentConfig
-from splitfed.attacker.knowledge import save_auxiliary
+from splitfed.attacker.knowledge_files import save_auxiliary
 from splitfed.attacker.protocol import Final, Message
 from splitfed.errors import AttackError
 from splitfed.experiment.attacker_process import AttackerProcess

@@ -1,4 +1,7 @@
-"""Image grids of a run: what each attack made of the same private images, chosen by position and never by looks."""
+"""Image grids of a run: what each attack made of the same private images.
+
+They are chosen by a fixed rule, by position or by PSNR, never by looks.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from splitfed.experiment.cell import measure
 from splitfed.experiment.context import RunContext
 from splitfed.experiment.images import load_images
 from splitfed.experiment.provenance import provenance
-from splitfed.experiment.run_record import RunRecord
+from splitfed.experiment.results_keeper import ResultsKeeper
 from splitfed.experiment.shares import own_positions
 from splitfed.experiment.threads import one_thread
 from splitfed.files import as_open_as, as_path, check_place
@@ -89,14 +89,14 @@ def run(
         context = RunContext(scenario, store, bus, dataset, splits)
         if not alone:
             context.notice(WITHOUT_LOCK)
-        record = RunRecord(context)
+        record = ResultsKeeper(context)
         _spread(context, record, record.begin(), jobs=jobs, runner=runner, data_root=data_root)
         record.finish()
     return store
 
 
 def _spread(
-    context: RunContext, record: RunRecord, cells: Sequence[Cell], *, jobs: int, runner: str, data_root: Path | None
+    context: RunContext, record: ResultsKeeper, cells: Sequence[Cell], *, jobs: int, runner: str, data_root: Path | None
 ) -> None:
     """Run these cells: one after the other here, or several at a time elsewhere."""
     if jobs == 1 and runner == "local":

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 from splitfed.attacker.protocol import Attacked, Done
 from splitfed.config.scenario import Cell
 from splitfed.config.tables import FederationOptions
 from splitfed.defenses import Defense
-from splitfed.defenses.base import Figures, TapEvidence, TrainingPlan
+from splitfed.defenses.base import Figures, TapEvidence
 from splitfed.federation.outcome import FederationResult
-from splitfed.federation.task import Task
 from splitfed.metrics import gates
 from splitfed.metrics.fid import FrechetMetric
 from splitfed.metrics.fingerprint import fingerprint
@@ -25,14 +20,10 @@ from splitfed.metrics.predictors import class_mean, mean_image
 from splitfed.metrics.quality import psnr_db
 from splitfed.metrics.score import predictor_score, score
 from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
-from splitfed.types import Images, Observation, Phase, Reconstruction
-from splitfed.wire.codec import CODECS
+from splitfed.types import Images, Reconstruction
 
 REFERENCE_GATE = "attack_beats_class_mean"
 """The gate that is measured on the undefended cell and holds for all cells of its seed."""
-
-ROUNDING = 1e-4
-"""By how much of its largest number a batch may differ when it is made once more."""
 
 TIE = 1e-5
 """SSIM of attacks that differ by less is the same: float32 images of one reconstruction, in other batches, do so."""
@@ -82,67 +73,6 @@ def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:
     scores = {name: fit.validation_ssim for name, fit in fits.items() if math.isfinite(fit.validation_ssim)}
     best = max(scores.values(), default=math.nan)
     return next((name for name, of_name in scores.items() if of_name >= best - TIE), None)
-
-
-@torch.no_grad()
-def tap_evidence(
-    victim: Task, images: Images, observations: Sequence[Observation], result: FederationResult, plan: TrainingPlan
-) -> TapEvidence:
-    """What was tapped of one client's audit, beside what its front gives for the same batches.
-
-    Args:
-        victim: a client's, with the final front in evaluation mode.
-        images: its training images.
-        observations: of its AUDIT stream, in the order of their steps, at least one.
-        result: with what each client's defense measured.
-        plan: how long each client trained.
-    """
-    codec = CODECS[victim.job.scenario.federation.codec]
-    rows = [_rows(victim, observation) for observation in observations]
-    clean = [codec.decode(codec.encode(victim.activation(Phase.AUDIT, r))) for r in rows]
-    seen = images[torch.cat(rows)]
-    return TapEvidence(
-        front=victim.front,
-        pixels=seen.pixels,
-        labels=seen.labels,
-        clean=torch.cat(clean),
-        tapped=torch.cat([o.activation for o in observations]),
-        measures=[measures for _, measures in sorted(result.measures.items())],
-        plan=plan,
-    )
-
-
-def made_otherwise(victim: Task, observations: Iterable[Observation]) -> list[str]:
-    """Which of one client's tapped AUDIT batches are not what the front in `victim` and the defense make of its images.
-
-    All is repeated, the draws of a randomized defense too, so that nothing but rounding may differ.
-    """
-    return [f"client {o.client}, step {o.step}" for o in observations if not _is_repeated(victim, o)]
-
-
-def _is_repeated(victim: Task, observation: Observation) -> bool:
-    rows = _rows(victim, observation)
-    if int(rows.max()) >= len(victim.client.images.train):
-        return False
-    codec = CODECS[victim.job.scenario.federation.codec]
-    again = codec.decode(codec.encode(victim.sent(Phase.AUDIT, observation.round, observation.step, rows)))
-    if again.shape != observation.activation.shape:
-        return False
-    return float((again - observation.activation).abs().max()) <= ROUNDING * float(again.abs().max())
-
-
-def _rows(victim: Task, observation: Observation) -> Tensor:
-    """Which of the client's images a batch of an evaluation holds."""
-    start = observation.step * victim.job.scenario.federation.batch_size
-    return torch.arange(start, start + len(observation.activation))
-
-
-def rows_seen(observations: Iterable[Observation], sent: Mapping[int, int]) -> int:
-    """How many of the images that each client sent in the audit, by its number, were observed."""
-    seen = Counter[int]()
-    for observation in observations:
-        seen[observation.client] += len(observation.activation)
-    return sum(min(seen[client], images) for client, images in sent.items())
 
 
 def victim_fingerprint(result: FederationResult) -> str:

@@ -143,7 +143,7 @@ def _check_count(steps: int, said_steps: int, examples: int, said_examples: int)
 
 @dataclass
 class BackHost:
-    """Holds the back, and opens a session per client, round and phase (a `wire.SessionHost`).
+    """Holds the back, and opens a session per client, round and phase (a `wire.session.SessionHost`).
 
     Attributes:
         back: the averaged back.

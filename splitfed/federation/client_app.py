@@ -13,8 +13,8 @@ from splitfed.federation.client import Client, ClientImages, Connect, OnStep, St
 from splitfed.federation.job import Job
 from splitfed.federation.task import Task
 from splitfed.types import Phase
-from splitfed.wire.line import Silent
 from splitfed.wire.link import GrpcLink, Link
+from splitfed.wire.reconnecting_stream import SilentAddresses
 from splitfed.wire.session import Hello
 
 ImagesOf = Callable[[Job, int], ClientImages]
@@ -27,7 +27,7 @@ def connect_over_grpc(job: Job, stopped: Callable[[], bool] | None = None) -> Co
     Once ``stopped`` says so they wait for nothing more.
     """
     deadline_s = job.scenario.federation.stream_deadline_s
-    silent = Silent()
+    silent = SilentAddresses()
 
     def connect(addresses: Sequence[str], hello: Hello) -> AbstractContextManager[Link]:
         return GrpcLink(addresses, hello, deadline_s=deadline_s, silent=silent, stopped=stopped)

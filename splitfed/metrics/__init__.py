@@ -6,9 +6,9 @@ Only this package sees the victims' images beside the reconstructions of them.
 from splitfed.metrics.bootstrap import bootstrap_ci95
 from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.metrics.fingerprint import fingerprint
+from splitfed.metrics.per_image import METRICS, Metric
 from splitfed.metrics.predictors import class_mean, mean_image
 from splitfed.metrics.quality import psnr_db, ssim, ssim_cropped
-from splitfed.metrics.registry import METRICS, Metric
 from splitfed.metrics.reid import ReidResult, reid_top1
 from splitfed.metrics.score import predictor_score, score
 

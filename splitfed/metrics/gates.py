@@ -22,7 +22,7 @@ class GateResult(NamedTuple):
 
 
 class Measured(Protocol):
-    """What a defense found of itself at the tap (`metrics.findings.Finding`, `defenses.base.Finding`)."""
+    """What a defense found of itself at the tap (`metrics.findings.Finding`)."""
 
     @property
     def acts(self) -> bool: ...
@@ -178,9 +178,3 @@ def _non_finite(value: object, path: str) -> Iterable[str]:
             yield from _non_finite(child, f"{path}[{position}]")
     elif isinstance(value, float) and not math.isfinite(value):
         yield path
-
-
-def is_valid(gates: Iterable[GateResult]) -> bool:
-    """Whether a cell with these gates is valid: there are some, and all pass."""
-    gates = list(gates)
-    return bool(gates) and all(gate.passed for gate in gates)

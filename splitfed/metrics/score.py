@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from splitfed.metrics.bootstrap import bootstrap_ci95
+from splitfed.metrics.per_image import METRICS
 from splitfed.metrics.quality import psnr_db, ssim
-from splitfed.metrics.registry import METRICS
 from splitfed.metrics.reid import reid_top1
 from splitfed.types import Images
 

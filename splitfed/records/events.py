@@ -1,6 +1,6 @@
 """What a run says about itself, as typed events.
 
-The engine emits events and never prints. Terminal, web and report are views of the same events. Each event
+The engine emits events and never prints. Terminal and report are views of the same events. Each event
 goes, as one JSON line, to the run's `events.jsonl` and then to every subscriber of the `Bus`.
 """
 

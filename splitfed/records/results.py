@@ -142,7 +142,7 @@ class Spread(Record):
 
 
 class DefenseSummary(Record):
-    """One defense with its options over its seeds (`summary.summarize`), by measure.
+    """One defense with its options over its seeds (`records.summary.summarize`), by measure.
 
     ``difference_to_none`` is empty for the undefended cell, and where there is none to compare with.
     """

@@ -14,12 +14,13 @@ from splitfed.files import write_whole
 from splitfed.records.results import Results
 
 PUBLISHED = Path(__file__).with_name("results.schema.json")
+COMMENT = "Generated from splitfed/records/results.py by python -m splitfed.records.schema; do not edit."
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema() -> dict[str, Any]:
     """The JSON schema of `results.json`, as a table."""
-    return {"$schema": DIALECT, **Results.model_json_schema(by_alias=True)}
+    return {"$schema": DIALECT, "$comment": COMMENT, **Results.model_json_schema(by_alias=True)}
 
 
 def main(arguments: list[str]) -> int:

@@ -4,14 +4,14 @@ runs/<scenario>-<time>/
     manifest.json     scenario, seeds, versions, commit, machine; written once
     events.jsonl      one event a line, in the order in which they happened
     results.json      one entry per finished cell; replaced whole, so it is never half written
-    cells/<cell>/     what one cell leaves: observations, reconstructions
+    cells/<cell>/     what one cell leaves: observations, knowledge, the attacker's settings, log and reconstructions
     checkpoints/      what `--resume` goes on from
     images/           image grids and strips
     features.json     features after two layers, where `report --features` measured them
     report.html       everything above in one page
     run.lock          held by the process that runs it; whoever only reads needs no lock
 
-It holds private images, so that it is its owner's alone unless it was made to be shared.
+It holds private images, so it is readable by its owner alone unless it was made to be shared.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class RunStore:
 
     @property
     def report_path(self) -> Path:
-        """Where `views.report.write_report` puts the page."""
+        """Where `views.report.report.write_report` puts the page."""
         return self.path / REPORT
 
     @property

@@ -1,4 +1,4 @@
-"""The strip that the live view shows: original images above, their reconstructions below."""
+"""Pixels as tiles and as PNG files, and the strip of the live view: originals above, their reconstructions below."""
 
 from __future__ import annotations
 

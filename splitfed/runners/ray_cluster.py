@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster: the same work as in `parallel`, on whatever machines the cluster has.
+"""Cells on a Ray cluster: the same work as in `processes`, on whatever machines the cluster has.
 
 The run directory and the data must lie where all machines see them. Ray is the engine that Flower's own simulations
 use; it is an optional extra, imported here alone.
@@ -30,7 +30,7 @@ def run_cells(
     on_event: Say,
     on_outcome: Callable[[Cell, Outcome], None],
 ) -> None:
-    """Run all cells, at most `jobs` at a time and no more than the cluster has room for; see `parallel.run_cells`.
+    """Run all cells, at most `jobs` at a time and no more than the cluster has room for; see `processes.run_cells`.
 
     The cluster is the one that RAY_ADDRESS names, or one that is started on this machine for as long as this takes.
 

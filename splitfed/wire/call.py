@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CallLost(Exception):
-    """The stream broke, and may be dialled again."""
+    """The stream broke, and may be dialed again."""
 
 
 class Call:

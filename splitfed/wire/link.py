@@ -16,7 +16,7 @@ from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.checks import check_labels, check_result
 from splitfed.wire.codec import CODECS, Encoded, all_finite
 from splitfed.wire.frames import done_frame, forward_frame, read_spec, read_tensor
-from splitfed.wire.line import Line, Silent
+from splitfed.wire.reconnecting_stream import ReconnectingStream, SilentAddresses
 from splitfed.wire.session import StepResult
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Link(Protocol):
 
 
 class GrpcLink:
-    """A stream to a split server that is dialled again where it breaks; connected when made.
+    """A stream to a split server that is dialed again where it breaks; connected when made.
 
     A broken stream goes on at the next address, and at the last one again and again, as does one for which the
     server has no place. The server makes sure that a step which it had applied before the break is not applied twice.
@@ -99,12 +99,12 @@ class GrpcLink:
         max_message_bytes: int = limits.MAX_MESSAGE_BYTES,
         keepalive: limits.Keepalive = limits.KEEPALIVE,
         credentials: grpc.ChannelCredentials | None = None,
-        silent: Silent | None = None,
+        silent: SilentAddresses | None = None,
         stopped: Callable[[], bool] | None = None,
     ) -> None:
         self._hello = hello
         self._max_message_bytes = max_message_bytes
-        self._line = Line(
+        self._line = ReconnectingStream(
             addresses,
             hello,
             deadline_s=deadline_s,
@@ -112,7 +112,7 @@ class GrpcLink:
             max_message_bytes=max_message_bytes,
             keepalive=keepalive,
             credentials=credentials,
-            silent=silent or Silent(),
+            silent=silent or SilentAddresses(),
             stopped=stopped,
         )
 
@@ -127,12 +127,12 @@ class GrpcLink:
     @property
     def sent_bytes(self) -> int:
         """Bytes of the frames sent."""
-        return self._line.sent_bytes
+        return self._line.traffic.sent_bytes
 
     @property
     def received_bytes(self) -> int:
         """Bytes of the frames received."""
-        return self._line.received_bytes
+        return self._line.traffic.received_bytes
 
     def close(self) -> None:
         """End the stream."""

@@ -13,11 +13,11 @@ from splitfed.errors import Refused
 from splitfed.wire import limits
 from splitfed.wire.address import busy, join_address, split_address
 from splitfed.wire.checks import StreamRules
-from splitfed.wire.counters import Counters
 from splitfed.wire.door import Door
+from splitfed.wire.exactly_once import Ledger
 from splitfed.wire.frames import refusal_trailer
-from splitfed.wire.ledger import Ledger
 from splitfed.wire.stream import WAITS, ServerStream, Waits
+from splitfed.wire.traffic import ServerTraffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ class SplitServer:
         keepalive: limits.Keepalive = limits.KEEPALIVE,
         credentials: grpc.ServerCredentials | None = None,
     ) -> None:
-        self.counters = Counters()
+        self.counters = ServerTraffic()
         self._ledger = Ledger(host)
         self._rules = StreamRules(host.classes, max_message_bytes)
         self._door = Door(secret, max_streams)

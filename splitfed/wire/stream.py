@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from splitfed.wire.checks import StreamRules
-    from splitfed.wire.counters import Counters
-    from splitfed.wire.ledger import Ledger, Seat
+    from splitfed.wire.exactly_once import Ledger, Seat
     from splitfed.wire.proof import Claim
     from splitfed.wire.session import Hello
+    from splitfed.wire.traffic import ServerTraffic
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class ServerStream:
         *,
         rules: StreamRules,
         ledger: Ledger,
-        counters: Counters,
+        counters: ServerTraffic,
         waits: Waits,
         accepted: Callable[[], None],
     ) -> None:

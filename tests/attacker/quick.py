@@ -15,7 +15,7 @@ import torch
 from splitfed import defenses
 from splitfed.attacker import protocol
 from splitfed.attacker.config import AttackerConfig, ComponentConfig
-from splitfed.attacker.knowledge import save_auxiliary
+from splitfed.attacker.knowledge_files import save_auxiliary
 from splitfed.attacker.protocol import Final, front_path
 from splitfed.models.front import Front, FrontSpec
 from splitfed.runners import child

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from splitfed.attacker.config import load_config
-from splitfed.attacker.process import Attacker
+from splitfed.attacker.work import Attacker
 from splitfed.errors import ScenarioError
 from splitfed.wire.observations import ObservationWriter
 from splitfed.wire.tap import Tap

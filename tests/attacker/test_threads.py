@@ -11,7 +11,7 @@ import torch
 
 from splitfed import data
 from splitfed.attacker import protocol
-from splitfed.attacker.process import Attacker
+from splitfed.attacker.work import Attacker
 from splitfed.config.scenario import Scenario
 from splitfed.data import Splits
 from splitfed.experiment.context import CellContext, RunContext

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from splitfed.defenses.base import TapEvidence
-from splitfed.experiment.verdict import tap_evidence
+from splitfed.experiment.evidence import tap_evidence
 from splitfed.federation.backs import BackHost
 from splitfed.federation.client import Client, ClientImages
 from splitfed.federation.job import Job

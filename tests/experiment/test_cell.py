@@ -12,7 +12,7 @@ from torch import Tensor
 
 from splitfed.attacker.config import AttackerConfig
 from splitfed.config.scenario import Scenario
-from splitfed.experiment import run as lab
+from splitfed.experiment import run as experiment
 from splitfed.experiment.context import CellContext
 from splitfed.experiment.mounted_attack import attacker_config
 from splitfed.federation.client import StreamReport
@@ -56,7 +56,7 @@ def test_a_tap_that_saw_a_part_makes_the_cell_invalid_and_scores_say_of_how_many
         return connect
 
     monkeypatch.setattr("splitfed.federation.client_app.connect_over_grpc", connect_past_the_relay)
-    (entry,) = lab.run(scenario_of(federation={"rounds": 1}), out=run_dir).results.cells
+    (entry,) = experiment.run(scenario_of(federation={"rounds": 1}), out=run_dir).results.cells
     assert failed(entry) == {"tap_coverage"}
     assert "the tap saw 320 of 480 activations" in entry.gate_details["tap_coverage"]
     score = entry.attacks["ridge"]
@@ -83,7 +83,7 @@ def test_observations_that_an_older_front_made_make_the_cell_invalid(
     monkeypatch.setattr(Task, "train", remember)
     monkeypatch.setattr(Task, "evaluate", through_the_old_front)
     scenario = scenario_of(federation={"learning_rate": 0.01}, defense=[{"name": "laplace"}])
-    (entry,) = lab.run(scenario, out=run_dir).results.cells
+    (entry,) = experiment.run(scenario, out=run_dir).results.cells
     assert failed(entry) == {"held_front"}
     assert "6 of 6 tapped batches were made by another front" in entry.gate_details["held_front"]
 
@@ -92,7 +92,7 @@ def test_a_healthy_cell_passes_both(scenario_of: ScenarioOf, run_dir: Path) -> N
     scenario = scenario_of(
         federation={"rounds": 1, "codec": "int8"}, defense=[{"name": "laplace"}], attack=[{"name": "ridge"}]
     )
-    (entry,) = lab.run(scenario, out=run_dir).results.cells
+    (entry,) = experiment.run(scenario, out=run_dir).results.cells
     assert entry.valid, entry.gate_details
     assert entry.gate_details["held_front"].startswith("6 tapped batches, made once more from their images")
     assert entry.gate_details["tap_coverage"].startswith("the tap saw 480 of 480")

@@ -15,7 +15,7 @@ import torch
 
 from splitfed.attacker import protocol
 from splitfed.attacker.config import AttackerConfig, ComponentConfig
-from splitfed.attacker.knowledge import save_auxiliary
+from splitfed.attacker.knowledge_files import save_auxiliary
 from splitfed.data import Splits
 from splitfed.experiment.attacker_process import AttackerProcess
 from splitfed.federation.client import ClientImages, StepReport

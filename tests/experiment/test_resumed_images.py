@@ -14,7 +14,7 @@ from splitfed.data import Dataset
 from splitfed.data.class_folders import MEDICAL_CLASSES
 from splitfed.data.locations import DATA_VARIABLE
 from splitfed.errors import UserError
-from splitfed.experiment import run as lab
+from splitfed.experiment import run as experiment
 from splitfed.experiment.images import load_images
 from splitfed.experiment.provenance import provenance
 from splitfed.files import CACHE_VARIABLE
@@ -43,7 +43,7 @@ def images_of(folder: Path, classes: tuple[str, ...], per_class: int = 20) -> Pa
 def started(scenario: Scenario, out: Path, data_root: Path | None = None) -> tuple[RunStore, Dataset]:
     """A run as far as it is when it is interrupted at once."""
     dataset, _ = load_images(scenario, data_root, Bus())
-    return lab._create(scenario, out, provenance(dataset, data_root)), dataset
+    return experiment._create(scenario, out, provenance(dataset, data_root)), dataset
 
 
 @pytest.fixture
@@ -155,12 +155,12 @@ def test_a_run_that_does_not_say_is_not_gone_on_with(medical: Scenario, tmp_path
     del written["images"]
     (run.path / "manifest.json").write_text(json.dumps(written))
     with pytest.raises(UserError, match=r"another version of splitfed \(images: Field required\)"):
-        lab.run(medical, resume=run.path)
+        experiment.run(medical, resume=run.path)
 
 
 def test_the_results_say_what_was_read(own: Scenario, tmp_path: Path) -> None:
     (tmp_path / "mine" / "notes.csv").write_text("")
-    results = lab.run(own, out=tmp_path / "runs", data_root=tmp_path).results
+    results = experiment.run(own, out=tmp_path / "runs", data_root=tmp_path).results
     dataset = results.dataset
     assert dataset.images == {"a": 20, "b": 20}
     assert dataset.skipped == {".csv": 1}

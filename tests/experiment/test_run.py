@@ -14,7 +14,7 @@ from splitfed import data
 from splitfed.config.scenario import Scenario
 from splitfed.data import Splits
 from splitfed.errors import UserError
-from splitfed.experiment import run as lab
+from splitfed.experiment import run as experiment
 from splitfed.records import events
 from splitfed.records.events import Event
 from splitfed.records.grids import read_caption
@@ -46,7 +46,7 @@ def finished(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) 
         attack=[{"name": "ridge"}, {"name": "decoder", "max_epochs": 5}],
     )
     heard = Heard()
-    results = lab.run(scenario, out=tmp_path_factory.mktemp("runs"), subscribers=[heard]).results
+    results = experiment.run(scenario, out=tmp_path_factory.mktemp("runs"), subscribers=[heard]).results
     (started,) = heard.of(events.RunStarted)
     return results, heard, Path(started.run_dir)
 
@@ -104,14 +104,14 @@ def test_a_finished_run_is_not_run_again(finished: Finished) -> None:
     results, _, run_dir = finished
     scenario = Scenario.model_validate(RunStore.open(run_dir).manifest.scenario)
     heard = Heard()
-    assert lab.run(scenario, resume=run_dir, subscribers=[heard]).results == results
+    assert experiment.run(scenario, resume=run_dir, subscribers=[heard]).results == results
     assert heard.of(events.CellStarted) == []
 
 
 def test_a_run_is_not_resumed_with_other_settings(finished: Finished, scenario_of: ScenarioOf) -> None:
     _, _, run_dir = finished
     with pytest.raises(UserError, match="other settings"):
-        lab.run(scenario_of(), resume=run_dir)
+        experiment.run(scenario_of(), resume=run_dir)
 
 
 def test_an_interrupted_run_goes_on_where_it_was(scenario_of: ScenarioOf, run_dir: Path) -> None:
@@ -123,10 +123,10 @@ def test_an_interrupted_run_goes_on_where_it_was(scenario_of: ScenarioOf, run_di
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        lab.run(scenario, out=run_dir, subscribers=[heard, in_main_thread(interrupt)])
+        experiment.run(scenario, out=run_dir, subscribers=[heard, in_main_thread(interrupt)])
     (folder,) = run_dir.iterdir()
     again = Heard()
-    results = lab.run(scenario, resume=folder, subscribers=[again]).results
+    results = experiment.run(scenario, resume=folder, subscribers=[again]).results
     assert [e.round for e in again.of(events.RoundFinished)] == [2, 3]
     assert results.valid, results.cells[0].gate_details
 
@@ -155,7 +155,7 @@ def test_overlapping_auxiliary_images_make_a_cell_invalid(
         return splits
 
     monkeypatch.setattr(data, "split", overlapping)
-    results = lab.run(scenario_of(federation={"rounds": 1}), out=run_dir).results
+    results = experiment.run(scenario_of(federation={"rounds": 1}), out=run_dir).results
     (cell,) = results.cells
     assert not cell.gates["aux_disjoint"]
     assert not results.valid
@@ -167,7 +167,7 @@ def test_without_an_attacker_training_goes_on_and_the_cell_is_invalid(
 ) -> None:
     monkeypatch.setattr("splitfed.experiment.attacker_process.sys.executable", "/nonexistent/python")
     heard = Heard()
-    results = lab.run(scenario_of(federation={"rounds": 3}), out=run_dir, subscribers=[heard]).results
+    results = experiment.run(scenario_of(federation={"rounds": 3}), out=run_dir, subscribers=[heard]).results
     (cell,) = results.cells
     assert known(cell.accuracy) > known(cell.majority_rate) + 0.1
     assert cell.strongest is None
@@ -178,7 +178,7 @@ def test_without_an_attacker_training_goes_on_and_the_cell_is_invalid(
 def test_images_that_cannot_be_had_leave_no_run_behind(scenario_of: ScenarioOf, run_dir: Path, tmp_path: Path) -> None:
     scenario = scenario_of(data={"name": "folder", "path": str(tmp_path / "nowhere")})
     with pytest.raises(UserError, match="nowhere"):
-        lab.run(scenario, out=run_dir)
+        experiment.run(scenario, out=run_dir)
     assert not run_dir.exists()
 
 
@@ -190,7 +190,7 @@ def _elsewhere(runner: str, jobs: int, scenario_of: ScenarioOf, out: Path, seen:
         attack=[{"name": "ridge"}, {"name": "decoder", "max_epochs": 5}],
     )
     told = Heard()
-    again = lab.run(scenario, out=out, jobs=jobs, runner=runner, subscribers=[told]).results
+    again = experiment.run(scenario, out=out, jobs=jobs, runner=runner, subscribers=[told]).results
     assert [cell.cell for cell in again.cells] == ["none", "laplace"]
     assert again.valid
     for one, other in zip(results.cells, again.cells, strict=True):
@@ -213,5 +213,5 @@ def test_cells_on_a_ray_cluster_come_to_the_same(finished: Finished, scenario_of
 
 def test_less_than_one_cell_at_a_time_is_refused(scenario_of: ScenarioOf, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least 1 cell"):
-        lab.run(scenario_of(), out=tmp_path, jobs=0)
+        experiment.run(scenario_of(), out=tmp_path, jobs=0)
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ import pytest
 from splitfed.config.scenario import Scenario
 from splitfed.data import Splits
 from splitfed.errors import UserError
-from splitfed.experiment import run as lab
+from splitfed.experiment import run as experiment
 from splitfed.experiment.tidy import identity, tidy
 from splitfed.federation.checkpoint import Checkpoint
 from splitfed.records.auxiliary import AuxiliaryIdentity
@@ -50,7 +50,7 @@ def finished(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) 
         federation={"rounds": 3}, attack=ATTACKS, defense=[{"name": "none"}, {"name": "laplace", "label": LONG}]
     )
     out = tmp_path_factory.mktemp("runs")
-    results = lab.run(scenario, out=out, jobs=2).results
+    results = experiment.run(scenario, out=out, jobs=2).results
     (run,) = out.iterdir()
     return scenario, results, RunStore.open(run)
 
@@ -86,7 +86,7 @@ def test_a_finished_run_is_shown_anew_from_what_it_keeps(finished: Finished) -> 
     scenario, results, store = finished
     pictures = {path.name: path.read_bytes() for path in store.pictures}
     (store.images_dir / "comparison.png").unlink()
-    assert lab.run(scenario, resume=store.path).results == results
+    assert experiment.run(scenario, resume=store.path).results == results
     assert {path.name: path.read_bytes() for path in store.pictures} == pictures
 
 
@@ -131,7 +131,7 @@ def test_what_was_left_when_a_finished_cell_was_killed_goes_with_the_next_resume
     before = kept(folder)
     (folder / "attack" / "live-ridge.npz").touch()
     (folder / "observations" / "test.000003.obs").touch()
-    lab.run(scenario, resume=store.path)
+    experiment.run(scenario, resume=store.path)
     assert kept(folder) == before
 
 
@@ -139,7 +139,7 @@ def test_a_cell_whose_reconstructions_are_gone_is_left_out_of_the_pictures(finis
     scenario, results, store = finished
     (store.cell_dir("none") / "attack" / f"{results.cells[0].strongest}.npz").write_bytes(b"")
     heard: list[Any] = []
-    assert lab.run(scenario, resume=store.path, subscribers=[heard.append]).results == results
+    assert experiment.run(scenario, resume=store.path, subscribers=[heard.append]).results == results
     assert any("none is left out of the pictures" in getattr(event, "message", "") for event in heard)
 
 
@@ -148,18 +148,18 @@ def test_a_run_that_another_process_runs_is_not_resumed(finished: Finished) -> N
     with store.running():
         before = {path: path.stat().st_mtime_ns for path in store.path.rglob("*")}
         with pytest.raises(UserError, match="is in use by process"):
-            lab.run(scenario, resume=store.path)
+            experiment.run(scenario, resume=store.path)
         assert {path: path.stat().st_mtime_ns for path in store.path.rglob("*")} == before
         write_report(store)  # who only reads needs no lock
     assert "on disk" in store.report_path.read_text(encoding="utf-8")
     assert store.report_path.stat().st_mode & 0o777 == 0o600
-    assert lab.run(scenario, resume=store.path).results == results
+    assert experiment.run(scenario, resume=store.path).results == results
 
 
 def test_a_cell_that_is_resumed_after_its_results_were_lost_trains_no_round_again(finished: Finished) -> None:
     scenario, results, store = finished
     (store.path / "results.json").unlink()
     heard: list[Any] = []
-    again = lab.run(scenario, resume=store.path, subscribers=[heard.append]).results
+    again = experiment.run(scenario, resume=store.path, subscribers=[heard.append]).results
     assert [cell.accuracy for cell in again.cells] == [cell.accuracy for cell in results.cells]
     assert not [event for event in heard if isinstance(event, RoundFinished)]

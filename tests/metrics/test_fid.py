@@ -14,7 +14,7 @@ from torch import Tensor
 
 from splitfed.config.scenario import Scenario
 from splitfed.errors import UserError
-from splitfed.experiment import run as lab
+from splitfed.experiment import run as experiment
 from splitfed.metrics import fid
 from splitfed.metrics.feature_networks import FeatureNetwork, InceptionNetwork, Lite0Network
 from splitfed.metrics.fid import FrechetMetric, load_frechet_metrics
@@ -119,7 +119,7 @@ def test_a_run_carries_it_for_the_strongest_attack(
     scenario_of: ScenarioOf, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(fid.NETWORKS, "fid_lite0", Averages)
-    results = lab.run(scenario_of(metrics=["fid_lite0"], federation={"rounds": 1}), out=run_dir).results
+    results = experiment.run(scenario_of(metrics=["fid_lite0"], federation={"rounds": 1}), out=run_dir).results
     assert results.metrics == ("fid_lite0",)
     (cell,) = results.cells
     score = cell.attacks["ridge"].fid_lite0
@@ -140,7 +140,7 @@ def test_a_run_with_too_few_images_says_so_first(
     monkeypatch.setitem(fid.NETWORKS, "fid_lite0", Wide)
     heard: list[Event] = []
     scenario = scenario_of(metrics=["fid_lite0"], federation={"rounds": 1})
-    results = lab.run(scenario, out=run_dir, subscribers=[heard.append]).results
+    results = experiment.run(scenario, out=run_dir, subscribers=[heard.append]).results
     assert results.cells[0].attacks["ridge"].fid_lite0 is None
     assert results.valid
     said = [event.message for event in heard if isinstance(event, Notice)]
@@ -155,7 +155,7 @@ def test_a_missing_extra_is_named_before_anything_runs(
 ) -> None:
     without(package, monkeypatch)
     with pytest.raises(UserError, match=rf"{metric} needs the package {package}.*pip install 'splitfed\[fid\]'"):
-        lab.run(scenario_of(metrics=[metric]), out=run_dir)
+        experiment.run(scenario_of(metrics=[metric]), out=run_dir)
     assert not run_dir.exists()
 
 

@@ -25,7 +25,6 @@ from splitfed.metrics.gates import (
     defense_acts,
     finite,
     held_front,
-    is_valid,
     tap_coverage,
     victim_unchanged,
 )
@@ -201,10 +200,3 @@ def test_one_bad_number_anywhere_is_found(bad: float) -> None:
     gate = finite(results)
     assert not gate.passed
     assert "attacks.decoder.ssim_ci95[1]" in gate.detail
-
-
-def test_a_cell_is_valid_only_if_all_gates_pass() -> None:
-    good, bad = finite({"x": 1.0}), finite({"x": float("nan")})
-    assert is_valid([good, good])
-    assert not is_valid([good, bad])
-    assert not is_valid([])

@@ -17,6 +17,7 @@ from splitfed.errors import UserError
 from splitfed.records import events
 from splitfed.records.manifest import Manifest
 from splitfed.records.record import save
+from splitfed.records.results import all_passed
 from splitfed.records.store import RunStore
 from tests.views.fabricated import broken, cell_result, changed, empty_results, manifest, run_results
 
@@ -346,3 +347,9 @@ def test_the_machine_is_described_by_what_a_timing_depends_on(store: RunStore) -
     assert here.created.endswith("+00:00")
     save(store.path / "manifest.json", here)
     assert store.manifest == here
+
+
+def test_a_cell_is_valid_only_if_there_are_gates_and_all_passed() -> None:
+    assert all_passed({"completed": True, "finite": True})
+    assert not all_passed({"completed": True, "finite": False})
+    assert not all_passed({})

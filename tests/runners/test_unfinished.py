@@ -16,7 +16,7 @@ from splitfed.cli.main import main
 from splitfed.config.components import Component
 from splitfed.config.scenario import Cell, Scenario
 from splitfed.errors import DataError, LinkLost, PluginError, UnfinishedError, UserError
-from splitfed.experiment import run as lab
+from splitfed.experiment import run as experiment
 from splitfed.experiment.cell import measure
 from splitfed.experiment.context import RunContext
 from splitfed.federation.client import StreamReport
@@ -108,7 +108,7 @@ def test_a_cell_that_cannot_be_trained_is_invalid_and_the_next_cells_run(
     if runner == "ray":
         pytest.importorskip("ray", reason="the extra ray is not installed")
     scenario = scenario_of(defense=[BEYOND_FLOAT32, {"name": "none"}])
-    results = lab.run(scenario, out=run_dir, jobs=jobs, runner=runner).results
+    results = experiment.run(scenario, out=run_dir, jobs=jobs, runner=runner).results
     failed, healthy = results.cells
     assert not results.valid
     assert not failed.valid
@@ -125,7 +125,7 @@ def test_a_cell_that_cannot_be_trained_is_invalid_and_the_next_cells_run(
 
     (folder,) = run_dir.iterdir()
     started: list[Event] = []
-    again = lab.run(scenario, resume=folder, subscribers=[started.append]).results
+    again = experiment.run(scenario, resume=folder, subscribers=[started.append]).results
     assert again == results
     assert not [event for event in started if isinstance(event, events.CellStarted)]
 
@@ -185,11 +185,11 @@ def test_a_killed_process_leaves_its_cell_unfinished_and_the_run_goes_on_where_i
             process.kill()
 
     with pytest.raises(UnfinishedError, match=r"1 of 2 cells unfinished: laplace .*exit code -9.*--jobs.*--resume"):
-        lab.run(scenario, out=run_dir, jobs=2, subscribers=[kill])
+        experiment.run(scenario, out=run_dir, jobs=2, subscribers=[kill])
     assert [event.cell for event in heard if isinstance(event, events.CellUnfinished)] == ["laplace"]
     (folder,) = run_dir.iterdir()
     assert RunStore.open(folder).finished_cells() == ["none"]
-    results = lab.run(scenario, resume=folder).results
+    results = experiment.run(scenario, resume=folder).results
     assert [cell.cell for cell in results.cells] == ["laplace", "none"]
     assert results.valid, [cell.gate_details for cell in results.cells]
 
@@ -217,7 +217,7 @@ def test_a_bug_in_one_cell_is_raised_with_its_traceback_after_the_others_have_ru
     monkeypatch.setattr("splitfed.experiment.run.measure", stumble)
     scenario = scenario_of(federation={"rounds": 1}, defense=[{"name": "laplace"}, {"name": "none"}])
     with pytest.raises(RuntimeError, match=r"in cell laplace:\nTraceback(?s:.*)in stumble(?s:.*)KeyError: 'weights'"):
-        lab.run(scenario, out=run_dir)
+        experiment.run(scenario, out=run_dir)
     (folder,) = run_dir.iterdir()
     assert RunStore.open(folder).finished_cells() == ["none"]
 
@@ -235,7 +235,7 @@ def test_a_client_that_misses_a_round_is_on_record_and_makes_the_cell_invalid_un
 
     monkeypatch.setattr(Task, "train", die_in_round_2)
     scenario = scenario_of(federation={"missed_rounds_allowed": allowed})
-    (cell,) = lab.run(scenario, out=run_dir).results.cells
+    (cell,) = experiment.run(scenario, out=run_dir).results.cells
     assert cell.missed_rounds == {"1": (2,)}
     assert cell.gates["clients_took_part"] is cell.valid is bool(allowed)
     said = cell.gate_details["clients_took_part"]
@@ -247,5 +247,5 @@ def test_shares_too_small_to_train_on_leave_no_run_behind(scenario_of: ScenarioO
         data={"partition": "dirichlet", "alpha": 1e-3}, federation={"clients": 12, "batch_size": 32}, seeds=2
     )
     with pytest.raises(DataError, match="none gave each of 12 clients at least 2 images"):
-        lab.run(scenario, out=run_dir)
+        experiment.run(scenario, out=run_dir)
     assert not run_dir.exists()

@@ -6,8 +6,8 @@ import pytest
 
 from splitfed.errors import Refused
 from splitfed.wire.door import Door
-from splitfed.wire.line import Silent
 from splitfed.wire.proof import Claim, Metadata, client_token, prove
+from splitfed.wire.reconnecting_stream import SilentAddresses
 from tests.wire.hosts import RUN, SECRET
 
 
@@ -62,7 +62,7 @@ def test_a_stream_that_goes_on_takes_its_own_place_again_and_again() -> None:
 
 
 def test_what_an_older_round_says_of_an_address_counts_no_more() -> None:
-    silent = Silent()
+    silent = SilentAddresses()
     silent.add("relay:1", 2)
     silent.add("other:1", 1)
     assert silent.without(["relay:1", "other:1", "server:1"], 2) == ("other:1", "server:1")

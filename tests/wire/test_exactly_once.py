@@ -11,8 +11,8 @@ from torch import Tensor
 from splitfed.errors import Refused
 from splitfed.types import Phase
 from splitfed.wire._pb import split_pb2 as pb
+from splitfed.wire.exactly_once import Ledger
 from splitfed.wire.frames import unpack
-from splitfed.wire.ledger import Ledger
 from splitfed.wire.link import GrpcLink
 from splitfed.wire.service import SplitServer
 from splitfed.wire.session import Hello, StepResult

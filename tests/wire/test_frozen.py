@@ -10,8 +10,8 @@ import torch
 
 from splitfed.types import Phase
 from splitfed.wire.limits import KEEPALIVE, Keepalive
-from splitfed.wire.line import Silent
 from splitfed.wire.link import GrpcLink
+from splitfed.wire.reconnecting_stream import SilentAddresses
 from splitfed.wire.service import SplitServer
 from splitfed.wire.session import Hello
 from tests.wire.hosts import SECRET, WIDTH, ToyHost, ToySession, hello
@@ -43,7 +43,7 @@ def test_sixteen_clients_finish_their_round_though_the_relay_freezes() -> None:
 
         def work(client: int) -> tuple[float, float]:
             """Seconds that training took from the freeze on, and the evaluation after it."""
-            addresses, silent = [relay.address, server.address], Silent()
+            addresses, silent = [relay.address, server.address], SilentAddresses()
             with GrpcLink(addresses, hello(client=client), keepalive=SOON, silent=silent) as link:
                 for step in range(STEPS):
                     if step == FROZEN_AT:
@@ -63,11 +63,11 @@ def test_sixteen_clients_finish_their_round_though_the_relay_freezes() -> None:
         frozen.wait(30)
         seconds = [work.result(30) for work in works]
     assert max(training for training, _ in seconds) < STATED_S
-    assert max(evaluation for _, evaluation in seconds) < SOON.noticed_s, "a silent relay was dialled again"
+    assert max(evaluation for _, evaluation in seconds) < SOON.noticed_s, "a silent relay was dialed again"
     assert server.counters.refused == {}
 
 
-def test_a_relay_that_is_frozen_before_it_is_dialled_is_passed_over() -> None:
+def test_a_relay_that_is_frozen_before_it_is_dialed_is_passed_over() -> None:
     with SplitServer(ToyHost(), secret=SECRET) as server, RelayProcess(server.address) as relay:
         relay.freeze()
         began = time.monotonic()
@@ -94,7 +94,7 @@ def test_a_frozen_peer_is_noticed_within_15_s() -> None:
 
 
 def test_a_silent_address_is_tried_again_in_the_next_round() -> None:
-    silent = Silent()
+    silent = SilentAddresses()
     silent.add("relay:1", 3)
     assert silent.without(["relay:1", "server:1"], 3) == ("server:1",)
     assert silent.without(["relay:1", "server:1"], 4) == ("relay:1", "server:1")

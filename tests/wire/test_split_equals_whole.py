@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from splitfed.types import Observation, Phase
+from splitfed.wire.curious_host import CuriousHost
 from splitfed.wire.link import DirectLink, GrpcLink
 from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
 from splitfed.wire.tap import Tap
-from splitfed.wire.vantage import CuriousHost
 from tests.wire.hosts import SECRET, ToyHost, hello, make_batches, make_front
 from tests.wire.training import same, trace, trace_whole
 

@@ -18,9 +18,9 @@ from splitfed.errors import Refused
 from splitfed.types import Phase
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.backlog import Direction
+from splitfed.wire.exactly_once import Ledger
 from splitfed.wire.frames import hello_frame, read_refusal_trailer
 from splitfed.wire.http2 import PREFACE
-from splitfed.wire.ledger import Ledger
 from splitfed.wire.link import GrpcLink
 from splitfed.wire.proof import PROOF_KEY, Metadata, client_token
 from splitfed.wire.relay import Relay

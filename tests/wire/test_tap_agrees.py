@@ -66,7 +66,7 @@ class Script:
     more: list[str]
     hello: str
     pipelined: bool
-    redialled: bool
+    redialed: bool
     compression: str
 
 
@@ -77,7 +77,7 @@ scripts = st.builds(
     more=kinds,
     hello=st.sampled_from(["good"] * 6 + list(HELLOS)),
     pipelined=st.booleans(),
-    redialled=st.booleans(),
+    redialed=st.booleans(),
     compression=st.sampled_from(["no"] * 4 + ["gzip"]),
 )
 
@@ -93,11 +93,11 @@ class Player:
     def play(self, script: Script) -> None:
         self._streams += 1
         stream = b"stream %d" % self._streams
-        step = self._dialled(script, stream, script.frames, 0, cut=script.redialled)
-        if step is not None and script.redialled:
-            self._dialled(script, stream, ["good", *script.more], step, cut=False)
+        step = self._dialed(script, stream, script.frames, 0, cut=script.redialed)
+        if step is not None and script.redialed:
+            self._dialed(script, stream, ["good", *script.more], step, cut=False)
 
-    def _dialled(self, script: Script, stream: bytes, kinds: list[str], step: int, *, cut: bool) -> int | None:
+    def _dialed(self, script: Script, stream: bytes, kinds: list[str], step: int, *, cut: bool) -> int | None:
         """Say these frames from ``step`` on; the step to go on with, or None where the stream is over."""
         introduction = hello(client=script.client, next_step=step, **HELLOS[script.hello])
         proof = proof_of(script.client, stream, run=introduction.run)

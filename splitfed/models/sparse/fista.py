@@ -29,10 +29,10 @@ def fista(
         stopping: when a sample is solved.
         start: codes to begin with, (B, F, h, w), ≥ 0: zeros, or those of a nearby problem.
     """
-    ledger = Trace(canvas, atoms, l1_weight, stopping)
+    trace = Trace(canvas, atoms, l1_weight, stopping)
     codes = ahead = torch.zeros_like(atoms.analyze(canvas)) if start is None else start
     momentum = torch.ones(len(canvas), 1, 1, 1, dtype=canvas.dtype, device=canvas.device)
-    open_ = ledger.settle(0, canvas, codes)
+    open_ = trace.settle(0, canvas, codes)
     canvas, codes, ahead, momentum = canvas[open_], codes[open_], ahead[open_], momentum[open_]
     iteration = 0
     while len(canvas):
@@ -45,7 +45,7 @@ def fista(
         grown = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
         ahead = torch.addcmul(stepped, (momentum - 1) / grown, change)
         codes, momentum = stepped, grown
-        if ledger.due(iteration):
-            open_ = ledger.settle(iteration, canvas, codes)
+        if trace.due(iteration):
+            open_ = trace.settle(iteration, canvas, codes)
             canvas, codes, ahead, momentum = canvas[open_], codes[open_], ahead[open_], momentum[open_]
-    return ledger.solution(2 * atoms.dictionary.numel())
+    return trace.solution(2 * atoms.dictionary.numel())

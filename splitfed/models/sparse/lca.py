@@ -32,14 +32,14 @@ def lca(
 
     Euler steps of 1/τ are stable while τ > ‖Ω‖²/2, so τ grows with ``lipschitz`` where 100 would be near that.
     """
-    ledger = Trace(canvas, atoms, l1_weight, stopping)
+    trace = Trace(canvas, atoms, l1_weight, stopping)
     rate = 1 / max(TIME_CONSTANT, 0.6 * lipschitz)
     lateral = gram_kernel(atoms.dictionary, atoms.stride)
     reach = lateral.shape[-1] // 2
     drive = atoms.analyze(canvas)
     codes = torch.zeros_like(drive) if start is None else start
     potential = torch.where(codes > 0, codes + l1_weight, 0)
-    open_ = ledger.settle(0, canvas, codes)
+    open_ = trace.settle(0, canvas, codes)
     canvas, drive, potential, codes = canvas[open_], drive[open_], potential[open_], codes[open_]
     iteration = 0
     while len(canvas):
@@ -47,7 +47,7 @@ def lca(
         inhibition = F.conv2d(codes, lateral, padding=reach) - codes
         potential = potential + rate * (drive - potential - inhibition)
         codes = (potential - l1_weight).relu()
-        if ledger.due(iteration):
-            open_ = ledger.settle(iteration, canvas, codes)
+        if trace.due(iteration):
+            open_ = trace.settle(iteration, canvas, codes)
             canvas, drive, potential, codes = canvas[open_], drive[open_], potential[open_], codes[open_]
-    return ledger.solution(lateral.numel())
+    return trace.solution(lateral.numel())

@@ -1,7 +1,7 @@
 """Small charts as figures with inline SVG, drawn by hand so that a report needs nothing from outside.
 
 Series differ by color, dash and marker, so that they can be told apart in gray too; labels stand beside
-what they name. Colors are CSS classes (`page.STYLE`), so the charts follow light and dark.
+what they name. Colors are CSS classes (`templates/style.css`), so the charts follow light and dark.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 680, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 190, 16, 48
 PALETTE = 6
-"""Colors in `page.STYLE`; further series start again with another dash."""
+"""Colors in `templates/style.css`; further series start again with another dash."""
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
 _LINE_PX = 15
 LETTER_PX = 7

@@ -10,7 +10,7 @@ from splitfed.files import as_open_as, file_name, size_bytes, write_whole
 from splitfed.records.measures import MEASURES
 from splitfed.records.record import to_json
 from splitfed.records.store import RunStore
-from splitfed.views import attacks, ledger, summary, table
+from splitfed.views import attacks, beside_published, summary, table
 from splitfed.views.progress import RunState
 from splitfed.views.report import charts, features, page
 from splitfed.views.report.page import PageRow, PageTable
@@ -149,12 +149,12 @@ def _differences_table(results: Results) -> PageTable | None:
 
 def _compared(results: Results) -> dict[str, Any] | None:
     """Ours beside the published figures, where there are any."""
-    shown = ledger.ledger(results)
+    shown = beside_published.compare(results)
     if shown is None:
         return None
     title, rows = shown
-    compared = PageTable([*ledger.HEADER], [PageRow(cells) for cells in rows])
-    return {"title": title, "table": compared, "note": ledger.EVERY_CELL}
+    compared = PageTable([*beside_published.HEADER], [PageRow(cells) for cells in rows])
+    return {"title": title, "table": compared, "note": beside_published.EVERY_CELL}
 
 
 def _attacks_by_defense(results: Results) -> PageTable:

@@ -91,7 +91,7 @@ class Frame:
 
 
 class LiveView:
-    """A subscriber of `events.Bus` that shows the run in a terminal; a context manager.
+    """A subscriber of `records.bus.Bus` that shows the run in a terminal; a context manager.
 
     The frame disappears at the end, warnings and banners stay. The final table is the caller's to print.
     """

@@ -19,7 +19,7 @@ INTERVAL_S = 10.0
 
 
 class PlainView:
-    """A subscriber of `events.Bus` that writes lines to ``stream`` (standard error unless told otherwise).
+    """A subscriber of `records.bus.Bus` that writes lines to ``stream`` (standard error unless told otherwise).
 
     Rounds, final scores, results and notices always get their line; steps and epochs at most one per
     ``interval_s``. The final table is the caller's to print.

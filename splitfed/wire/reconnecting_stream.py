@@ -1,4 +1,4 @@
-"""A client's stream that outlives the connections which carry it: where one breaks, the next is dialled."""
+"""A client's stream that outlives the connections which carry it: where one breaks, the next is dialed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.call import Call, CallLost
 from splitfed.wire.frames import hello_frame, reason_name, unpack
 from splitfed.wire.proof import Claim, Numbers, prove
+from splitfed.wire.traffic import StreamTraffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _NUMBERS = Numbers()
 
 
-class Silent:
+class SilentAddresses:
     """Addresses that did not answer in a round; all streams of a client share it, and dial them no more in it."""
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class Silent:
     def without(self, addresses: Sequence[str], round_: int) -> tuple[str, ...]:
         """The addresses to try in this round, in turn; the last one, the server itself, always.
 
-        >>> silent = Silent()
+        >>> silent = SilentAddresses()
         >>> silent.add("relay:1", 3)
         >>> silent.without(["relay:1", "server:1"], 3), silent.without(["relay:1", "server:1"], 4)
         (('server:1',), ('relay:1', 'server:1'))
@@ -54,7 +55,7 @@ class Silent:
         return (*(address for address in addresses[:-1] if address not in shunned), addresses[-1])
 
 
-class Line:
+class ReconnectingStream:
     """A stream to a split server, introduced and accepted when made; see `GrpcLink` for the arguments.
 
     Raises:
@@ -72,10 +73,10 @@ class Line:
         max_message_bytes: int,
         keepalive: Keepalive,
         credentials: grpc.ChannelCredentials | None,
-        silent: Silent,
+        silent: SilentAddresses,
         stopped: Callable[[], bool] | None = None,
     ) -> None:
-        self.sent_bytes = self.received_bytes = 0
+        self.traffic = StreamTraffic()
         self._addresses = silent.without(addresses, hello.round)
         self._at = 0
         self._hello = hello
@@ -155,9 +156,9 @@ class Line:
         return call
 
     def _exchange(self, call: Call, question: bytes) -> tuple[pb.ServerFrame, memoryview]:
-        self.sent_bytes += len(question)
+        self.traffic.sent_bytes += len(question)
         answer = call.ask(question)
-        self.received_bytes += len(answer)
+        self.traffic.received_bytes += len(answer)
         frame, data = unpack(pb.ServerFrame, answer)
         if frame.HasField("refusal"):
             raise Refused(reason_name(frame.refusal.reason), frame.refusal.message)

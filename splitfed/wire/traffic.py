@@ -1,4 +1,8 @@
-"""What a server has seen so far."""
+"""Where frames and bytes are counted: by a client for each of its streams, and by the server for all of them.
+
+What is reported as bytes on the wire per image is the clients' count: `StreamTraffic`, summed by
+`federation.server_app` over the clients' replies.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,15 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Counters:
+class StreamTraffic:
+    """What one stream of a client has carried, in bytes of whole frames, those sent again included."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+
+@dataclass
+class ServerTraffic:
     """Numbers of one server; bytes are those of whole frames.
 
     Attributes:

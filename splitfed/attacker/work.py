@@ -21,7 +21,7 @@ from splitfed import attacks, defenses
 from splitfed.attacker import protocol
 from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
-from splitfed.attacker.knowledge import load_auxiliary, load_front
+from splitfed.attacker.knowledge_files import load_auxiliary, load_front
 from splitfed.attacker.observed import Observed, affordable
 from splitfed.attacker.protocol import LIVE, Final, front_path, newest_front
 from splitfed.attacks import ATTACKS, Attack

@@ -89,7 +89,7 @@ def entries(results: Results) -> list[tuple[Row, PublishedRow]]:
     return [(row, found) for row, found in ours if found is not None]
 
 
-def ledger(results: Results) -> tuple[str, list[list[str]]] | None:
+def compare(results: Results) -> tuple[str, list[list[str]]] | None:
     """A title and the cells under `HEADER`; None where no row of ours was published."""
     found = entries(results)
     if not found:
@@ -99,8 +99,8 @@ def ledger(results: Results) -> tuple[str, list[list[str]]] | None:
 
 
 def to_markdown(results: Results) -> str:
-    """The ledger as a Markdown section; empty where nothing was published to compare with."""
-    shown = ledger(results)
+    """The comparison as a Markdown section; empty where nothing was published to compare with."""
+    shown = compare(results)
     if shown is None:
         return ""
     title, rows = shown

@@ -19,7 +19,7 @@ UNDEFENDED = "none"
 """The defense whose cell shows whether the attacker works at all."""
 
 
-class RunRecord:
+class ResultsKeeper:
     """Whoever runs the cells begins it, closes each cell in it, and finishes it."""
 
     def __init__(self, run: RunContext) -> None:

@@ -12,10 +12,10 @@ from splitfed import defenses
 from splitfed.attacker import protocol
 from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
-from splitfed.attacker.knowledge import load_auxiliary, save_auxiliary
+from splitfed.attacker.knowledge_files import load_auxiliary, save_auxiliary
 from splitfed.attacker.observed import affordable
-from splitfed.attacker.process import Attacker
 from splitfed.attacker.protocol import Done, front_path
+from splitfed.attacker.work import Attacker
 from splitfed.experiment.verdict import after_attack, victim_fingerprint
 from splitfed.federation.outcome import FederationResult
 from splitfed.metrics.gates import victim_unchanged

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from splitfed.attacker import protocol
-from splitfed.experiment.live import LiveAttack
+from splitfed.experiment.attack_listener import AttackListener
 from splitfed.experiment.truth import Truth
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
@@ -42,7 +42,7 @@ class World:
     def __init__(self, job: Job, shares: Sequence[ClientImages], folder: Path) -> None:
         self.heard: list[Event] = []
         self.store = RunStore.create(folder, "small", manifest())
-        self.live = LiveAttack("none", Truth(job, shares), self.store, Bus(self.heard.append))
+        self.live = AttackListener("none", Truth(job, shares), self.store, Bus(self.heard.append))
         self.attack = self.store.cell_dir("none") / "attack"
         self.attack.mkdir()
         self._shape = job.shape

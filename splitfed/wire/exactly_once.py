@@ -66,7 +66,7 @@ class Seat:
         """
         with self._lock:
             if stream in self._superseded:
-                raise Refused("SUPERSEDED", f"{hello}: dialled again on another stream")
+                raise Refused("SUPERSEDED", f"{hello}: dialed again on another stream")
             if stream == self._stream and self._hello is not None:
                 next_step = self._resume(hello)
             else:
@@ -148,7 +148,7 @@ class Seat:
 
     def _playing(self, turn: int) -> Session:
         if turn != self._turn:
-            raise Refused("SUPERSEDED", f"{self._hello}: dialled again on another stream")
+            raise Refused("SUPERSEDED", f"{self._hello}: dialed again on another stream")
         if self._totals is not None:
             raise Refused("OUT_OF_ORDER", f"{self._hello}: has said Done")
         if self._session is None:

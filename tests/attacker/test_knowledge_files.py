@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from splitfed.attacker import changing_files
-from splitfed.attacker.knowledge import load_auxiliary, load_front, save_auxiliary
+from splitfed.attacker.knowledge_files import load_auxiliary, load_front, save_auxiliary
 from splitfed.attacker.protocol import Final, newest_front
 from splitfed.errors import DataError, UserError
 from tests.attacker.quick import SHAPE, front, images

@@ -27,7 +27,7 @@ MOST_CHARACTERS = 2000
 """Of one message of the attacker's."""
 
 
-class LiveAttack:
+class AttackListener:
     """Hears the attacker of one cell. Truth stays here: it is compared with, never passed on."""
 
     def __init__(self, cell: str, truth: Truth, store: RunStore, bus: Bus) -> None:

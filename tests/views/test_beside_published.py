@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from splitfed.views import ledger
-from splitfed.views.ledger import published
+from splitfed.views import beside_published
+from splitfed.views.beside_published import published
 from tests.views.fabricated import broken, cell_result, changed, not_trained, run_results
 
 
@@ -42,7 +42,7 @@ def test_figures_are_those_of_the_paper(
 
 
 def test_ours_stand_beside_theirs_with_the_reason() -> None:
-    shown = ledger.to_markdown(run_results())
+    shown = beside_published.to_markdown(run_results())
     assert "table 3 of Dibbo" in shown
     assert "| none | 0.992 | 0.993 | 28.5 | 23.5 | 0.850 | 0.776 | what holds for every cell |" in shown
     assert (
@@ -53,9 +53,9 @@ def test_ours_stand_beside_theirs_with_the_reason() -> None:
     assert "decoder is in no optimizer" in shown
 
 
-def test_an_invalid_cell_stays_invalid_and_other_data_have_no_ledger() -> None:
-    assert "| none INVALID |" in ledger.to_markdown(run_results(broken(cell_result())))
-    assert "| none INVALID | — | 0.993 | — |" in ledger.to_markdown(run_results(not_trained(cell_result())))
-    assert ledger.to_markdown(run_results(synthetic=True)) == ""
+def test_an_invalid_cell_stays_invalid_and_other_data_are_compared_with_none() -> None:
+    assert "| none INVALID |" in beside_published.to_markdown(run_results(broken(cell_result())))
+    assert "| none INVALID | — | 0.993 | — |" in beside_published.to_markdown(run_results(not_trained(cell_result())))
+    assert beside_published.to_markdown(run_results(synthetic=True)) == ""
     other = changed(cell_result("sca"), params={"l1_weight": 0.3})
-    assert ledger.ledger(run_results(other)) is None
+    assert beside_published.compare(run_results(other)) is None
