@@ -1,4 +1,4 @@
-"""The control that was never trained: what an evaluation scores that forgot to train its attack."""
+"""The control that was never trained: the score that an evaluation gets if it forgets to train its attack."""
 
 from __future__ import annotations
 
