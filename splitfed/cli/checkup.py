@@ -21,6 +21,7 @@ BRINGS = {
     "fid": "the scores fid_lite0 and fid",
     "medical": "DICOM, and TIFF files that Pillow does not read",
     "umap": "report --features",
+    "docs": "the documentation as a site, by make docs",
     "dev": "tests and checks of splitfed itself",
 }
 """What an extra is for; which packages that takes, the distribution itself says."""
