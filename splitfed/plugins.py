@@ -16,6 +16,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from splitfed.errors import PluginError, SplitfedError, UserError, unknown
 
+RENAMED = {"penalty": "regularizer", "randomised": "randomized", "default_size": "default_image_size"}
+"""What plug-ins for an earlier version call otherwise: what nobody asks for would be lost without a word."""
+
 T = TypeVar("T")
 Fault = Callable[[Any], str | None]
 """What is wrong with what a method gave, as "it gave ...; do ..."; None where nothing is."""
@@ -151,6 +154,7 @@ def _check_class(point: EntryPoint, kind: object, base: type[T], declares: Seque
     lacking = [name for name in declares if not is_text(getattr(kind, name, None))]
     if lacking:
         raise UserError(f"{kind.__name__} lacks {', '.join(lacking)}; set each to one line of text")
+    check_names(kind)
     if inspect.isabstract(kind):
         methods = ", ".join(sorted(getattr(kind, "__abstractmethods__", ())))
         raise UserError(f"{kind.__name__} lacks the methods {methods}; define them")
@@ -160,6 +164,18 @@ def _check_class(point: EntryPoint, kind: object, base: type[T], declares: Seque
     if not (isinstance(options, type) and issubclass(options, wanted)):
         raise UserError(f"{kind.__name__}.Options is {options!r}; derive a class from splitfed.options.Options")
     return kind
+
+
+def check_names(plugin: object) -> None:
+    """Whether a class or an instance has nothing by the name of an earlier version.
+
+    Raises:
+        UserError: it has; the message says what it is called now.
+    """
+    kind = plugin if isinstance(plugin, type) else type(plugin)
+    for old, new in RENAMED.items():
+        if hasattr(plugin, old):
+            raise UserError(f"{kind.__name__} has {old}, which nothing reads since splitfed 0.2; call it {new}")
 
 
 def is_text(value: object) -> bool:

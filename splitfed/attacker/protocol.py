@@ -94,6 +94,7 @@ class Final(Record):
 
     @classmethod
     def _read(cls, path: Path) -> Final:
+        # in a deployment a person may write it: mistakes are explained as those in settings are
         try:
             return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except ValidationError as error:

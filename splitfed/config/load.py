@@ -15,7 +15,7 @@ from splitfed.config.scenario import Scenario
 from splitfed.config.shipped import find
 from splitfed.config.tables import DataOptions
 from splitfed.errors import ScenarioError
-from splitfed.options import explain
+from splitfed.options import Options, explain
 
 
 def load(name: str | Path, *, overrides: Sequence[str] = (), quick: bool = False) -> Scenario:
@@ -59,9 +59,15 @@ def data_options(name: str, overrides: Sequence[str]) -> DataOptions:
         other = next(key for key in table if key != "data")
         raise ScenarioError(f"--set {other}: expected a key of data, such as --set data.image_size=64")
     try:
-        return DataOptions.model_validate(table["data"])
+        return _DataAlone.model_validate(table).data
     except ValidationError as error:
-        raise ScenarioError(explain(error, DataOptions, "--set data")) from None
+        raise ScenarioError(explain(error, _DataAlone, "--set")) from None
+
+
+class _DataAlone(Options):
+    """A scenario of which only the table of the data matters."""
+
+    data: DataOptions
 
 
 def validate(table: Mapping[str, Any], *, source: str) -> Scenario:

@@ -9,29 +9,45 @@ folder in which they lie, and that is made for its owner alone.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from splitfed.data.source import Decoded, Found
 from splitfed.errors import DataError
 from splitfed.files import as_open_as, make_private, publish_folder
+from splitfed.records.record import Record, of_json, to_json
 
 FORMAT = 3  # raise it when decoding changes, so that old entries are not read
 ROWS_PER_BLOCK = 256
 ABANDONED_S = 86_400.0
 """A half-built entry that is older was left by a process that was killed."""
 
+ABOUT = "about.json"
+
 Build = Callable[[Path], None]
 """Fills a new folder by `write_entry`."""
+
+
+class CachedImages(Record):
+    """What an entry of the cache says of itself: `Decoded` but its arrays, whose names and length it has."""
+
+    images: int
+    arrays: tuple[str, ...]
+    classes: tuple[str, ...]
+    note: str
+    caveat: str
+    found: Found
+
+
+_ABOUT = TypeAdapter(CachedImages)
 
 
 def cached(
@@ -95,15 +111,15 @@ def write_entry(folder: Path, decoded: Decoded, order: NDArray[np.int64] | None 
     stored = {name: values for name, values in arrays.items() if values is not None}
     for name, values in stored.items():
         np.save(folder / f"{name}.npy", values)
-    about = {
-        "images": len(pixels),
-        "arrays": sorted(stored),
-        "classes": decoded.classes,
-        "note": decoded.note,
-        "caveat": decoded.caveat,
-        "found": asdict(decoded.found),
-    }
-    (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    about = CachedImages(
+        images=len(pixels),
+        arrays=tuple(sorted(stored)),
+        classes=tuple(decoded.classes),
+        note=decoded.note,
+        caveat=decoded.caveat,
+        found=decoded.found,
+    )
+    (folder / ABOUT).write_bytes(to_json(about, indent=1))  # the folder is published as a whole
 
 
 def image_digests(pixels: NDArray[np.uint8]) -> NDArray[np.bytes_]:
@@ -118,15 +134,12 @@ def _hash(text: str) -> str:
 def _read_entry(entry: Path) -> Decoded | None:
     """The entry, its pixels mapped; None where there is none that can be read."""
     try:
-        about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
+        about = of_json(_ABOUT, (entry / ABOUT).read_bytes())
         pixels = np.load(entry / "pixels.npy", mmap_mode="r")
-        arrays = {name: np.load(entry / f"{name}.npy") for name in about["arrays"]}
-        if {len(pixels), *map(len, arrays.values())} != {about["images"]}:
+        arrays = {name: np.load(entry / f"{name}.npy") for name in about.arrays}
+        if {len(pixels), *map(len, arrays.values())} != {about.images}:
             return None
-        found = Found(**{**about["found"], "remarks": tuple(about["found"]["remarks"])})
-        return Decoded(
-            pixels, classes=tuple(about["classes"]), note=about["note"], caveat=about["caveat"], found=found, **arrays
-        )
+        return Decoded(pixels, classes=about.classes, note=about.note, caveat=about.caveat, found=about.found, **arrays)
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None
 

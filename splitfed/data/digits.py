@@ -9,7 +9,7 @@ import numpy as np
 from splitfed.data.decode import resize_all
 from splitfed.data.source import DatasetSource, Decoded, Request
 
-GREY_LEVELS = 16  # the files hold 0 to 16
+GRAY_LEVELS = 16  # the files hold 0 to 16
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Digits(DatasetSource):
         from sklearn.datasets import load_digits
 
         digits = load_digits()
-        images = np.rint(digits.images * 255 / GREY_LEVELS).astype(np.uint8)
+        images = np.rint(digits.images * 255 / GRAY_LEVELS).astype(np.uint8)
         classes = tuple(str(name) for name in digits.target_names)
         note = f"{len(images):,} images that ship with scikit-learn"
         return Decoded(resize_all(images, request.image_size), digits.target.astype(np.int64), classes, note)

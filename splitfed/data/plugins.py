@@ -10,7 +10,7 @@ from typing import TypeVar
 from splitfed.data.checks import SMALLEST_SIZE, check_decoded
 from splitfed.data.source import DatasetSource, Decoded, Request
 from splitfed.errors import DataError, SplitfedError, UserError
-from splitfed.plugins import Registry, brief, collect, is_text, where
+from splitfed.plugins import Registry, brief, check_names, collect, is_text, where
 
 PLUGIN_GROUP = "splitfed.datasets"
 
@@ -66,6 +66,7 @@ def _checked(point: EntryPoint, source: object) -> DatasetSource:
         raise UserError(f"{kind} lacks {', '.join(lacking)}; set each to one line of text")
     if source.name != point.name:
         raise UserError(f"{kind}.name is {source.name!r}; make it {point.name!r}")
+    check_names(source)
     size = getattr(source, "default_image_size", "nothing")
     if size is not None and not (type(size) is int and size >= SMALLEST_SIZE):
         raise UserError(f"{kind}.default_image_size is {size!r}; set it to at least {SMALLEST_SIZE} pixels, or None")

@@ -77,7 +77,7 @@ def fast_ssim_cropped(reconstruction: Tensor, target: Tensor) -> Tensor:
 def ssim_of_floats(a: Tensor, b: Tensor) -> Tensor:
     """SSIM per image in the tensors' own precision, unclamped and differentiable: (B,).
 
-    The core of `fast_ssim`, which an attack may also minimise.
+    The core of `fast_ssim`, which an attack may also minimize.
     """
     return _map_of_floats(a, b).flatten(1).mean(dim=1)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "features.json"
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 
 class FeatureSettings(record.Record):
@@ -63,7 +63,7 @@ class FeatureRecord(record.Record):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: Literal[2] = Field(alias="schema")
     classes: tuple[str, ...]
     labels: tuple[int, ...]
     class_mean_psnr_db: float

@@ -6,12 +6,17 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from splitfed.errors import UserError
 from splitfed.records import machine
-from splitfed.records.record import Record
+from splitfed.records.record import RESTORE, Record, misfit, of_json
+from splitfed.records.versions import reader_of, schema_of
+
+SCHEMA: Final = 2
+"""That of `results.json`: a version that reads the one reads the other."""
 
 
 class Provenance(Record):
@@ -39,6 +44,9 @@ class Manifest(Record):
     splitfed. ``modified`` says whether tracked files differ from it.
     """
 
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_version: Literal[2] = Field(alias="schema")
     created: str
     scenario: dict[str, JsonValue]
     images: Provenance
@@ -56,6 +64,7 @@ class Manifest(Record):
         """The manifest of a run that is started now, on this machine."""
         commit, modified = machine.commit()
         return cls(
+            schema=SCHEMA,
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             scenario=dict(scenario),
             images=images,
@@ -68,3 +77,25 @@ class Manifest(Record):
             commit=commit,
             modified=modified,
         )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What a run wrote when it was started.
+
+    Raises:
+        UserError: it is damaged, or of another version of splitfed; the message says which reads it.
+    """
+    text = path.read_bytes()
+    try:
+        return of_json(TypeAdapter(Manifest), text)
+    except ValidationError as error:
+        raise UserError(_of_another_version(path, text) or misfit(path, error, RESTORE)) from None
+
+
+def _of_another_version(path: Path, text: bytes) -> str | None:
+    """What to say of a run that another version started; None where that is not the fault."""
+    found = schema_of(text, without=1)
+    if found in (None, SCHEMA):
+        return None
+    cure = f"go on with it, or read it, in {reader_of(found)}, or start a new run"
+    return f"{path} is of schema {found}, this version reads schema {SCHEMA}: {cure}"

@@ -5,22 +5,20 @@ Numbers that are not finite have no JSON form: they are stored as null, and the 
 
 from __future__ import annotations
 
-import json
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, PlainSerializer, TypeAdapter, ValidationError, model_validator
 
 from splitfed.errors import UserError
 from splitfed.records.record import Record, faults, misfit, of_json, to_json
+from splitfed.records.versions import reader_of, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 SCHEMA: Final = 2
-READ_BY = {1: "0.1.0"}
-"""By schema, the version of splitfed that reads it."""
 
 
 def _or_null(value: float | None) -> float | None:
@@ -225,12 +223,8 @@ def all_passed(gates: dict[str, bool]) -> bool:
 
 def _of_another_schema(path: Path, text: bytes) -> str | None:
     """What to say of results that another version of splitfed wrote; None where that is not the fault."""
-    try:
-        found: Any = json.loads(text)["schema"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    found = schema_of(text)
+    if found in (None, SCHEMA):
         return None
-    if found == SCHEMA or not isinstance(found, int):
-        return None
-    reader = READ_BY.get(found)
-    cure = f"read it with splitfed {reader}" if reader else "read it with the version of splitfed that wrote it"
-    return f"{path} is of schema {found}, this version reads schema {SCHEMA}: {cure}, or run the scenario anew"
+    cure = f"read it with {reader_of(found)}, or run the scenario anew"
+    return f"{path} is of schema {found}, this version reads schema {SCHEMA}: {cure}"

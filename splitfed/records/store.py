@@ -26,8 +26,8 @@ from splitfed.errors import UserError
 from splitfed.files import LONGEST_NAME_BYTES, as_open_as, as_path, cannot, file_name, remove_drafts
 from splitfed.records.event_log import EventLog
 from splitfed.records.lock import locked
-from splitfed.records.manifest import Manifest
-from splitfed.records.record import RESTORE, load, save
+from splitfed.records.manifest import Manifest, read_manifest
+from splitfed.records.record import RESTORE, save
 from splitfed.records.results import Results, checked, read_results
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class RunStore:
         Raises:
             UserError: it is damaged, or of another version of splitfed.
         """
-        return load(self.path / MANIFEST, Manifest)
+        return read_manifest(self.path / MANIFEST)
 
     @property
     def has_results(self) -> bool:

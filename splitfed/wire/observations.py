@@ -7,16 +7,18 @@ next writer removes.
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 
 from splitfed.errors import FrameError
+from splitfed.records.record import Record, faults, of_json, to_json
 from splitfed.types import Observation, Phase
 
 if TYPE_CHECKING:
@@ -24,6 +26,21 @@ if TYPE_CHECKING:
 
 _MARK = b"SFO1"
 _PREFIX = struct.Struct("<4sIQ")
+
+
+class ObservationHead(Record):
+    """What stands before the body of a record: all of an `Observation` but its numbers, whose ``shape`` it gives."""
+
+    run: str
+    round: int
+    client: int
+    phase: int = Field(ge=min(Phase), le=max(Phase))
+    step: int
+    shape: tuple[int, ...]
+    labels: tuple[int, ...] | None
+
+
+_HEAD = TypeAdapter(ObservationHead)
 
 
 class ObservationWriter:
@@ -96,7 +113,7 @@ def read_observations(
 class _Place(NamedTuple):
     """Where the body of a record is, and its head."""
 
-    head: dict[str, Any]
+    head: ObservationHead
     start: int
     nbytes: int
 
@@ -107,9 +124,9 @@ def _read_file(path: Path, client: int | None) -> Iterator[Observation]:
     except FileNotFoundError:
         return  # pruned since it was listed
     with file:
-        places = {(p.head["run"], p.head["client"], p.head["step"]): p for p in _places(file)}
+        places = {(p.head.run, p.head.client, p.head.step): p for p in _places(file)}
         for _, place in sorted(places.items()):
-            if client in (None, place.head["client"]):
+            if client in (None, place.head.client):
                 yield _observation(file, place)
 
 
@@ -125,38 +142,46 @@ def _places(file: BinaryIO) -> Iterator[_Place]:
         body = at + _PREFIX.size + head_bytes
         if body + body_bytes > total:
             return
-        yield _Place(json.loads(file.read(head_bytes)), body, body_bytes)
+        yield _Place(_head(file, at, head_bytes), body, body_bytes)
         at = body + body_bytes
+
+
+def _head(file: BinaryIO, at: int, nbytes: int) -> ObservationHead:
+    try:
+        return of_json(_HEAD, file.read(nbytes))
+    except ValidationError as error:
+        raise FrameError(f"{file.name}: no observation at byte {at}: {faults(error)[0]}") from None
 
 
 def _observation(file: BinaryIO, place: _Place) -> Observation:
     head = place.head
     file.seek(place.start)
     flat = np.fromfile(file, np.float32, place.nbytes // 4)
-    labels = head["labels"]
+    if flat.size != math.prod(head.shape):
+        raise FrameError(f"{file.name}: {flat.size} numbers at byte {place.start}; expected a shape of {head.shape}")
     return Observation(
-        run=head["run"],
-        round=head["round"],
-        client=head["client"],
-        phase=Phase(head["phase"]),
-        step=head["step"],
-        activation=torch.from_numpy(flat).view(head["shape"]),
-        labels=None if labels is None else torch.tensor(labels, dtype=torch.int64),
+        run=head.run,
+        round=head.round,
+        client=head.client,
+        phase=Phase(head.phase),
+        step=head.step,
+        activation=torch.from_numpy(flat).view(head.shape),
+        labels=None if head.labels is None else torch.tensor(head.labels, dtype=torch.int64),
     )
 
 
 def _record(observation: Observation) -> bytes:
     body = observation.activation.detach().contiguous().numpy()
-    head = {
-        "run": observation.run,
-        "round": observation.round,
-        "client": observation.client,
-        "phase": int(observation.phase),
-        "step": observation.step,
-        "shape": list(observation.activation.shape),
-        "labels": None if observation.labels is None else observation.labels.tolist(),
-    }
-    encoded = json.dumps(head).encode()
+    head = ObservationHead(
+        run=observation.run,
+        round=observation.round,
+        client=observation.client,
+        phase=int(observation.phase),
+        step=observation.step,
+        shape=tuple(observation.activation.shape),
+        labels=None if observation.labels is None else tuple(observation.labels.tolist()),
+    )
+    encoded = to_json(head)
     return b"".join((_PREFIX.pack(_MARK, len(encoded), body.nbytes), encoded, body.data))
 
 

@@ -158,6 +158,16 @@ def test_a_run_that_does_not_say_is_not_gone_on_with(medical: Scenario, tmp_path
         experiment.run(medical, resume=run.path)
 
 
+def test_a_run_of_the_first_version_is_left_to_it(medical: Scenario, tmp_path: Path) -> None:
+    run, _ = started(medical, tmp_path)
+    written = json.loads((run.path / "manifest.json").read_bytes())
+    del written["schema"]
+    written["images"]["size"] = written["images"].pop("image_size")
+    (run.path / "manifest.json").write_text(json.dumps(written))
+    with pytest.raises(UserError, match=r"of schema 1, .*go on with it, or read it, in splitfed 0\.1\.0 .*new run"):
+        experiment.run(medical, resume=run.path)
+
+
 def test_the_results_say_what_was_read(own: Scenario, tmp_path: Path) -> None:
     (tmp_path / "mine" / "notes.csv").write_text("")
     results = experiment.run(own, out=tmp_path / "runs", data_root=tmp_path).results

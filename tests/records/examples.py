@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from splitfed.attacker.protocol import Attacked, Done, Final, Learned, Listening, Warned
+from splitfed.data.cache import CachedImages
+from splitfed.data.source import Found
 from splitfed.records import events
 from splitfed.records.auxiliary import AuxiliaryIdentity
 from splitfed.records.features import FeatureRecord, FeatureSettings, NetworkFeatures
 from splitfed.records.lock import LockHolder
 from splitfed.records.record import Record
 from splitfed.types import FitEvidence
+from splitfed.wire.observations import ObservationHead
 from tests.views.fabricated import cell_result, manifest, run_results
 
 _FIT = FitEvidence(1.0, 0.5, True, 3, 20.0, 0.5, True)
@@ -35,7 +38,7 @@ _NETWORK = NetworkFeatures(
     points=((0.0, 1.0),),
 )
 _FEATURES = FeatureRecord(
-    schema=1, classes=("Hand",), labels=(0,), class_mean_psnr_db=19.5, networks=(_NETWORK,), settings=_SETTINGS
+    schema=2, classes=("Hand",), labels=(0,), class_mean_psnr_db=19.5, networks=(_NETWORK,), settings=_SETTINGS
 )
 _RESULTS = run_results(
     *(cell_result(defense, seed=seed) for seed in (0, 1) for defense in ("none", "sca")),
@@ -49,6 +52,10 @@ EXAMPLES: dict[type[Record], Record] = {
             scenario="small", run_dir="runs/a", threat="split", dataset="digits", synthetic=False, cells=("none", "sca")
         ),
         events.Notice(message="a"),
+        ObservationHead(run="a/none", round=1, client=0, phase=3, step=0, shape=(2, 48), labels=(0, 1)),
+        CachedImages(
+            images=2, arrays=("labels",), classes=("Hand",), note="", caveat="", found=Found(skipped={".csv": 1})
+        ),
         events.CellStarted(cell="none", defense="none", seed=0, rounds=2, clients=3),
         events.PrepareProgress(cell="none", what="first dictionary", done=1, total=2),
         events.ClientProgress(

@@ -127,6 +127,7 @@ def empty_results() -> Results:
 def manifest(scenario: Mapping[str, Any] | None = None, *, created: str = "2026-01-01T00:00:00.000+00:00") -> Manifest:
     """What a run was started with, on a machine that is nobody's."""
     return Manifest(
+        schema=2,
         created=created,
         scenario=dict(scenario or {"name": "medmnist_split"}),
         images=Provenance(

@@ -141,7 +141,7 @@ def test_a_damaged_record_is_named_with_its_cure(tmp_path: Path, record: Feature
     feature_record.save(tmp_path, record)
     assert feature_record.load(tmp_path) is not None
     faults: list[tuple[dict[str, object], str]] = [
-        ({"schema_version": 9}, "schema: Input should be 1"),
+        ({"schema_version": 9}, "schema: Input should be 2"),
         ({"labels": (0, 1, 2, 0)}, "labels: some are of no class"),
         ({"labels": (0,)}, "4 points for 1 labels"),
         ({"class_mean_psnr_db": None}, "class_mean_psnr_db: Input should be"),

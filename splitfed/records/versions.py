@@ -1,0 +1,29 @@
+"""Records that another version of splitfed wrote: which one reads them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+READ_BY = {1: "splitfed 0.1.0 (commit d01c2c7)"}
+"""By the schema of `results.json` and `manifest.json`, the version that reads it."""
+
+
+def schema_of(text: bytes, *, without: int | None = None) -> int | None:
+    """The schema that a record names; None where it is no JSON table, or names none.
+
+    Args:
+        text: of the record.
+        without: the schema of records that were written before they named theirs.
+    """
+    try:
+        table: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    found = table.get("schema", without) if isinstance(table, dict) else None
+    return found if isinstance(found, int) else None
+
+
+def reader_of(schema: int) -> str:
+    """Which version reads this schema, in words."""
+    return READ_BY.get(schema, "the version of splitfed that wrote it")
