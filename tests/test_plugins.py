@@ -71,18 +71,18 @@ def attacks_with(place: Path, source: str, **points: str) -> Registry[type[Attac
     return plugins.registry("attack", "splitfed.attacks", base, (Ridge,), declares=("name", "about", "adaptivity"))
 
 
+DEFENSE = """\
+import numpy as np, torch
+from splitfed.defenses.base import Defense
+class Mine(Defense):
+    name, about, source = 'mine', 'a text', 'a text'
+    def findings(self, evidence): return []
+"""
+
+
 def defense_of(place: Path, body: str) -> Defense:
     """A defense whose class has this body, from a package of its own."""
-    source = "\n".join(
-        [
-            "import numpy as np, torch",
-            "from splitfed.defenses.base import Defense",
-            "class Mine(Defense):",
-            "    name, about, source = 'mine', 'a text', 'a text'",
-            "    def findings(self, evidence): return []",
-            *(f"    {line}" for line in body.splitlines()),
-        ]
-    )
+    source = DEFENSE + "".join(f"    {line}\n" for line in body.splitlines())
     install(place, next(fresh), source, {"defenses": {"mine": "Mine"}})
     base: Any = Defense
     registry = plugins.registry(
@@ -120,6 +120,18 @@ def test_a_plugin_that_lacks_something_stands_apart_by_name(place: Path, name: s
     assert broken.why.startswith(f"plug-in {name} of splitfed.attacks (plugin_")
     assert message in broken.why
     assert registry.describe(lambda attack: attack.about)[-1] == (name, f"BROKEN {broken.why}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("randomised = True", "randomized"), ("def penalty(self, batch): return None", "regularizer")]
+)
+def test_what_is_called_as_in_an_earlier_version_is_refused(place: Path, old: str, new: str) -> None:
+    """Nothing would ask for it: the defense would train as if there were none."""
+    install(place, next(fresh), f"{DEFENSE}    {old}\n", {"defenses": {"mine": "Mine"}})
+    base: Any = Defense
+    registry = plugins.registry("defense", "splitfed.defenses", base, (NoDefense,), declares=("name",))
+    (broken,) = registry.broken
+    assert f"which nothing reads since splitfed 0.2; call it {new}" in broken.why
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The registry of defenses, empty until the package fills it: a stack finds its layers here by name."""
+"""The registry of defenses. `splitfed.defenses` fills it when it is imported, and a stack finds its layers here.
+
+Were it in the package's own file, the two would import each other.
+"""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def _of_another_version(path: Path, text: bytes) -> str | None:
     """What to say of a run that another version started; None where that is not the fault."""
-    found = schema_of(text, without=1)
+    found = schema_of(text, first_had="created")
     if found in (None, SCHEMA):
         return None
     cure = f"go on with it, or read it, in {reader_of(found)}, or start a new run"

@@ -9,18 +9,20 @@ READ_BY = {1: "splitfed 0.1.0 (commit d01c2c7)"}
 """By the schema of `results.json` and `manifest.json`, the version that reads it."""
 
 
-def schema_of(text: bytes, *, without: int | None = None) -> int | None:
+def schema_of(text: bytes, *, first_had: str | None = None) -> int | None:
     """The schema that a record names; None where it is no JSON table, or names none.
 
     Args:
         text: of the record.
-        without: the schema of records that were written before they named theirs.
+        first_had: a key of records of schema 1, where those did not name theirs.
     """
     try:
         table: Any = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    found = table.get("schema", without) if isinstance(table, dict) else None
+    if not isinstance(table, dict):
+        return None
+    found = table.get("schema", 1 if first_had in table else None)
     return found if isinstance(found, int) else None
 
 

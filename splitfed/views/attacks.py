@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 TITLE = "Every attack on every defense"
 READING = (
-    "PSNR in dB and SSIM over the private images, means over seeds. The strongest, marked where it is so under most "
-    "seeds, is chosen on the attacker's own images, so that another may score a little higher here. [n]: over n of the "
-    "images only, since the attack is expensive or the tap saw no more; other images score otherwise, and the entry "
-    "beside it may be of the same reconstructions. No entry: the attack does not apply to such a front."
+    "PSNR in dB and SSIM (whole map) over the private images, means over seeds. The strongest, marked where it is so "
+    "under most seeds, is chosen on the attacker's own images, so that another may score a little higher here. [n]: "
+    "over n of the images only, since the attack is expensive or the tap saw no more; other images score otherwise, "
+    "and the entry beside it may be of the same reconstructions. No entry: the attack does not apply to such a front."
 )
 
 

@@ -25,7 +25,7 @@ EVERY_CELL = (
     "in no optimizer and stays at its random start while the victim's front moves instead; PSNR is taken without a "
     "data range, SSIM with a range of 1 on data of range 2 or more; linear layers see gray images row by row, color "
     "ones go through convolutions. Here the attacks are trained, the victim is frozen, images are scored in [0, 1], "
-    "and one kind of linear front sees the whole image."
+    "SSIM over the whole map, and one kind of linear front sees the whole image."
 )
 DEPARTURES = {
     "gaussian": "code: a multiplication by a constant, in training only; here noise after training, as "

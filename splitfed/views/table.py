@@ -37,7 +37,7 @@ NARROW = {
 WITH_INTERVAL = frozenset({"accuracy", "psnr_db", "ssim"})
 DIFFERENCE_DIGITS = {"accuracy": 3, "psnr_db": 1, "ssim": 3, "reid_top1": 3}
 """What is compared under the same seed; a change of a share is no percentage."""
-SSIM = "SSIM is the mean over the whole map; without the border of its window it is `ssim_cropped` in JSON and CSV."
+SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without the border of its window (ssim_cropped)."
 """Which of the two usual scalars is meant: on small images they differ much."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import tempfile
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from hypothesis import strategies as st
 from splitfed.errors import FrameError
 from splitfed.types import Observation, Phase
 from splitfed.wire.observations import ObservationWriter, read_observations
+
+PREFIX = struct.Struct("<4sIQ")
+"""Mark, bytes of the head, bytes of the body."""
 
 
 def observed(
@@ -96,6 +101,27 @@ def test_a_damaged_file_is_told_apart_from_a_cut_one(tmp_path: Path) -> None:
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"XXXX" + file.read_bytes()[4:])
     with pytest.raises(FrameError, match="no observation at byte 0"):
+        list(read_observations(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"sound": 1}, "sound: Extra inputs"),
+        ({"step": "3"}, "step: Input should be a valid integer"),
+        ({"phase": 9}, "phase: Input should be less"),
+        ({"run": None}, "run: Input should be a valid string"),
+        ({"shape": [2, 3, 5]}, "24 numbers .* expected a shape of"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_named_with_its_place(change: dict[str, object], says: str, tmp_path: Path) -> None:
+    write(tmp_path, observed(0))
+    (file,) = tmp_path.iterdir()
+    mark, head_bytes, body_bytes = PREFIX.unpack(file.read_bytes()[: PREFIX.size])
+    head, body = file.read_bytes()[PREFIX.size :][:head_bytes], file.read_bytes()[-body_bytes:]
+    changed = json.dumps({**json.loads(head), **change}).encode()
+    file.write_bytes(PREFIX.pack(mark, len(changed), body_bytes) + changed + body)
+    with pytest.raises(FrameError, match=says):
         list(read_observations(tmp_path))
 
 

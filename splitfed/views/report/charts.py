@@ -43,7 +43,7 @@ def _tradeoff(results: Results) -> str:
         "Accuracy against the SSIM of the strongest attack: up and left is better for the defender. "
         "★ on the Pareto frontier: no other defense here is as accurate and leaks less",
         series,
-        x_label="SSIM of the strongest attack (left is better for the defender)",
+        x_label="SSIM (whole map) of the strongest attack (left is better for the defender)",
         y_label="test accuracy",
         rules=_rules(results, "ssim"),
         frontier=[Mark(row.ssim.mean or 0.0, row.accuracy.mean or 0.0) for row in best],
@@ -89,7 +89,7 @@ def _over_seeds(results: Results) -> str:
         "SSIM of the strongest attack under each seed",
         series,
         x_label="seed",
-        y_label="SSIM of the strongest attack",
+        y_label="SSIM (whole map) of the strongest attack",
         rules=_rules(results, "ssim"),
     )
 
