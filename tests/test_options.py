@@ -91,7 +91,7 @@ def test_an_old_key_among_the_quick_settings_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_data_table_by_itself_says_so_too() -> None:
-    with pytest.raises(ScenarioError, match=r"^--set data: size was renamed: write image_size$"):
+    with pytest.raises(ScenarioError, match=r"^--set: data.size was renamed: write data.image_size$"):
         data_options("folder", ["data.size=64"])
 
 
