@@ -115,8 +115,8 @@ def _headline(results: Results) -> str:
     tightest = min(scored, key=lambda row: row.ssim.mean or 0.0)
     return (
         f"Undefended, the strongest attack ({bare.strongest}) reaches {_closeness(bare)}, at accuracy "
-        f"{number(bare.accuracy.mean, 3)}. The least leaks with {tightest.label}: {tightest.strongest} reaches "
-        f"{_closeness(tightest)}, at accuracy {number(tightest.accuracy.mean, 3)}."
+        f"{number(bare.accuracy.mean, 3)}. By SSIM, the least leaks with {tightest.label}: {tightest.strongest} "
+        f"reaches {_closeness(tightest)}, at accuracy {number(tightest.accuracy.mean, 3)}."
     )
 
 
