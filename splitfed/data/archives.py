@@ -23,7 +23,6 @@ DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMA
 ARCHIVED_LINK, STORED_TWICE = "link in an archive", "file that is stored again"
 
 _UTF8 = 1 << 11  # the flag of a zip member whose name is UTF-8
-_ENCRYPTED = 1
 
 
 def legible(name: str) -> str:

@@ -13,7 +13,6 @@ from splitfed.data.listing import DICOM_SUFFIXES, PICTURE_SUFFIXES, Listing, che
 from splitfed.data.source import Progress
 from splitfed.errors import DataError
 
-IMAGE_SUFFIXES = PICTURE_SUFFIXES | DICOM_SUFFIXES
 SAMPLED_FILES = 64
 SAMPLED_BYTES = 4096
 """Of the beginning and the end of each sampled file."""

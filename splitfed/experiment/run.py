@@ -47,25 +47,7 @@ def run(
 ) -> RunStore:
     """Run a scenario, or go on with one, and return its directory, which holds the results.
 
-    Args:
-        scenario: what to run; a resumed run must have been started with the same one.
-        out: where the run directory is made.
-        data_root: where to look for data sets first.
-        resume: the directory of a run to go on with; its finished cells are kept.
-        jobs: cells at a time, each in a process of its own where there are several.
-        runner: ``local``, or ``ray`` to spread the cells over a Ray cluster.
-        share: whether others may read the run, as far as this user's umask lets them. It holds private images: else it
-            is this user's alone. One that is resumed stays as open as it is.
-        subscribers: called with every event.
-
-    A cell that cannot be trained with its settings is INVALID, one that fails otherwise is left out; the others run
-    all the same.
-
-    Raises:
-        UserError: data that cannot be found or shared, a run that cannot be resumed or that another process runs, a
-            place that cannot be written, or no Ray; or a cell that waits for the user.
-        UnfinishedError: a cell that failed for a reason that may not come again.
-        RuntimeError: a cell that met a bug.
+    Arguments and errors are those of `splitfed.run`, which is this with a view of the results.
     """
     processes.leave_if_unguarded()
     if jobs < 1:
