@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import shutil
-import threading
-import time
-
-from flwr.app import Context, RecordDict
 
 from splitfed.config.scenario import Cell
 from splitfed.errors import TrainingFailed
 from splitfed.experiment.attack_listener import AttackListener
 from splitfed.experiment.context import CellContext, RunContext
 from splitfed.experiment.evidence import AuditEvidence
-from splitfed.experiment.mounted_attack import MountedAttack
 from splitfed.experiment.pictures import save_outcome
-from splitfed.experiment.verdict import after_attack, cell_gates, cell_result, failed_cell, victim_fingerprint
-from splitfed.experiment.watcher import CellWatcher
-from splitfed.federation.client_app import build_client_app
-from splitfed.federation.outcome import FederationResult
-from splitfed.federation.server_app import Federation, build_server_app
+from splitfed.experiment.stage import OnThisMachine, Played, Stage
+from splitfed.experiment.verdict import after_attack, cell_gates, cell_result, failed_cell
 from splitfed.records import events
 from splitfed.records.results import CellResult
-from splitfed.runners.local_grid import LocalGrid
+
+HERE = OnThisMachine()
 
 
-def measure(run: RunContext, cell: Cell) -> CellResult:
-    """Train, tap, attack and judge one cell; it has a result also where it cannot be trained."""
+def measure(run: RunContext, cell: Cell, stage: Stage = HERE) -> CellResult:
+    """Train, tap, attack and judge one cell; it has a result also where it cannot be trained.
+
+    Args:
+        run: what it shares with the others.
+        cell: the defense and the seed.
+        stage: where it takes place.
+    """
     federation = run.scenario.federation
     run.bus.emit(
         events.CellStarted(
@@ -38,42 +37,20 @@ def measure(run: RunContext, cell: Cell) -> CellResult:
         )
     )
     try:
-        return _measure(CellContext.of(run, cell))
+        return _measure(CellContext.of(run, cell), stage)
     except TrainingFailed as failure:
         return failed_cell(cell=cell, majority_rate=run.majority_rate, reason=str(failure))
 
 
-def _measure(context: CellContext) -> CellResult:
+def _measure(context: CellContext, stage: Stage) -> CellResult:
     shutil.rmtree(context.folder)  # what an interrupted attempt left would pass for this one's
     live = AttackListener(context.cell.name, context.truth, context.run.store, context.run.bus)
-    with MountedAttack(context, live.hear) as attack:
-        result = _train(context, attack)
-        before = victim_fingerprint(result)
-        started = time.monotonic()
-        attack.finish(sum(result.audited.values()))
-        attack_s = time.monotonic() - started
-    return _judge(context, result, live, before, attack_s)
+    return _judge(context, stage(context, live.hear), live)
 
 
-def _train(context: CellContext, attack: MountedAttack) -> FederationResult:
-    watcher = CellWatcher(context, attack)
-    federation = Federation(context.job, watcher, checkpoint=context.checkpoint)
-    stopped = threading.Event()
-    app = build_client_app(lambda _, number: context.clients[number], on_step=watcher.stepped, stopped=stopped.is_set)
-    results: list[FederationResult] = []
-    with LocalGrid(app, len(context.clients)) as grid:
-        try:
-            build_server_app(federation, results)(grid, _flower_context())
-        finally:
-            stopped.set()  # so that clients that are still at work leave, and the grid can close
-    return results[0]
-
-
-def _judge(
-    context: CellContext, result: FederationResult, live: AttackListener, before: str, attack_s: float
-) -> CellResult:
+def _judge(context: CellContext, played: Played, live: AttackListener) -> CellResult:
     """The cell's result: what the attacks reached, and the gates that say whether to believe it."""
-    run, cell = context.run, context.cell
+    run, cell, result = context.run, context.cell, played.result
     outcomes = live.outcomes()
     audit = AuditEvidence(context, result)
     evidence = audit.of_defense()
@@ -89,7 +66,7 @@ def _judge(
         gate_results=cell_gates(
             outcomes=outcomes,
             refused=live.refused,
-            before=before,
+            before=played.before,
             after=after_attack(result, live.done),
             coverage=audit.coverage(),
             front=audit.held_front(live.done.front_before if live.done is not None else ""),
@@ -101,11 +78,7 @@ def _judge(
             options=run.scenario.federation,
         ),
         figures=defense.figures(evidence) if evidence is not None else {},
-        attack_s=attack_s,
+        attack_s=played.attack_s,
     )
     save_outcome(run.store, cell.name, found.strongest, outcomes)
     return found
-
-
-def _flower_context() -> Context:
-    return Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
