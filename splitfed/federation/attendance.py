@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -44,15 +44,23 @@ class Attendance:
     lost: dict[int, Loss] = field(default_factory=dict)
 
 
-def ask(grid: Grid, messages: Iterable[Message], deadline_s: float) -> Attendance:
-    """Send these messages, one per client, and wait for the replies until the deadline."""
+def ask(grid: Grid, messages: Iterable[Message], deadline_s: float, client_of: Callable[[int], int]) -> Attendance:
+    """Send these messages, one per client, and wait for the replies until the deadline.
+
+    Args:
+        grid: who carries them.
+        messages: to the nodes of clients.
+        deadline_s: seconds after which a client is silent.
+        client_of: the number of the client behind a node.
+    """
     asked = list(messages)
-    answered = sorted(grid.send_and_receive(asked, timeout=deadline_s), key=lambda m: m.metadata.src_node_id)
-    replies = {client_of(reply.metadata.src_node_id): reply for reply in answered if not reply.has_error()}
-    lost = {client_of(m.metadata.src_node_id): _loss(m) for m in answered if m.has_error()}
-    silent = {m.metadata.dst_node_id for m in asked} - {m.metadata.src_node_id for m in answered}
+    answers = [(client_of(m.metadata.src_node_id), m) for m in grid.send_and_receive(asked, timeout=deadline_s)]
+    answered = dict(sorted(answers, key=lambda answer: answer[0]))
+    replies = {client: reply for client, reply in answered.items() if not reply.has_error()}
+    lost = {client: _loss(reply) for client, reply in answered.items() if reply.has_error()}
+    silent = {client_of(m.metadata.dst_node_id) for m in asked} - answered.keys()
     late = Loss(f"no answer within {deadline_s:g} s (federation.round_deadline_s)", passing=True)
-    return Attendance(replies, lost | {client_of(node): late for node in sorted(silent)})
+    return Attendance(replies, lost | dict.fromkeys(sorted(silent), late))
 
 
 def nobody(what: str, lost: Mapping[int, Loss]) -> SplitfedError:
@@ -83,11 +91,6 @@ def _shortened(reason: str) -> str:
     if len(plain) <= REASON_HEAD + REASON_TAIL:
         return plain
     return f"{plain[:REASON_HEAD]} … {plain[-REASON_TAIL:]}"
-
-
-def client_of(node: int) -> int:
-    """The number of the client behind a node; local nodes are numbered from 1."""
-    return node - 1
 
 
 def _loss(reply: Message) -> Loss:

@@ -11,6 +11,7 @@ from flwr.clientapp import ClientApp
 from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.client import Client, ClientImages, Connect, OnStep, StreamReport
 from splitfed.federation.job import Job
+from splitfed.federation.roster import CLIENT
 from splitfed.federation.task import Task
 from splitfed.types import Phase
 from splitfed.wire.link import GrpcLink, Link
@@ -55,7 +56,7 @@ def build_client_app(
 
     def begin(message: Message, context: Context) -> tuple[Task, ConfigRecord]:
         config = message.content.config_records["config"]
-        number = int(context.node_config["partition-id"])
+        number = _number(context)
         key = (str(config["run"]), number)
         if key not in clients or clients[key].job.token != config["token"]:  # a server that was started anew
             job = Job.from_config(config)
@@ -64,6 +65,13 @@ def build_client_app(
         task = Task(clients[key])
         load_arrays(task.front, message.content.array_records["arrays"])
         return task, config
+
+    @app.query("join")
+    def join(message: Message, context: Context) -> Message:
+        number = _number(context)
+        images_of(Job.from_config(message.content.config_records["config"]), number)  # who has none says so now
+        who = ConfigRecord({"role": CLIENT, "client": number})
+        return Message(RecordDict({"who": who}), reply_to=message)
 
     @app.train("prepare")
     def prepare(message: Message, context: Context) -> Message:
@@ -86,6 +94,10 @@ def build_client_app(
         return _reply(message, None, _metrics(report))
 
     return app
+
+
+def _number(context: Context) -> int:
+    return int(context.node_config["partition-id"])
 
 
 def _round(config: ConfigRecord) -> int:

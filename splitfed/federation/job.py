@@ -107,7 +107,7 @@ class Job:
 
     @classmethod
     def from_config(cls, config: ConfigRecord) -> Job:
-        """What `config_of` wrote."""
+        """What `config_of` wrote; or what `to_config` did, which has no token yet."""
         shape = config["shape"]
         assert isinstance(shape, list)
         return cls(
@@ -116,5 +116,5 @@ class Job:
             cell=Cell.model_validate_json(str(config["cell"])),
             shape=ImageShape(*(int(edge) for edge in shape)),
             classes=int(str(config["classes"])),
-            token=str(config["token"]),
+            token=str(config.get("token", "")),
         )

@@ -18,12 +18,13 @@ from flwr.serverapp.strategy import Strategy
 
 from splitfed.errors import TrainingFailed
 from splitfed.federation.arrays import load_arrays, to_arrays
-from splitfed.federation.attendance import Loss, ask, client_of, nobody
+from splitfed.federation.attendance import Loss, ask, nobody
 from splitfed.federation.backs import BackHost, PhaseScore
 from splitfed.federation.checkpoint import Checkpoint, damaged
 from splitfed.federation.job import Job
 from splitfed.federation.outcome import FederationResult, TrainingProgress
 from splitfed.federation.replies import BadReply, TrainingReply, Unfinished, read_preparation, read_training
+from splitfed.federation.roster import NumberedNodes, Roster
 from splitfed.files import one_reader
 from splitfed.models.front import Front
 from splitfed.types import Phase
@@ -60,12 +61,15 @@ class Watcher(Protocol):
 class Federation:
     """Trains one job over a Grid; `run` is what the ServerApp does."""
 
-    def __init__(self, job: Job, watcher: Watcher, *, checkpoint: Path | None = None) -> None:
+    def __init__(
+        self, job: Job, watcher: Watcher, *, checkpoint: Path | None = None, roster: Roster | None = None
+    ) -> None:
         self.job = job
         self.front = job.front()
         self.back = job.back()
         self._watcher = watcher
         self._checkpoint = checkpoint
+        self._roster = roster or NumberedNodes()
         self._progress = TrainingProgress()
         self._strategy = _strategy(job)
         self.host = BackHost(
@@ -88,15 +92,15 @@ class Federation:
             self._watcher.serving(server.address)
             config = self.job.to_config(self._watcher.routes())
             if not resumed:
-                self._prepare(grid, config)
+                self._prepare(self._gather(grid, config), config)
             for number in range(self._progress.round + 1, self.job.scenario.federation.rounds + 1):
-                self._round(grid, config, number)
+                self._round(self._gather(grid, config), config, number)
                 self._progress.train_s += time.monotonic() - started
                 started = time.monotonic()
                 self._save()
             last = self._progress.round
             self._watcher.front_sent(last + 1, self.front)
-            audit = self._evaluate(grid, config, Phase.AUDIT, last + 1)
+            audit = self._evaluate(self._gather(grid, config), config, Phase.AUDIT, last + 1)
             audited = {client: self.host.received(client) for client in range(clients)}
             refused = dict(server.counters.refused)
         return FederationResult(
@@ -113,6 +117,11 @@ class Federation:
             missed_because=self._progress.missed_because,
             audited=audited,
         )
+
+    def _gather(self, grid: Grid, config: ConfigRecord) -> Grid:
+        """The grid's clients, as they are now."""
+        self._roster.refresh(grid, config)
+        return self._roster.clients_of(grid)
 
     def _prepare(self, grid: Grid, config: ConfigRecord) -> None:
         total = self.job.defense().prepare_rounds()
@@ -173,9 +182,11 @@ class Federation:
             TrainingFailed: there is none, for reasons that lie in the settings.
             SplitfedError: there is none, for a reason that may pass.
         """
-        attendance = ask(grid, map(self._addressed, messages), self.job.scenario.federation.round_deadline_s)
+        deadline_s = self.job.scenario.federation.round_deadline_s
+        attendance = ask(grid, map(self._addressed, messages), deadline_s, self._roster.client_of)
         usable: dict[int, Checked] = {}
-        lost = dict(attendance.lost)
+        absent = {client: Loss(reason, passing=True) for client, reason in self._roster.absent().items()}
+        lost = absent | attendance.lost
         for client, reply in attendance.replies.items():
             try:
                 usable[client] = check(client, reply)
@@ -205,7 +216,7 @@ class Federation:
         """The message with settings of its own, with its client's token: Flower's strategies share one content."""
         content = dict(message.content)
         config = message.content.config_records["config"]
-        content["config"] = self.job.config_of(client_of(message.metadata.dst_node_id), config)
+        content["config"] = self.job.config_of(self._roster.client_of(message.metadata.dst_node_id), config)
         message.content = RecordDict(content)
         return message
 
@@ -259,9 +270,9 @@ def build_server_app(federation: Federation, results: list[FederationResult]) ->
 
 
 def _strategy(job: Job) -> Strategy:
-    clients = job.scenario.federation.clients
     kind = getattr(strategy, job.scenario.federation.strategy)
-    made: Strategy = kind(min_train_nodes=clients, min_evaluate_nodes=clients, min_available_nodes=clients)
+    # the clients that are there are asked all; a strategy that waits for more would wait for ever
+    made: Strategy = kind(min_train_nodes=1, min_evaluate_nodes=1, min_available_nodes=1)
     return made
 
 

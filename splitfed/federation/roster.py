@@ -1,0 +1,174 @@
+"""Which node of the grid is which client.
+
+Flower numbers nodes as it likes, and not every node is a client: an attacker that takes part registers as one too. A
+client's number is its own, said when it is asked to `join`; from then on whose a reply is says the node alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from splitfed.errors import SplitfedError
+from splitfed.federation.clients_grid import ClientsGrid
+
+JOIN = "query.join"
+"""The type of the Message that asks a node who it is."""
+CLIENT = "client"
+"""The role of a node that holds images."""
+ANSWER_S = 30.0
+"""How long a node may take to say who it is; it may have to load its images first."""
+PAUSE_S = 0.2
+"""Between two looks at who is there."""
+
+
+class Roster(Protocol):
+    """Knows the clients of a grid."""
+
+    def refresh(self, grid: Grid, config: ConfigRecord) -> None:
+        """Look who is there, before a round; `config` is what is said to all."""
+
+    def client_of(self, node: int) -> int:
+        """The number of the client behind a node."""
+
+    def clients_of(self, grid: Grid) -> Grid:
+        """The same grid, with no nodes but those of clients."""
+
+    def absent(self) -> Mapping[int, str]:
+        """The clients that are not there, by number, with the reason."""
+
+
+class NumberedNodes:
+    """Nodes that are clients all, numbered from 1 in their order, as those of a `LocalGrid`."""
+
+    def refresh(self, grid: Grid, config: ConfigRecord) -> None:
+        """Nobody comes or goes."""
+
+    def client_of(self, node: int) -> int:
+        """The number of the client behind a node."""
+        return node - 1
+
+    def clients_of(self, grid: Grid) -> Grid:
+        """The grid itself."""
+        return grid
+
+    def absent(self) -> Mapping[int, str]:
+        """Nobody is."""
+        return {}
+
+
+class Introduction(NamedTuple):
+    """What a node says of itself."""
+
+    role: str
+    client: int
+
+
+class JoinedNodes:
+    """Asks each node who it is.
+
+    A number belongs to the node that first said it, until that does not answer any more: then a newer one, as of a
+    client that was started anew, takes its place.
+
+    Args:
+        clients: how many there are to be.
+        patience_s: how long to wait for all of them before the first round. Whoever is not there by then may join at a
+            later one.
+        notice: gets a sentence for the user.
+
+    Attributes:
+        others: nodes of other roles, by role; of two of one role the newer.
+    """
+
+    def __init__(self, clients: int, *, patience_s: float, notice: Callable[[str], None]) -> None:
+        self._clients = clients
+        self._patience_s = patience_s
+        self._notice = notice
+        self._nodes: dict[int, int] = {}  # by the client's number
+        self._known: set[int] = set()
+        self._begun = False
+        self.others: dict[str, int] = {}
+
+    def refresh(self, grid: Grid, config: ConfigRecord) -> None:
+        """Ask the nodes that are new; before the first round wait for all clients.
+
+        Raises:
+            SplitfedError: there is no client at all.
+        """
+        deadline = time.monotonic() + (0.0 if self._begun else self._patience_s)
+        while True:
+            self._meet(grid, config)
+            if not self.absent() or time.monotonic() >= deadline:
+                break
+            time.sleep(PAUSE_S)
+        self._begun = True
+        if not self._nodes:
+            raise SplitfedError(
+                f"no client joined within {self._patience_s:g} s: see that they run and reach the SuperLink, then go "
+                "on with --resume"
+            )
+
+    def client_of(self, node: int) -> int:
+        """The number of the client behind a node.
+
+        Raises:
+            KeyError: it is no client's.
+        """
+        return {node: client for client, node in self._nodes.items()}[node]
+
+    def clients_of(self, grid: Grid) -> Grid:
+        """The same grid, with no nodes but those of clients, in the order of their numbers."""
+        return ClientsGrid(grid, [node for _, node in sorted(self._nodes.items())])
+
+    def absent(self) -> Mapping[int, str]:
+        """The clients that have not joined."""
+        return {number: "it has not joined" for number in range(self._clients) if number not in self._nodes}
+
+    def _meet(self, grid: Grid, config: ConfigRecord) -> None:
+        here = set(grid.get_node_ids())
+        new = sorted(here - self._known)
+        for node, introduction in self._ask(grid, new, config).items():
+            self._known.add(node)
+            self._seat(grid, config, node, introduction)
+
+    def _seat(self, grid: Grid, config: ConfigRecord, node: int, introduction: Introduction) -> None:
+        role, number = introduction
+        if role != CLIENT:
+            self.others[role] = node
+            return
+        if not 0 <= number < self._clients:
+            self._notice(
+                f"a node says that it is client {number}; this run has 0 to {self._clients - 1}: it is left out"
+            )
+            return
+        holder = self._nodes.get(number)
+        if holder is not None and self._ask(grid, [holder], config):
+            self._notice(f"two nodes say that they are client {number}: the later one is left out")
+            return
+        self._nodes[number] = node
+
+    def _ask(self, grid: Grid, nodes: Iterable[int], config: ConfigRecord) -> dict[int, Introduction]:
+        """Who these nodes are, of those that answer with something that fits."""
+        asked = list(nodes)
+        if not asked:
+            return {}
+        messages = [Message(RecordDict({"config": ConfigRecord(dict(config))}), node, JOIN) for node in asked]
+        told: dict[int, Introduction] = {}
+        for reply in ClientsGrid(grid, asked).send_and_receive(messages, timeout=ANSWER_S):
+            node = reply.metadata.src_node_id
+            if reply.has_error():
+                self._known.add(node)
+                self._notice(f"a node cannot join: {reply.error.reason}")
+            elif (introduction := _introduction(reply)) is not None and node in asked:
+                told[node] = introduction
+        return told
+
+
+def _introduction(reply: Message) -> Introduction | None:
+    record = reply.content.config_records.get("who", ConfigRecord())
+    role, client = record.get("role"), record.get("client", -1)
+    return Introduction(role, client) if isinstance(role, str) and isinstance(client, int) else None
