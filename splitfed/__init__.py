@@ -82,6 +82,7 @@ def run(
     resume: str | Path | None = None,
     jobs: int = 1,
     runner: str = "local",
+    superlink: str | None = None,
     share: bool = False,
     subscribers: Sequence[Subscriber] = (),
 ) -> Run:
@@ -93,7 +94,8 @@ def run(
         data_root: where to look for data sets first.
         resume: the directory of a run to go on with; its finished cells are kept.
         jobs: cells at a time, each in a process of its own where there are several.
-        runner: ``local``, or ``ray`` to spread the cells over a Ray cluster.
+        runner: ``local``; ``deploy`` for a federation of processes; or ``ray`` to spread the cells over a Ray cluster.
+        superlink: ``host:port`` of a federation that runs already, for ``deploy``; else one is started on this machine.
         share: whether others may read the run, as far as this user's umask lets them. It holds private images: else it
             is this user's alone. One that is resumed stays as open as it is.
         subscribers: called with every event (`splitfed.records.events`).
@@ -117,6 +119,7 @@ def run(
         resume=resume,
         jobs=jobs,
         runner=runner,
+        superlink=superlink,
         share=share,
         subscribers=subscribers,
     )

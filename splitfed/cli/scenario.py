@@ -59,7 +59,15 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="run N cells at a time (1)")
     parser.add_argument(
-        "--runner", choices=("local", "ray"), default="local", help="where cells run: here, or on a Ray cluster"
+        "--runner",
+        choices=("local", "deploy", "ray"),
+        default="local",
+        help="where cells run: here; in a federation of processes; or on a Ray cluster",
+    )
+    parser.add_argument(
+        "--superlink",
+        metavar="HOST:PORT",
+        help="with --runner deploy: a federation that runs already, see docs/deploy.md",
     )
     parser.add_argument(
         "--live",
@@ -116,6 +124,7 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
                 resume=arguments.resume,
                 jobs=arguments.jobs,
                 runner=arguments.runner,
+                superlink=arguments.superlink,
                 share=arguments.share,
                 subscribers=subscribers,
             )

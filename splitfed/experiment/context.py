@@ -12,11 +12,11 @@ import torch
 
 from splitfed.config.scenario import Cell, Scenario
 from splitfed.data import Dataset, Splits
-from splitfed.experiment.shares import shares
 from splitfed.experiment.truth import Truth
 from splitfed.experiment.verdict import baseline_scores
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
+from splitfed.federation.shares import shares
 from splitfed.metrics.fid import FrechetMetric, load_frechet_metrics
 from splitfed.records import events
 from splitfed.records.bus import Bus

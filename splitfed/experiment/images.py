@@ -10,6 +10,7 @@ from splitfed.data import Dataset, Splits
 from splitfed.data.splits import absent_classes
 from splitfed.errors import DataError
 from splitfed.experiment.provenance import WAY_OUT, check_same
+from splitfed.federation.shares import find_images, split_images
 from splitfed.records import events
 from splitfed.records.bus import Bus
 from splitfed.records.manifest import Provenance
@@ -31,25 +32,16 @@ def load_images(
         DataError: they cannot be found, are fewer than the scenario wants, or are not those of the run.
     """
     dataset = _load_new(scenario, data_root, bus) if of_run is None else _load_again(scenario, data_root, bus, of_run)
-    options = scenario.data
-    splits = data.split(
-        dataset, train=options.train, aux=options.aux, test=options.test, seed=scenario.seed, by=options.split
-    )
+    splits = split_images(scenario, dataset)
     for absent in absent_classes(splits):
         bus.emit(events.Notice(message=f"{absent}: scores say nothing of it", level="warning"))
     return dataset, splits
 
 
 def _load_new(scenario: Scenario, data_root: Path | None, bus: Bus) -> Dataset:
-    options = scenario.data
-    return data.load(
-        options.name,
-        image_size=options.image_size,
-        data_root=data_root,
-        fallback=options.fallback,
-        path=Path(options.path) if options.path else None,
-        attribute=options.attribute,
-        selection=options.selection,
+    return find_images(
+        scenario,
+        data_root,
         on_notice=lambda message: bus.emit(events.Notice(message=message, level="banner")),
         on_progress=_Throttled(bus),
     )

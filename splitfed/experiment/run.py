@@ -20,8 +20,8 @@ from splitfed.experiment.context import RunContext
 from splitfed.experiment.images import load_images
 from splitfed.experiment.provenance import provenance
 from splitfed.experiment.results_keeper import ResultsKeeper
-from splitfed.experiment.shares import own_positions
 from splitfed.experiment.threads import one_thread
+from splitfed.federation.shares import own_positions
 from splitfed.files import as_open_as, as_path, check_place
 from splitfed.metrics.fid import load_frechet_metrics
 from splitfed.records.bus import Bus, Subscriber
@@ -42,6 +42,7 @@ def run(
     resume: str | Path | None = None,
     jobs: int = 1,
     runner: str = "local",
+    superlink: str | None = None,
     share: bool = False,
     subscribers: Sequence[Subscriber] = (),
 ) -> RunStore:
@@ -52,6 +53,10 @@ def run(
     processes.leave_if_unguarded()
     if jobs < 1:
         raise UserError(f"jobs is {jobs}; at least 1 cell runs at a time")
+    if runner == "deploy" and jobs > 1:
+        raise UserError("a deployment has one server, which trains one cell at a time: leave --jobs out")
+    if superlink is not None and runner != "deploy":
+        raise UserError("--superlink names a federation that runs already: it goes with --runner deploy")
     out, data_root = as_path(out), None if data_root is None else as_path(data_root)
     resumed = None if resume is None else _reopen(scenario, as_path(resume))
     # what is missing is said before there is a directory that would be left behind
@@ -72,7 +77,11 @@ def run(
         if not alone:
             context.notice(WITHOUT_LOCK)
         record = ResultsKeeper(context)
-        _spread(context, record, record.begin(), jobs=jobs, runner=runner, data_root=data_root)
+        cells = record.begin()
+        if runner == "deploy":
+            _order(context, record, cells, superlink=superlink, data_root=data_root)
+        else:
+            _spread(context, record, cells, jobs=jobs, runner=runner, data_root=data_root)
         record.finish()
     return store
 
@@ -87,6 +96,30 @@ def _spread(
         return
     elsewhere = partial(_measure_elsewhere, context.store.path.resolve(), data_root and data_root.resolve())
     _run_cells(runner)(cells, elsewhere, jobs=jobs, on_event=context.bus.emit, on_outcome=record.close)
+
+
+def _order(
+    context: RunContext, record: ResultsKeeper, cells: Sequence[Cell], *, superlink: str | None, data_root: Path | None
+) -> None:
+    """Run these cells in a federation of processes: one that runs already, or one that is started for this."""
+    from splitfed.experiment.deployed import InFederation
+    from splitfed.experiment.deployment import deployment
+    from splitfed.roles.membership import Membership
+
+    with ExitStack() as held:
+        if superlink is None:
+            place = deployment(
+                context.store.path / "deployment",
+                clients=context.scenario.federation.clients,
+                data_root=data_root,
+                auxiliary=context.splits.aux,
+            )
+            membership = held.enter_context(place)
+        else:
+            membership = Membership(superlink)
+        stage = held.enter_context(InFederation(membership))
+        for cell in cells:
+            record.close(cell, attempt(partial(measure, context, cell, stage)))
 
 
 def _run_cells(runner: str) -> Callable[..., None]:

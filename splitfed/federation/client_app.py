@@ -11,7 +11,7 @@ from flwr.clientapp import ClientApp
 from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.client import Client, ClientImages, Connect, OnStep, StreamReport
 from splitfed.federation.job import Job
-from splitfed.federation.roster import CLIENT
+from splitfed.federation.roster import ANY, CLIENT, introduction
 from splitfed.federation.task import Task
 from splitfed.types import Phase
 from splitfed.wire.link import GrpcLink, Link
@@ -56,9 +56,11 @@ def build_client_app(
 
     def begin(message: Message, context: Context) -> tuple[Task, ConfigRecord]:
         config = message.content.config_records["config"]
-        number = _number(context)
+        number = _number(context, config)
         key = (str(config["run"]), number)
         if key not in clients or clients[key].job.token != config["token"]:  # a server that was started anew
+            for other in [other for other in clients if other[0] != key[0]]:
+                del clients[other]  # of a run that is over
             job = Job.from_config(config)
             link = connect or connect_over_grpc(job, stopped)
             clients[key] = Client(job, number, images_of(job, number), link, on_step=on_step, stopped=stopped)
@@ -68,10 +70,11 @@ def build_client_app(
 
     @app.query("join")
     def join(message: Message, context: Context) -> Message:
-        number = _number(context)
-        images_of(Job.from_config(message.content.config_records["config"]), number)  # who has none says so now
-        who = ConfigRecord({"role": CLIENT, "client": number})
-        return Message(RecordDict({"who": who}), reply_to=message)
+        number = int(context.node_config["partition-id"])
+        images = 0
+        if number != ANY:  # who has no images says so now
+            images = len(images_of(Job.from_config(message.content.config_records["config"]), number).train)
+        return Message(introduction(CLIENT, client=number, images=images), reply_to=message)
 
     @app.train("prepare")
     def prepare(message: Message, context: Context) -> Message:
@@ -96,8 +99,10 @@ def build_client_app(
     return app
 
 
-def _number(context: Context) -> int:
-    return int(context.node_config["partition-id"])
+def _number(context: Context, config: ConfigRecord) -> int:
+    """The client's own number, or the one that the server has given it."""
+    own = int(context.node_config["partition-id"])
+    return int(str(config["client"])) if own == ANY else own
 
 
 def _round(config: ConfigRecord) -> int:

@@ -102,8 +102,8 @@ class Job:
         )
 
     def config_of(self, client: int, config: ConfigRecord) -> ConfigRecord:
-        """A copy of what `to_config` wrote, for one client alone: with its token."""
-        return ConfigRecord({**config, "token": client_token(self.secret, client)})
+        """A copy of what `to_config` wrote, for one client alone: with its number and its token."""
+        return ConfigRecord({**config, "client": client, "token": client_token(self.secret, client)})
 
     @classmethod
     def from_config(cls, config: ConfigRecord) -> Job:

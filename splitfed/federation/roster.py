@@ -6,6 +6,7 @@ client's number is its own, said when it is asked to `join`; from then on whose 
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
@@ -20,6 +21,8 @@ JOIN = "query.join"
 """The type of the Message that asks a node who it is."""
 CLIENT = "client"
 """The role of a node that holds images."""
+ANY = -1
+"""The number of a client that takes whichever is free."""
 ANSWER_S = 30.0
 """How long a node may take to say who it is; it may have to load its images first."""
 PAUSE_S = 0.2
@@ -62,10 +65,22 @@ class NumberedNodes:
 
 
 class Introduction(NamedTuple):
-    """What a node says of itself."""
+    """What a node says of itself.
+
+    Attributes:
+        role: `CLIENT`, or another.
+        client: its number; `ANY` where the server is to say.
+        images: how many it trains on; 0 where it does not know yet.
+        key: what shows that it may have its role.
+    """
 
     role: str
-    client: int
+    client: int = ANY
+    images: int = 0
+    key: str = ""
+
+
+_KINDS = {name: type(value) for name, value in Introduction("")._asdict().items()}
 
 
 class JoinedNodes:
@@ -76,22 +91,33 @@ class JoinedNodes:
 
     Args:
         clients: how many there are to be.
-        patience_s: how long to wait for all of them before the first round. Whoever is not there by then may join at a
-            later one.
+        patience_s: how long to wait for all of them, and for all `roles`, before the first round. Whoever is not there
+            by then may join at a later one.
         notice: gets a sentence for the user.
+        roles: other roles that take part, each with the key that shows who may have it; empty where everyone may.
 
     Attributes:
         others: nodes of other roles, by role; of two of one role the newer.
+        images: how many images each client said that it trains on, by its number.
     """
 
-    def __init__(self, clients: int, *, patience_s: float, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        clients: int,
+        *,
+        patience_s: float,
+        notice: Callable[[str], None],
+        roles: Mapping[str, str] | None = None,
+    ) -> None:
         self._clients = clients
         self._patience_s = patience_s
         self._notice = notice
         self._nodes: dict[int, int] = {}  # by the client's number
         self._known: set[int] = set()
         self._begun = False
+        self._roles = dict(roles or {})
         self.others: dict[str, int] = {}
+        self.images: dict[int, int] = {}
 
     def refresh(self, grid: Grid, config: ConfigRecord) -> None:
         """Ask the nodes that are new; before the first round wait for all clients.
@@ -102,7 +128,7 @@ class JoinedNodes:
         deadline = time.monotonic() + (0.0 if self._begun else self._patience_s)
         while True:
             self._meet(grid, config)
-            if not self.absent() or time.monotonic() >= deadline:
+            if (not self.absent() and self._roles.keys() <= self.others.keys()) or time.monotonic() >= deadline:
                 break
             time.sleep(PAUSE_S)
         self._begun = True
@@ -136,20 +162,30 @@ class JoinedNodes:
             self._seat(grid, config, node, introduction)
 
     def _seat(self, grid: Grid, config: ConfigRecord, node: int, introduction: Introduction) -> None:
-        role, number = introduction
-        if role != CLIENT:
-            self.others[role] = node
+        if introduction.role != CLIENT:
+            self._cast(node, introduction)
             return
+        number = self._free() if introduction.client == ANY else introduction.client
         if not 0 <= number < self._clients:
-            self._notice(
-                f"a node says that it is client {number}; this run has 0 to {self._clients - 1}: it is left out"
-            )
+            last = self._clients - 1
+            self._notice(f"a node says that it is client {number}; this run has 0 to {last}: it is left out")
             return
         holder = self._nodes.get(number)
         if holder is not None and self._ask(grid, [holder], config):
             self._notice(f"two nodes say that they are client {number}: the later one is left out")
             return
         self._nodes[number] = node
+        self.images[number] = introduction.images
+
+    def _cast(self, node: int, introduction: Introduction) -> None:
+        """Give a node its role, if it may have it."""
+        key = self._roles.get(introduction.role)
+        if key is not None and hmac.compare_digest(key.encode(), introduction.key.encode()):
+            self.others[introduction.role] = node
+
+    def _free(self) -> int:
+        """The lowest number that nobody has; beyond the last where there is none."""
+        return next(number for number in range(self._clients + 1) if number not in self._nodes)
 
     def _ask(self, grid: Grid, nodes: Iterable[int], config: ConfigRecord) -> dict[int, Introduction]:
         """Who these nodes are, of those that answer with something that fits."""
@@ -163,12 +199,18 @@ class JoinedNodes:
             if reply.has_error():
                 self._known.add(node)
                 self._notice(f"a node cannot join: {reply.error.reason}")
-            elif (introduction := _introduction(reply)) is not None and node in asked:
-                told[node] = introduction
+            elif (said := _introduction(reply)) is not None and node in asked:
+                told[node] = said
         return told
 
 
+def introduction(role: str, *, client: int = ANY, images: int = 0, key: str = "") -> RecordDict:
+    """What a node answers that is asked who it is; see `Introduction`."""
+    return RecordDict({"who": ConfigRecord(Introduction(role, client, images, key)._asdict())})
+
+
 def _introduction(reply: Message) -> Introduction | None:
-    record = reply.content.config_records.get("who", ConfigRecord())
-    role, client = record.get("role"), record.get("client", -1)
-    return Introduction(role, client) if isinstance(role, str) and isinstance(client, int) else None
+    """What a node says, if it fits."""
+    said = dict(reply.content.config_records.get("who", ConfigRecord()))
+    fits = {name: type(value) for name, value in said.items()} == _KINDS
+    return Introduction(**said) if fits else None  # type: ignore[arg-type]

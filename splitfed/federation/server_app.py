@@ -29,6 +29,7 @@ from splitfed.files import one_reader
 from splitfed.models.front import Front
 from splitfed.types import Phase
 from splitfed.wire.service import SplitServer
+from splitfed.wire.session import SessionHost
 
 Checked = TypeVar("Checked")
 
@@ -59,10 +60,26 @@ class Watcher(Protocol):
 
 
 class Federation:
-    """Trains one job over a Grid; `run` is what the ServerApp does."""
+    """Trains one job over a Grid; `run` is what the ServerApp does.
+
+    Args:
+        job: the cell, with the server's secret.
+        watcher: told of how it goes.
+        checkpoint: what is kept after each round, and gone on from.
+        roster: which node is which client; numbered from 1 by default.
+        address: ``host:port`` of the split service.
+        between: what stands between the service and the back, and sees what passes.
+    """
 
     def __init__(
-        self, job: Job, watcher: Watcher, *, checkpoint: Path | None = None, roster: Roster | None = None
+        self,
+        job: Job,
+        watcher: Watcher,
+        *,
+        checkpoint: Path | None = None,
+        roster: Roster | None = None,
+        address: str = "127.0.0.1:0",
+        between: Callable[[SessionHost], SessionHost] = lambda host: host,
     ) -> None:
         self.job = job
         self.front = job.front()
@@ -70,6 +87,8 @@ class Federation:
         self._watcher = watcher
         self._checkpoint = checkpoint
         self._roster = roster or NumberedNodes()
+        self._address = address
+        self._between = between
         self._progress = TrainingProgress()
         self._strategy = _strategy(job)
         self.host = BackHost(
@@ -88,7 +107,7 @@ class Federation:
         started = time.monotonic()
         clients = self.job.scenario.federation.clients
         resumed = self._resume()
-        with SplitServer(self.host, secret=self.job.secret, max_streams=clients + SPARE_STREAMS) as server:
+        with self._served(clients) as server:
             self._watcher.serving(server.address)
             config = self.job.to_config(self._watcher.routes())
             if not resumed:
@@ -116,6 +135,14 @@ class Federation:
             missed_rounds=self._progress.missed_rounds,
             missed_because=self._progress.missed_because,
             audited=audited,
+        )
+
+    def _served(self, clients: int) -> SplitServer:
+        return SplitServer(
+            self._between(self.host),
+            address=self._address,
+            secret=self.job.secret,
+            max_streams=clients + SPARE_STREAMS,
         )
 
     def _gather(self, grid: Grid, config: ConfigRecord) -> Grid:

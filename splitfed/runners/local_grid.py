@@ -10,31 +10,22 @@ import itertools
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Iterable
 from concurrent.futures import Future, wait
-from pathlib import Path
 from types import TracebackType
 
-from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from splitfed.errors import LinkLost, PluginError, Refused, SplitfedError, out_of_memory
-from splitfed.federation.attendance import CLIENT_HINDERED, CLIENT_RAISED
+from splitfed.runners.answer import answer
 
 logger = logging.getLogger(__name__)
 
 LEAVE_S = 10.0
 """How long the grid waits, when it closes, for clients that were given up; they leave at their next step."""
-
-HINDRANCES = (LinkLost, OSError, PluginError)
-"""What a client may meet once and not again, whatever its settings are; as it may run out of memory. A plug-in can be
-mended."""
-NOT_ITS_FAULT = frozenset({"INTERNAL", "TOO_MANY_STREAMS"})
-"""Refusals that lie with the server."""
 
 
 class LocalGrid(Grid):
@@ -135,16 +126,7 @@ class LocalGrid(Grid):
         return future
 
     def _answer(self, message: Message) -> Message:
-        node = message.metadata.dst_node_id
-        try:
-            reply = self._app(message, self._contexts[node])
-            if not isinstance(reply, Message) or reply.metadata.src_node_id != node:
-                raise SplitfedError(f"client-{node - 1}: its ClientApp gave {reply!r:.200}; expected its own reply")
-            return reply
-        except BaseException as error:  # a client that leaves the interpreter is a lost client, no more
-            refused_by_server = isinstance(error, Refused) and error.reason in NOT_ITS_FAULT
-            hindered = isinstance(error, HINDRANCES) or refused_by_server or out_of_memory(error)
-            return Message(Error(CLIENT_HINDERED if hindered else CLIENT_RAISED, _reason(error)), reply_to=message)
+        return answer(self._app, message, self._contexts[message.metadata.dst_node_id])
 
 
 def _as_sent(content: RecordDict) -> RecordDict:
@@ -152,12 +134,3 @@ def _as_sent(content: RecordDict) -> RecordDict:
     copied = dict(content)
     copied.update({name: ConfigRecord(dict(settings)) for name, settings in content.config_records.items()})
     return RecordDict(copied)
-
-
-def _reason(error: BaseException) -> str:
-    """What a client says of its error; of one that is not ours also where it was raised."""
-    said = "".join(traceback.format_exception_only(error)).strip()
-    if isinstance(error, SplitfedError):
-        return said
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{said} ({Path(place.filename).name} line {place.lineno})"

@@ -1,0 +1,286 @@
+"""A Flower node in this process: it registers with a SuperLink, and answers its Messages until it is stopped.
+
+Flower's own SuperNode starts a process for every Message, which imports PyTorch anew each time, and runs in it what the
+server sent. This one stays, with its images and its state, and runs nothing but the ClientApp that it was given. On the
+wire both are the same: Flower's Fleet API, spoken with Flower's own client.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar, cast
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.app import Context, Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.app.user_config import UserConfig
+from flwr.clientapp import ClientApp
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+    RegisterNodeFleetRequest,
+    UnregisterNodeFleetRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_confirm_message_received_fn_protobuf,
+    make_pull_object_fn_protobuf,
+    make_push_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects, push_objects
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_to_bytes
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from splitfed.errors import UserError
+from splitfed.files import cannot
+from splitfed.roles.membership import Membership
+from splitfed.runners.answer import answer
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+POLL_S = 0.2
+"""Between two looks for Messages."""
+HEARTBEAT_S = 10.0
+"""Between two signs of life; a node that gives none for twice as long is taken for gone."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
+"""Between two tries to reach the SuperLink."""
+LEAVE_S = 3.0
+"""How long answers that are under way are waited for at the end, and how long taking leave may take."""
+
+LATER = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT})
+"""Of a SuperLink that is only just starting."""
+
+
+class FlowerNode:
+    """Answers a SuperLink's Messages with `app`; a context manager around `serve`.
+
+    Each Message has a thread of its own, as one that the server has given up must not keep the next one waiting.
+
+    Raises:
+        UserError: the key or the certificate cannot be read.
+    """
+
+    def __init__(self, app: ClientApp, membership: Membership, stopped: threading.Event) -> None:
+        self._app = app
+        self._membership = membership
+        self._stopped = stopped
+        self._threads: list[threading.Thread] = []
+        self._state = RecordDict()
+        self._private, self._public = _keys(membership.key)
+        self._node: Node | None = None
+        self._client = FleetHttpClient.from_server_address(
+            membership.superlink,
+            membership.ca is None,
+            None if membership.ca is None else _read(membership.ca),
+            interceptors=[
+                RuntimeVersionHttpInterceptor(component_name="SuperNode"),
+                NodeAuthHttpInterceptor(self._private, self._public),
+            ],
+        )
+
+    def __enter__(self) -> FlowerNode:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        deadline = time.monotonic() + LEAVE_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._leave()
+        self._client.__exit__(None, None, None)
+
+    def serve(self, on_ready: Callable[[], None]) -> None:
+        """Answer Messages until `stopped` is set; register anew with a SuperLink that has forgotten this node.
+
+        Args:
+            on_ready: called each time that the SuperLink has taken the node in.
+
+        Raises:
+            UserError: the SuperLink turns the node away.
+        """
+        while not self._stopped.is_set():
+            if not self._join():
+                return
+            on_ready()
+            self._answer_until_forgotten()
+
+    def _join(self) -> bool:
+        """Register, as soon as the SuperLink can be reached; False where stopped before."""
+        public = public_key_to_bytes(self._public)
+        if self._membership.key is None:
+            self._call(partial(self._client.RegisterNode, RegisterNodeFleetRequest(public_key=public)))
+        request = ActivateNodeRequest(public_key=public, heartbeat_interval=HEARTBEAT_S)
+        activated = self._call(partial(self._client.ActivateNode, request))
+        if activated is None:
+            return False
+        self._node = Node(node_id=activated.node_id)
+        threading.Thread(target=self._live, args=(self._node,), daemon=True, name="heartbeat").start()
+        return True
+
+    def _live(self, node: Node) -> None:
+        """Give signs of life for as long as this is the node."""
+        request = SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_S)
+        while not self._stopped.wait(HEARTBEAT_S) and node is self._node:
+            try:
+                self._client.SendNodeHeartbeat(request)
+            except (httpx.HTTPError, RuntimeError) as error:
+                logger.debug("a sign of life did not arrive: %s", error)
+
+    def _answer_until_forgotten(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                pulled = self._call(partial(self._client.PullMessages, PullMessagesRequest(node=self._node)))
+            except _Forgotten:
+                logger.warning("the SuperLink at %s does not know this node any more; it registers anew", self.where)
+                return
+            if pulled is None or not pulled.messages_list:
+                self._stopped.wait(POLL_S)
+                continue
+            trees = zip(pulled.messages_list, pulled.message_object_trees, strict=True)
+            for head, tree in trees:
+                thread = threading.Thread(target=self._take, args=(head, tree), daemon=True, name="message")
+                self._threads = [other for other in self._threads if other.is_alive()] + [thread]
+                thread.start()
+
+    def _take(self, head: object, tree: object) -> None:
+        """Fetch one Message, have it answered, and send the answer; whoever asked is not there any more, say, is no
+        fault of this node's."""
+        try:
+            message = self._fetch(message_from_proto(head), tree)  # type: ignore[arg-type]
+            self._send(answer(self._app, message, self._context(message.metadata.run_id)))
+        except Exception as error:
+            logger.warning("a Message was not answered: %s", error or type(error).__name__)
+        except BaseException as error:  # Flower's word for a run that is over is no Exception
+            logger.info("a Message was not answered: %s", type(error).__name__)
+
+    def _fetch(self, head: Message, tree: object) -> Message:
+        run = head.metadata.run_id
+        node = cast(Node, self._node)
+        identity = head.metadata.message_id
+        contents = pull_objects(
+            [part.object_id for part in iterate_object_tree(tree)],  # type: ignore[arg-type]
+            make_pull_object_fn_protobuf(self._client.PullObject, node, run),
+        )
+        make_confirm_message_received_fn_protobuf(self._client.ConfirmMessageReceived, node, run)(identity)
+        message = cast(Message, inflate_object_from_contents(identity, contents))
+        message.metadata.__dict__["_message_id"] = identity
+        return message
+
+    def _send(self, reply: Message) -> None:
+        reply.metadata.__dict__["_message_id"] = reply.object_id
+        run = reply.metadata.run_id
+        node = cast(Node, self._node)
+        request = PushMessagesRequest(
+            node=node,
+            messages_list=[message_to_proto(remove_content_from_message(reply))],
+            message_object_trees=[get_object_tree(reply)],
+            clientapp_runtime_list=[0.0],
+        )
+        pushed = self._client.PushMessages(request)
+        push_objects(
+            get_all_nested_objects(reply),
+            make_push_object_fn_protobuf(self._client.PushObject, node, run, pushed.session_id),
+            object_ids_to_push=set(pushed.objects_to_push),
+        )
+
+    def _context(self, run: int) -> Context:
+        config: UserConfig = {"partition-id": self._membership.number}
+        node = cast(Node, self._node).node_id
+        return Context(run_id=run, node_id=node, node_config=config, state=self._state, run_config={})
+
+    def _call(self, call: Callable[[], Answer]) -> Answer | None:
+        """What the SuperLink answers, as soon as it can be reached; None where stopped before.
+
+        Raises:
+            _Forgotten: it answers that it knows no such node.
+            UserError: it turns this one away, or what listens there is no SuperLink.
+        """
+        pause_s, told = FIRST_PAUSE_S, False
+        while not self._stopped.is_set():
+            try:
+                return call()
+            except httpx.TransportError as error:
+                reason = str(error) or type(error).__name__
+                if "CERTIFICATE" in reason.upper() or "SSL" in reason.upper():
+                    raise UserError(f"SuperLink {self.where}: {reason}; see the certificates of both ends") from None
+            except httpx.HTTPStatusError as error:
+                status = error.response.status_code
+                if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+                    raise UserError(_turned_away(self.where, self._membership.key)) from None
+                if status not in LATER:
+                    if self._node is not None:
+                        raise _Forgotten from None
+                    raise UserError(
+                        f"SuperLink {self.where}: it answers {status}: {error.response.text[:300]}"
+                    ) from None
+                reason = f"it answers {status}"
+            if not told:
+                told = True
+                logger.info("the SuperLink at %s cannot be reached yet (%s); trying on", self.where, reason)
+            self._stopped.wait(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        return None
+
+    @property
+    def where(self) -> str:
+        """The SuperLink's address."""
+        return self._membership.superlink
+
+    def _leave(self) -> None:
+        """Take leave, so that nobody waits for this node; where the SuperLink cannot be reached, it will notice."""
+        node, self._node = self._node, None
+        if node is None:
+            return
+        try:
+            self._client.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
+            if self._membership.key is None:
+                self._client.UnregisterNode(UnregisterNodeFleetRequest(node_id=node.node_id))
+        except (httpx.HTTPError, RuntimeError) as error:
+            logger.debug("no leave was taken: %s", error)
+
+
+class _Forgotten(Exception):
+    """The SuperLink knows no such node."""
+
+
+def _turned_away(where: str, key: Path | None) -> str:
+    which = "this node has no key: give it one (key = ...)" if key is None else f"it does not know the key {key}"
+    return f"SuperLink {where} turns this node away: {which}, and register its public half with the SuperLink"
+
+
+def _keys(path: Path | None) -> tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]:
+    if path is None:
+        private, public = generate_key_pairs()
+        return private, public
+    try:
+        key = load_ssh_private_key(_read(path), None)
+    except ValueError as error:
+        raise UserError(f"{path} is no private key in OpenSSH's form ({error}): make one with splitfed certs") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise UserError(f"{path} is no elliptic-curve key: Flower wants one, as splitfed certs makes it")
+    return key, key.public_key()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise cannot("read", path, error) from error

@@ -1,0 +1,183 @@
+"""The server's role: it starts Flower's SuperExec, which hosts the ServerApp, and a SuperLink where it is to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from splitfed.errors import SplitfedError, UserError
+from splitfed.files import make_private, write_whole
+from splitfed.records.record import to_json
+from splitfed.roles.config import ServerOptions, TlsOptions
+from splitfed.roles.health import Health
+from splitfed.wire.address import join_address, split_address
+
+logger = logging.getLogger(__name__)
+
+START_S = 60.0
+"""How long a SuperLink may take to answer that the role has started itself."""
+STOP_S = 5.0
+"""How long a child may take to end before it is killed."""
+POLL_S = 0.2
+PLAIN = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+}
+"""What Flower's processes are to leave alone: calls home, installations, long pauses."""
+
+
+def play(settings: ServerOptions, stopped: threading.Event) -> None:
+    """Serve until `stopped` is set.
+
+    Raises:
+        SplitfedError: one of Flower's processes ended.
+        UserError: it cannot be started.
+    """
+    make_private(settings.state)
+    ready = threading.Event()
+    with ExitStack() as held:
+        home = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="splitfed-server-")))
+        held.enter_context(Health(settings.health, ready))
+        children = []
+        if settings.start_superlink is not None:
+            # it tells of every request, of which there are several a second
+            log = held.enter_context((settings.state / "superlink.log").open("ab"))
+            children.append(held.enter_context(_child("flower-superlink", _superlink(settings), home, log=log)))
+        _await_superlink(settings, children, stopped)
+        children.append(held.enter_context(_child("flower-superexec", _superexec(settings), home, settings=settings)))
+        ready.set()
+        logger.info("ready: waiting for runs of the SuperLink at %s", settings.superlink)
+        while not stopped.wait(POLL_S):
+            _check_alive(children)
+
+
+def program(name: str) -> str:
+    """A program that came with Flower, from the environment that this process runs in.
+
+    Raises:
+        UserError: it is not there.
+    """
+    path = Path(sysconfig.get_path("scripts")) / name
+    if not path.exists():
+        raise UserError(f"{path} is missing; it comes with Flower: pip install 'flwr>=1.41,<1.42'")
+    return str(path)
+
+
+def _superlink(settings: ServerOptions) -> list[str]:
+    options = settings.start_superlink
+    assert options is not None
+    _, port = split_address(settings.superlink)
+    arguments = ["--host", options.host, "--port", str(port), "--isolation", "process"]
+    arguments += ["--disable-runtime-dependency-installation"]
+    if options.database is not None:
+        arguments += ["--database", str(options.database)]
+    if settings.tls is None:
+        return [*arguments, "--insecure"]
+    arguments += _certificates(settings.tls)
+    return [*arguments, "--enable-supernode-auth"] if settings.tls.node_key is not None else arguments
+
+
+def _certificates(tls: TlsOptions) -> list[str]:
+    return ["--ssl-ca-certfile", str(tls.ca), "--ssl-certfile", str(tls.certificate), "--ssl-keyfile", str(tls.key)]
+
+
+def _superexec(settings: ServerOptions) -> list[str]:
+    sealed = ["--insecure"] if settings.tls is None else ["--root-certificates", str(settings.tls.ca)]
+    return ["--runtime-api-address", settings.superlink, *sealed]
+
+
+@contextmanager
+def _child(
+    name: str,
+    arguments: Sequence[str],
+    home: Path,
+    *,
+    settings: ServerOptions | None = None,
+    log: BinaryIO | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """One of Flower's programs while it is entered; it and what it started are ended then."""
+    environment = {**os.environ, **PLAIN, "FLWR_HOME": str(home)}
+    environment["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), environment.get("PATH", "")])
+    if settings is not None:
+        path = home / "server.json"
+        write_whole(path, to_json(settings))
+        environment["SPLITFED_SERVER"] = str(path)
+    process = subprocess.Popen(
+        [sys.executable, program(name), *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a child and all that it started, gently at first."""
+    for number in (15, 9):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            continue
+        if number == 15:
+            time.sleep(POLL_S)  # for its own children
+    process.wait()
+
+
+def _await_superlink(
+    settings: ServerOptions, children: Sequence[subprocess.Popen[bytes]], stopped: threading.Event
+) -> None:
+    """Wait until the SuperLink answers; for one that others start, for as long as it takes."""
+    deadline = time.monotonic() + START_S
+    while not stopped.is_set() and not superlink_answers(settings.superlink, settings.tls):
+        _check_alive(children)
+        if children and time.monotonic() > deadline:
+            raise SplitfedError(f"the SuperLink at {settings.superlink} did not answer within {START_S:g} s")
+        stopped.wait(POLL_S)
+
+
+def superlink_answers(address: str, tls: TlsOptions | None) -> bool:
+    """Whether a SuperLink is there."""
+    host, port = split_address(address)
+    try:
+        if tls is None:
+            url = f"http://{join_address(host, port)}/health"
+            with urllib.request.urlopen(url, timeout=2.0) as answer:
+                return bool(answer.status == 200)
+        import ssl
+
+        context = ssl.create_default_context(cafile=str(tls.ca))
+        url = f"https://{join_address(host, port)}/health"
+        with urllib.request.urlopen(url, timeout=2.0, context=context) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _check_alive(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in children:
+        if process.poll() is not None:
+            command = Path(str(process.args[1] if isinstance(process.args, list) else process.args)).name
+            raise SplitfedError(f"{command} ended with exit code {process.returncode}; its log is above")

@@ -1,0 +1,114 @@
+"""The lab's way to a SuperLink: order a cell, ask how it stands, have it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, TypeVar
+
+import httpx
+from flwr.cli.build import build_fab_from_files
+from flwr.common.serde import fab_to_proto, user_config_to_proto
+from flwr.proto.control_pb2 import ListRunsRequest, StartRunRequest, StopRunRequest
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.fab import Fab
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+
+from splitfed.errors import SplitfedError, UserError
+from splitfed.records.record import to_json
+from splitfed.roles.order import RUN_CONFIG_KEY, Order
+
+Answer = TypeVar("Answer")
+
+FINISHED, COMPLETED = "finished", "completed"
+
+
+class Standing(NamedTuple):
+    """How a run stands: what became of it once it is finished."""
+
+    finished: bool
+    completed: bool
+    details: str
+
+
+class SuperLink:
+    """A context manager.
+
+    Args:
+        address: ``host:port``.
+        ca: the certificate that its own is verified with; without, the link is in clear.
+    """
+
+    def __init__(self, address: str, ca: Path | None = None) -> None:
+        self.address = address
+        self._client = ControlHttpClient.from_server_address(
+            address,
+            ca is None,
+            None if ca is None else ca.read_bytes(),
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="CLI")],
+        )
+
+    def __enter__(self) -> SuperLink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.__exit__(None, None, None)
+
+    def order(self, order: Order) -> int:
+        """Have this cell trained; the number of Flower's run.
+
+        Raises:
+            UserError: the SuperLink cannot be reached, or turns the order away.
+        """
+        content, _ = build_fab_from_files({"pyproject.toml": app_definition()})
+        request = StartRunRequest(
+            fab=fab_to_proto(Fab(hashlib.sha256(content).hexdigest(), content, {})),
+            override_config=user_config_to_proto({RUN_CONFIG_KEY: to_json(order).decode()}),
+            federation="",
+        )
+        started = self._asked(lambda: self._client.StartRun(request))
+        if not started.HasField("run_id"):
+            raise SplitfedError(f"the SuperLink at {self.address} started no run")
+        return int(started.run_id)
+
+    def standing(self, run: int) -> Standing:
+        """How this run stands.
+
+        Raises:
+            UserError: the SuperLink cannot be reached, or knows no such run.
+        """
+        listed = self._asked(lambda: self._client.ListRuns(ListRunsRequest(run_id=run)))
+        found = listed.run_dict.get(run)
+        if found is None:
+            raise SplitfedError(f"the SuperLink at {self.address} knows no run {run}: was it started anew?")
+        status = found.status
+        return Standing(status.status == FINISHED, status.sub_status == COMPLETED, status.details)
+
+    def stop(self, run: int) -> None:
+        """Have this run stopped; one that is over already, or a SuperLink that is gone, is all right."""
+        try:
+            self._client.StopRun(StopRunRequest(run_id=run))
+        except (httpx.HTTPError, RuntimeError):
+            return
+
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+        try:
+            return ask()
+        except httpx.TransportError as error:
+            raise UserError(
+                f"the SuperLink at {self.address} cannot be reached ({error or type(error).__name__}): see that it "
+                "runs, and whether it wants TLS"
+            ) from None
+        except httpx.HTTPStatusError as error:
+            said = error.response.text[:300]
+            raise UserError(f"the SuperLink at {self.address} answers {error.response.status_code}: {said}") from None
+
+
+def app_definition() -> bytes:
+    """The Flower app that the lab orders with: one file, whose parts are in this package."""
+    return (files("splitfed.roles") / "app" / "pyproject.toml").read_bytes()
