@@ -166,10 +166,10 @@ class FlowerNode:
         try:
             message = self._fetch(message_from_proto(head), tree)  # type: ignore[arg-type]
             self._send(answer(self._app, message, self._context(message.metadata.run_id)))
+        except httpx.HTTPStatusError as error:  # of a run that is over meanwhile, say
+            logger.info("a Message was not answered: the SuperLink says %d", error.response.status_code)
         except Exception as error:
-            logger.warning("a Message was not answered: %s", error or type(error).__name__)
-        except BaseException as error:  # Flower's word for a run that is over is no Exception
-            logger.info("a Message was not answered: %s", type(error).__name__)
+            logger.warning("a Message was not answered: %s", str(error) or type(error).__name__)
 
     def _fetch(self, head: Message, tree: object) -> Message:
         run = head.metadata.run_id
