@@ -1,4 +1,4 @@
-"""``splitfed data``: list, fetch and check data sets."""
+"""``splitfed data``: list, fetch and check data sets; deal out the attacker's images."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def add_parser(commands: Commands) -> None:
     actions.add_parser("list", help="what there is").set_defaults(command=lists.run, kind="datasets")
     _add_fetch(actions)
     _add_check(actions)
+    _add_deal(actions)
 
 
 def _add_fetch(actions: Commands) -> None:
@@ -52,6 +53,23 @@ def _add_check(actions: Commands) -> None:
     )
     parser.add_argument("--data-root", type=path, help="where to look first")
     parser.set_defaults(command=_check)
+
+
+def _add_deal(actions: Commands) -> None:
+    parser = actions.add_parser(
+        "deal",
+        help="write the attacker's own images of a scenario, none of which is a client's, for an attacker elsewhere",
+        epilog="example:\n  splitfed data deal medmnist_split --out attacker-images",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("scenario", metavar="NAME|FILE", help="a shipped scenario or a file")
+    parser.add_argument("--out", type=path, required=True, help="the folder that gets auxiliary.npz")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="a key of the scenario"
+    )
+    parser.add_argument("--quick", action="store_true", help="as with `splitfed scenario --quick`")
+    parser.add_argument("--data-root", type=path, help="where to look first")
+    parser.set_defaults(command=_deal)
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
@@ -81,4 +99,22 @@ def _check(arguments: argparse.Namespace) -> int:
             on_progress=on_progress,
         )
     show(found.rows())
+    return OK
+
+
+def _deal(arguments: argparse.Namespace) -> int:
+    from splitfed.attacker.knowledge_files import save_auxiliary
+    from splitfed.attacker.protocol import AUXILIARY
+    from splitfed.config.load import load
+    from splitfed.federation.shares import find_images, split_images
+    from splitfed.views.terminal.console import progress_bars
+
+    scenario = load(arguments.scenario, overrides=arguments.overrides, quick=arguments.quick)
+    with progress_bars() as on_progress:
+        dataset = find_images(
+            scenario, arguments.data_root, on_notice=lambda text: print(text), on_progress=on_progress
+        )
+    auxiliary = split_images(scenario, dataset).aux
+    save_auxiliary(arguments.out, auxiliary)
+    print(f"{arguments.out / AUXILIARY}: {len(auxiliary):,} images, none of them a client's")
     return OK
