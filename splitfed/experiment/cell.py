@@ -51,6 +51,7 @@ def _measure(context: CellContext, stage: Stage) -> CellResult:
 def _judge(context: CellContext, played: Played, live: AttackListener) -> CellResult:
     """The cell's result: what the attacks reached, and the gates that say whether to believe it."""
     run, cell, result = context.run, context.cell, played.result
+    auxiliary = played.auxiliary or run.splits.aux
     outcomes = live.outcomes()
     audit = AuditEvidence(context, result)
     evidence = audit.of_defense()
@@ -61,7 +62,7 @@ def _judge(context: CellContext, played: Played, live: AttackListener) -> CellRe
         majority_rate=run.majority_rate,
         activation_bytes_per_image=audit.activation_bytes_per_image(),
         outcomes=outcomes,
-        auxiliary=run.splits.aux,
+        auxiliary=auxiliary,
         frechet_metrics=run.frechet_metrics,
         gate_results=cell_gates(
             outcomes=outcomes,
@@ -72,7 +73,7 @@ def _judge(context: CellContext, played: Played, live: AttackListener) -> CellRe
             front=audit.held_front(live.done.front_before if live.done is not None else ""),
             defense=defense,
             evidence=evidence,
-            auxiliary=run.splits.aux,
+            auxiliary=auxiliary,
             victims=run.splits.train,
             result=result,
             options=run.scenario.federation,

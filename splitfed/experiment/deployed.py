@@ -10,8 +10,9 @@ from types import TracebackType
 
 from pydantic import ValidationError
 
-from splitfed.attacker.protocol import MESSAGES
-from splitfed.errors import SplitfedError, TrainingFailed
+from splitfed.attacker.knowledge_files import load_auxiliary
+from splitfed.attacker.protocol import AUXILIARY, MESSAGES
+from splitfed.errors import DataError, SplitfedError, TrainingFailed
 from splitfed.experiment.context import CellContext
 from splitfed.experiment.stage import Hear, Played
 from splitfed.experiment.verdict import victim_fingerprint
@@ -34,6 +35,7 @@ from splitfed.roles.lab_protocol import (
 from splitfed.roles.membership import Membership
 from splitfed.roles.order import Order
 from splitfed.roles.superlink import SuperLink
+from splitfed.types import Images
 
 PATIENCE_S = 1.0
 """Between two looks at whether the run is still on."""
@@ -114,7 +116,19 @@ class _Following:
             details = superlink.standing(run).details or "its log says why"
             raise SplitfedError(f"the server ended without a result: {details}. Go on with --resume")
         before = victim_fingerprint(self._result)
-        return Played(self._result, before, time.monotonic() - self._trained_at)
+        attack_s = time.monotonic() - self._trained_at
+        return Played(self._result, before, attack_s, self._auxiliary())
+
+    def _auxiliary(self) -> Images | None:
+        """What the attacker says it learned from; None where it says nothing, as one that ended before it was done."""
+        folder = self._context.folder / "attack"
+        if not (folder / AUXILIARY).is_file():
+            return None
+        try:
+            return load_auxiliary(folder, self._context.job.shape)
+        except DataError as error:
+            self._context.notice(f"the attacker's own images cannot be read: {error}")
+            return None
 
     def _take(self, told: Told) -> None:
         match told.news:

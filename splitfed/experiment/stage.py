@@ -18,6 +18,7 @@ from splitfed.federation.job import Job
 from splitfed.federation.outcome import FederationResult
 from splitfed.runners import local_clients
 from splitfed.runners.watched import TrainingWatcher
+from splitfed.types import Images
 
 
 class Train(Protocol):
@@ -36,11 +37,13 @@ class Played(NamedTuple):
         result: what was trained.
         before: the victim's fingerprint before the attack on the final front.
         attack_s: seconds that this attack took.
+        auxiliary: what the attacker learned from, where it brought images of its own; else the lab gave them.
     """
 
     result: FederationResult
     before: str
     attack_s: float
+    auxiliary: Images | None = None
 
 
 Hear = Callable[[Message], None]

@@ -13,7 +13,7 @@ import torch
 
 from splitfed.attacker import protocol
 from splitfed.attacker.config import AttackerConfig
-from splitfed.attacker.protocol import FRONTS, MESSAGES, Final, Message, forget_fronts, front_path
+from splitfed.attacker.protocol import AUXILIARY, FRONTS, MESSAGES, Final, Message, forget_fronts, front_path
 from splitfed.attacker.work import Attacker, StoppedEarly
 from splitfed.errors import UserError
 from splitfed.files import make_private, write_whole
@@ -115,9 +115,11 @@ class AttackedCell:
             self._said.append(item)
 
     def _files(self, message: Message) -> dict[str, bytes]:
-        """What the lab needs beside the message: the reconstructions; in the end what was tapped of the audit."""
+        """What the lab needs beside the message: the reconstructions; in the end what was tapped of the audit, and what
+        the attacker learned from, of which the lab sees to it that no client's image is among it."""
         if isinstance(message, protocol.Done):
-            paths = sorted(self._config.observations.glob("audit.*"))
-            return {f"{OBSERVATIONS}{path.name}": path.read_bytes() for path in paths}
+            tapped = sorted(self._config.observations.glob("audit.*"))
+            files = {f"{OBSERVATIONS}{path.name}": path.read_bytes() for path in tapped}
+            return {**files, f"{ATTACK}{AUXILIARY}": (self._config.knowledge / AUXILIARY).read_bytes()}
         name = getattr(message, "reconstructions", None)
         return {} if name is None else {f"{ATTACK}{name}": (self._config.out / name).read_bytes()}

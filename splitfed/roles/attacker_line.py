@@ -58,6 +58,7 @@ class AttackerLine:
         self._done = threading.Event()
         self._over = threading.Event()
         self._final = threading.Event()
+        self._gone = threading.Event()
         self._told: set[str] = set()
         # in their order, and at most one on the way: training does not wait
         self._fronts = ThreadPoolExecutor(1, "attacker-front")
@@ -81,10 +82,14 @@ class AttackerLine:
             return
         self._fronts.shutdown()
         final = ConfigRecord({"round": round_number, "rows": rows})
-        self._say(FINAL, RecordDict({"final": final}))
+        if not self._say(FINAL, RecordDict({"final": final})):
+            return
         self._final.set()
-        if not self._done.wait(deadline_s):
-            self._notice(f"the attacker was not done within {deadline_s:g} s (attacker.deadline_s)")
+        deadline = time.monotonic() + deadline_s
+        while not self._done.wait(FINAL_PAUSE_S) and not self._gone.is_set():
+            if time.monotonic() > deadline:
+                self._notice(f"the attacker was not done within {deadline_s:g} s (attacker.deadline_s)")
+                return
 
     def close(self) -> None:
         """Nothing more is wanted."""
@@ -94,14 +99,18 @@ class AttackerLine:
             self._say(END, RecordDict({}))
 
     def _listen(self) -> None:
-        """Ask for reports until the attacker is done, or nobody wants to know any more."""
-        while not (self._over.is_set() or self._done.is_set()):
+        """Ask for reports until the attacker is done or gone, or nobody wants to know any more."""
+        while not (self._over.is_set() or self._done.is_set() or self._gone.is_set()):
             self._ask_for_report()
             self._over.wait(FINAL_PAUSE_S if self._final.is_set() else LIVE_PAUSE_S)
 
     def _ask_for_report(self) -> None:
         reply = self._exchange(REPORT, RecordDict({"config": ConfigRecord({AFTER: self._heard})}), ANSWER_S)
-        if reply is None or reply.has_error():
+        if reply is None:
+            return
+        if reply.has_error():
+            self._gone.set()
+            self._notice_once(f"the attacker is lost: {reply.error.reason}")
             return
         lines, files = unpack(reply.content)
         for line in lines:

@@ -66,6 +66,8 @@ LEAVE_S = 3.0
 
 LATER = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT})
 """Of a SuperLink that is only just starting."""
+TURNED_AWAY = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
+"""Of one that does not know the node's key."""
 
 
 class FlowerNode:
@@ -124,6 +126,7 @@ class FlowerNode:
 
     def _join(self) -> bool:
         """Register, as soon as the SuperLink can be reached; False where stopped before."""
+        self._node = None
         public = public_key_to_bytes(self._public)
         if self._membership.key is None:
             self._call(partial(self._client.RegisterNode, RegisterNodeFleetRequest(public_key=public)))
@@ -223,11 +226,12 @@ class FlowerNode:
                     raise UserError(f"SuperLink {self.where}: {reason}; see the certificates of both ends") from None
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
-                if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+                own_key = self._membership.key is None  # one that it can register itself
+                if status not in LATER and self._node is not None and (own_key or status not in TURNED_AWAY):
+                    raise _Forgotten from None
+                if status in TURNED_AWAY:
                     raise UserError(_turned_away(self.where, self._membership.key)) from None
                 if status not in LATER:
-                    if self._node is not None:
-                        raise _Forgotten from None
                     raise UserError(
                         f"SuperLink {self.where}: it answers {status}: {error.response.text[:300]}"
                     ) from None
