@@ -82,6 +82,9 @@ class FederationOptions(Options):
     strategy: Literal["FedAvg", "FedMedian", "FedTrimmedAvg"] = "FedAvg"
     """A Flower strategy by its own name; it averages the fronts."""
     codec: str = "float32"
+    variant: Literal["sflv1", "sflv2"] = "sflv1"
+    """SplitFed v1: a back per client, averaged each round. v2: one back, updated by all steps as they arrive;
+    with several clients two runs then need not end with the same weights."""
     round_deadline_s: float = Field(default=1800, gt=0)
     """A client that has not answered by then misses the round."""
     stream_deadline_s: float = Field(default=60, gt=0)

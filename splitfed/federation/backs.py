@@ -1,5 +1,5 @@
-"""The server's side of split learning: one back per client, averaged after each round (SplitFed v1, Thapa et al.
-2022, arXiv 2004.12088)."""
+"""The server's side of split learning: one back per client, averaged after each round (SplitFed v1), or one back for
+all of them (SplitFed v2, `shared_back`); Thapa et al. 2022, arXiv 2004.12088."""
 
 from __future__ import annotations
 
@@ -15,27 +15,12 @@ from torch import Tensor, nn
 
 from splitfed.defenses import Defense
 from splitfed.errors import Refused
+from splitfed.federation.back_trainer import BackTrainer
+from splitfed.federation.shared_back import SharedSession, Turns
+from splitfed.federation.tally import Tally, check_open, finish, required
 from splitfed.models.back import Back
 from splitfed.types import Phase
 from splitfed.wire.session import Hello, Session, StepResult
-
-
-@dataclass
-class Tally:
-    """Sums over one stream."""
-
-    loss_sum: float = 0.0
-    correct: int = 0
-    examples: int = 0
-    finished: bool = False
-    over: bool = False
-    """Whether the server has gone on to something else."""
-
-    def add(self, loss: float, correct: int, examples: int) -> None:
-        """Count one batch with this mean loss."""
-        self.loss_sum += loss * examples
-        self.correct += correct
-        self.examples += examples
 
 
 @dataclass(frozen=True)
@@ -47,47 +32,31 @@ class PhaseScore:
     examples: int
 
 
-Noise = Callable[[int], torch.Generator]
-"""The generator for a step's randomized gradients."""
-
-
 class TrainSession:
     """One client's stream in a training round, with its own copy of the back."""
 
-    def __init__(self, back: Back, optimizer: torch.optim.Optimizer, defense: Defense, noise: Noise) -> None:
+    def __init__(self, trainer: BackTrainer) -> None:
         self.next_step = 0
-        self.back = back
+        self.back = trainer.back
         self.tally = Tally()
-        self._optimizer = optimizer
-        self._defense = defense
-        self._noise = noise
+        self._trainer = trainer
 
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
         """Loss and its gradient with respect to the activation; the weights' gradients can wait for `update`."""
-        _check_open(self.tally)
-        labels = _required(labels)
-        leaf = activation.detach().requires_grad_()
-        scores = self.back(leaf)
-        mean_loss = F.cross_entropy(scores, labels)
-        (of_scores,) = torch.autograd.grad(mean_loss, scores)
-        (gradient,) = torch.autograd.grad(scores, leaf, of_scores, retain_graph=True)
-        self._last = leaf, scores, of_scores
-        loss, correct = mean_loss.item(), int((scores.argmax(dim=1) == labels).sum())
-        self.tally.add(loss, correct, len(labels))
+        check_open(self.tally)
+        result = self._trainer.forward(activation, required(labels))
+        self.tally.add(result.loss, result.correct, len(activation))
         self.next_step = step + 1
-        return StepResult(loss, correct, gradient)
+        return result
 
     def update(self) -> None:
         """The weights' gradients of the last `forward`, and the optimizer's step, while the client goes on."""
-        self._optimizer.zero_grad(set_to_none=True)
-        self._defense.backward(self.back, *self._last, self._noise(self.next_step - 1))
-        self._optimizer.step()
+        self._trainer.backward(self.next_step - 1)
+        self._trainer.apply()
 
     def finish(self, steps: int, examples: int) -> None:
         """The client has sent all that it has."""
-        _check_open(self.tally)
-        _check_count(self.next_step, steps, self.tally.examples, examples)
-        self.tally.finished = True
+        finish(self.tally, self.next_step, steps, examples)
 
 
 class EvaluateSession:
@@ -101,8 +70,8 @@ class EvaluateSession:
     @torch.no_grad()
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
         """Loss and correct predictions of one batch; no gradient."""
-        _check_open(self.tally)
-        labels = _required(labels)
+        check_open(self.tally)
+        labels = required(labels)
         scores = self._back(activation)
         loss = F.cross_entropy(scores, labels).item()
         correct = int((scores.argmax(dim=1) == labels).sum())
@@ -115,30 +84,7 @@ class EvaluateSession:
 
     def finish(self, steps: int, examples: int) -> None:
         """The client has sent all that it has."""
-        _check_open(self.tally)
-        _check_count(self.next_step, steps, self.tally.examples, examples)
-        self.tally.finished = True
-
-
-def _required(labels: Tensor | None) -> Tensor:
-    if labels is None:
-        raise Refused("BAD_LABELS", "this server computes the loss: each Forward needs labels")
-    return labels
-
-
-def _check_open(tally: Tally) -> None:
-    if tally.over:
-        raise Refused("STALE_ROUND", "you are late: I have gone on without you")
-
-
-def _check_count(steps: int, said_steps: int, examples: int, said_examples: int) -> None:
-    if (steps, examples) != (said_steps, said_examples):
-        raise Refused(
-            "OUT_OF_ORDER",
-            f"the client says {said_steps} steps and {said_examples} examples, received {steps} and {examples}",
-        )
-    if not examples:
-        raise Refused("OUT_OF_ORDER", "the client says that it is through, and has sent no image")
+        finish(self.tally, self.next_step, steps, examples)
 
 
 @dataclass
@@ -146,14 +92,15 @@ class BackHost:
     """Holds the back, and opens a session per client, round and phase (a `wire.session.SessionHost`).
 
     Attributes:
-        back: the averaged back.
-        optimizer: makes a new optimizer for a client's copy.
+        back: the averaged back, or the shared one.
+        optimizer: makes a new optimizer for a client's copy, or for a round of the shared back.
         defense: says how a back is trained.
         noise: (round, client, step) to the generator for a step's randomized gradients.
         run: the only run that is served.
         clients: how many clients there are.
         activation_shape: of one image, without the batch.
         classes: how many classes labels may name.
+        shared: whether all clients train one back (SplitFed v2) instead of a copy each.
     """
 
     back: Back
@@ -164,9 +111,12 @@ class BackHost:
     clients: int
     activation_shape: tuple[int, ...]
     classes: int
+    shared: bool = False
     round: int = 0
     phase: Phase = Phase.TRAIN
-    _sessions: dict[int, TrainSession | EvaluateSession] = field(default_factory=dict)
+    _sessions: dict[int, TrainSession | SharedSession | EvaluateSession] = field(default_factory=dict)
+    _turns: Turns = field(default_factory=Turns)
+    _shared_optimizer: torch.optim.Optimizer | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, number: int, phase: Phase) -> None:
@@ -176,6 +126,9 @@ class BackHost:
             for session in self._sessions.values():
                 session.tally.over = True
             self._sessions.clear()
+            self._turns.close()
+            self._turns = Turns()
+            self._shared_optimizer = self.optimizer(self.back) if self.shared else None
 
     def open(self, hello: Hello) -> Session:
         """A new session for this client.
@@ -203,12 +156,28 @@ class BackHost:
             self._sessions[hello.client] = session
             return session
 
-    def _session(self, hello: Hello) -> TrainSession | EvaluateSession:
+    def _session(self, hello: Hello) -> TrainSession | SharedSession | EvaluateSession:
         if hello.phase is not Phase.TRAIN:
             return EvaluateSession(self.back)
+        if self._shared_optimizer is not None:
+            self._check_first(hello)
+            return SharedSession(self._trainer(hello, self.back, self._shared_optimizer), self._turns)
         own = copy.deepcopy(self.back)
+        return TrainSession(self._trainer(hello, own, self.optimizer(own)))
+
+    def _trainer(self, hello: Hello, back: nn.Module, optimizer: torch.optim.Optimizer) -> BackTrainer:
         noise = functools.partial(self.noise, hello.round, hello.client)
-        return TrainSession(own, self.optimizer(own), self.defense.begin_round(hello.round), noise)
+        return BackTrainer(back, optimizer, self.defense.begin_round(hello.round), noise)
+
+    def _check_first(self, hello: Hello) -> None:
+        """Refuse to take a client's images twice in one round: what they did to the shared back cannot be undone."""
+        earlier = self._sessions.get(hello.client)
+        if earlier is not None and earlier.next_step:
+            raise Refused(
+                "OUT_OF_ORDER",
+                f"{hello}: the back that all clients share has {earlier.next_step} of your steps already, and you "
+                "begin anew; take part again in the next round",
+            )
 
     def received(self, client: int) -> int:
         """How many images this client's stream of the present phase held; 0 for one that is not complete."""
@@ -231,8 +200,12 @@ class BackHost:
     def average(self, examples: Mapping[int, int]) -> None:
         """Make the back the mean of these clients' backs, weighted by their numbers of examples.
 
-        Partial updates of any other client are dropped.
+        Partial updates of any other client are dropped. A shared back stays as all steps have left it, those of other
+        clients too, and takes no further one.
         """
+        if self.shared:
+            self._turns.close()
+            return
         total = sum(examples.values())
         with self._lock:
             states = [

@@ -100,6 +100,7 @@ class Federation:
             clients=job.scenario.federation.clients,
             activation_shape=(job.released,),
             classes=job.classes,
+            shared=job.scenario.federation.variant == "sflv2",
         )
 
     def run(self, grid: Grid) -> FederationResult:

@@ -120,10 +120,14 @@ def check_result(hello: Hello, step: int, result: StepResult) -> None:
     Raises:
         Refused: NOT_FINITE.
     """
-    finite = math.isfinite(result.loss) and (result.gradient is None or all_finite(result.gradient.detach()))
-    if not finite:
+    if not is_finite(result):
         why = f"training diverged, the loss is {result.loss:g}; lower the learning rate"
         raise refusal("NOT_FINITE", hello, step, why)
+
+
+def is_finite(result: StepResult) -> bool:
+    """Whether loss and gradient are finite numbers."""
+    return math.isfinite(result.loss) and (result.gradient is None or all_finite(result.gradient.detach()))
 
 
 def refusal(reason: str, hello: Hello, step: int, why: str) -> Refused:
