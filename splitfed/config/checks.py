@@ -50,6 +50,8 @@ def check(scenario: Scenario, source: str) -> None:
                 raise ScenarioError(explain(error, options, where)) from None
     if CODECS[scenario.federation.codec].mixes_samples:
         _check_per_sample(scenario, source)
+    if scenario.federation.labels == "client":
+        _check_two_parts(scenario, source)
     _check_frames(scenario, source)
 
 
@@ -59,6 +61,9 @@ def _check_frames(scenario: Scenario, source: str) -> None:
     federation = scenario.federation
     for component in scenario.defense:
         numbers = build(component.name, component.options).released(scenario.model.width)
+        made_by = f"as defense {component.title!r} releases them"
+        if federation.labels == "client" and scenario.model.width > numbers:
+            numbers, made_by = scenario.model.width, "as the server's layers answer where labels stay with the client"
         # once decoded, a tensor takes 4 bytes a number whatever the codec is
         image_bytes = max(4 * numbers, CODECS[federation.codec].most_bytes(numbers))
         needed_bytes = frame_bytes(federation.batch_size, image_bytes)
@@ -66,8 +71,8 @@ def _check_frames(scenario: Scenario, source: str) -> None:
             most = largest_batch(image_bytes)
             way_out = f"use a federation.batch_size of at most {most}, or a smaller" if most > 1 else "use a smaller"
             raise ScenarioError(
-                f"{source}: federation.batch_size ({federation.batch_size}) images of {numbers:,} numbers each, as "
-                f"defense {component.title!r} releases them, take up to {needed_bytes:,} bytes in codec "
+                f"{source}: federation.batch_size ({federation.batch_size}) images of {numbers:,} numbers each, "
+                f"{made_by}, take up to {needed_bytes:,} bytes in codec "
                 f"{federation.codec!r}; a frame holds {MAX_MESSAGE_BYTES:,}: {way_out} model.width"
             )
 
@@ -81,4 +86,16 @@ def _check_per_sample(scenario: Scenario, source: str) -> None:
                 f"{source}: federation.codec {scenario.federation.codec!r} mixes the samples of a batch, and defense "
                 f"{component.title!r} promises something of each sample by itself; use float32, float16, bfloat16 or "
                 f"sparse, or leave the defense out"
+            )
+
+
+def _check_two_parts(scenario: Scenario, source: str) -> None:
+    """Refuse defenses whose bound on each sample's gradient front and back share: there are three parts here."""
+
+    for component in scenario.defense:
+        if build(component.name, component.options).per_sample:
+            raise ScenarioError(
+                f'{source}: federation.labels = "client" cuts the network into three parts, and defense '
+                f'{component.title!r} bounds each sample\'s gradient in two, front and back; use labels = "server", or '
+                "leave the defense out"
             )

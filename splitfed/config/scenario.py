@@ -54,6 +54,22 @@ class Scenario(Options):
             raise ValueError(f"data.test ({self.data.test}) must be at least federation.clients ({clients})")
         return self
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Scenario:
+        if self.federation.labels == "server":
+            return self
+        if self.federation.variant == "sflv2":
+            raise ValueError(
+                'federation.labels = "client" does not go with variant = "sflv2": the one back would wait in the '
+                'middle of a step, for one client after the other; use variant = "sflv1"'
+            )
+        if not self.server_layers:
+            raise ValueError(
+                'federation.labels = "client" leaves the server no layer: it holds the hidden ones, of which there are '
+                f'none with threat = "{self.threat}" and model.hidden_layers = {self.model.hidden_layers}'
+            )
+        return self
+
     @property
     def client_layers(self) -> int:
         """Hidden layers on the client's side of the cut."""

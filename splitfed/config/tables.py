@@ -85,6 +85,9 @@ class FederationOptions(Options):
     variant: Literal["sflv1", "sflv2"] = "sflv1"
     """SplitFed v1: a back per client, averaged each round. v2: one back, updated by all steps as they arrive;
     with several clients two runs then need not end with the same weights."""
+    labels: Literal["server", "client"] = "server"
+    """Who computes the loss. "client" is U-shaped split learning: labels and the last layer never leave the client, and
+    the last layer is averaged with the front. Only with "sflv1"."""
     round_deadline_s: float = Field(default=1800, gt=0)
     """A client that has not answered by then misses the round."""
     stream_deadline_s: float = Field(default=60, gt=0)

@@ -18,9 +18,9 @@ from splitfed.errors import Refused
 from splitfed.federation.back_trainer import BackTrainer
 from splitfed.federation.shared_back import SharedSession, Turns
 from splitfed.federation.tally import Tally, check_open, finish, required
-from splitfed.models.back import Back
+from splitfed.federation.trunk import TrunkEvaluateSession, TrunkSession
 from splitfed.types import Phase
-from splitfed.wire.session import Hello, Session, StepResult
+from splitfed.wire.session import FeatureSession, Hello, Session, StepResult
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TrainSession:
 class EvaluateSession:
     """One client's stream through the averaged back; nothing is changed."""
 
-    def __init__(self, back: Back) -> None:
+    def __init__(self, back: nn.Module) -> None:
         self.next_step = 0
         self.tally = Tally()
         self._back = back
@@ -87,12 +87,15 @@ class EvaluateSession:
         finish(self.tally, self.next_step, steps, examples)
 
 
+AnySession = TrainSession | SharedSession | EvaluateSession | TrunkSession | TrunkEvaluateSession
+
+
 @dataclass
 class BackHost:
     """Holds the back, and opens a session per client, round and phase (a `wire.session.SessionHost`).
 
     Attributes:
-        back: the averaged back, or the shared one.
+        back: the averaged back, or the shared one; all of it but the head where that is the clients'.
         optimizer: makes a new optimizer for a client's copy, or for a round of the shared back.
         defense: says how a back is trained.
         noise: (round, client, step) to the generator for a step's randomized gradients.
@@ -101,9 +104,10 @@ class BackHost:
         activation_shape: of one image, without the batch.
         classes: how many classes labels may name.
         shared: whether all clients train one back (SplitFed v2) instead of a copy each.
+        keeps_labels: whether labels and the head stay with the clients, who then say what became of their images.
     """
 
-    back: Back
+    back: nn.Module
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
     defense: Defense
     noise: Callable[[int, int, int], torch.Generator]
@@ -112,9 +116,10 @@ class BackHost:
     activation_shape: tuple[int, ...]
     classes: int
     shared: bool = False
+    keeps_labels: bool = False
     round: int = 0
     phase: Phase = Phase.TRAIN
-    _sessions: dict[int, TrainSession | SharedSession | EvaluateSession] = field(default_factory=dict)
+    _sessions: dict[int, AnySession] = field(default_factory=dict)
     _turns: Turns = field(default_factory=Turns)
     _shared_optimizer: torch.optim.Optimizer | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -130,11 +135,12 @@ class BackHost:
             self._turns = Turns()
             self._shared_optimizer = self.optimizer(self.back) if self.shared else None
 
-    def open(self, hello: Hello) -> Session:
+    def open(self, hello: Hello) -> Session | FeatureSession:
         """A new session for this client.
 
         Raises:
-            Refused: the run, round, client or shape is not one that is served now.
+            Refused: the run, round, client or shape is not one that is served now, or the labels are not where they
+                should be.
         """
         if hello.run != self.run:
             raise Refused("UNKNOWN_RUN", f"you name run {hello.run!r}; I serve {self.run!r}")
@@ -145,6 +151,9 @@ class BackHost:
                 "WRONG_SHAPE",
                 f"client-{hello.client} Hello: want activations {self.activation_shape}, got {tuple(hello.shape)}",
             )
+        if hello.keeps_labels != self.keeps_labels:
+            said, want = ("stay with you", "travel") if hello.keeps_labels else ("travel", "stay with the clients")
+            raise Refused("BAD_LABELS", f"{hello} Hello: you say that labels {said}; in this run they {want}")
         with self._lock:
             if hello.round != self.round:
                 raise Refused("STALE_ROUND", f"you train round {hello.round}; I am at {self.round}")
@@ -156,14 +165,15 @@ class BackHost:
             self._sessions[hello.client] = session
             return session
 
-    def _session(self, hello: Hello) -> TrainSession | SharedSession | EvaluateSession:
+    def _session(self, hello: Hello) -> AnySession:
         if hello.phase is not Phase.TRAIN:
-            return EvaluateSession(self.back)
+            return TrunkEvaluateSession(self.back) if self.keeps_labels else EvaluateSession(self.back)
         if self._shared_optimizer is not None:
             self._check_first(hello)
             return SharedSession(self._trainer(hello, self.back, self._shared_optimizer), self._turns)
         own = copy.deepcopy(self.back)
-        return TrainSession(self._trainer(hello, own, self.optimizer(own)))
+        trainer = self._trainer(hello, own, self.optimizer(own))
+        return TrunkSession(trainer) if self.keeps_labels else TrainSession(trainer)
 
     def _trainer(self, hello: Hello, back: nn.Module, optimizer: torch.optim.Optimizer) -> BackTrainer:
         noise = functools.partial(self.noise, hello.round, hello.client)
@@ -184,6 +194,12 @@ class BackHost:
         with self._lock:
             session = self._sessions.get(client)
             return session.tally.examples if session is not None and session.tally.finished else 0
+
+    def told(self, client: int, loss: float, correct: int) -> None:
+        """What this client says of its stream, which is complete, where labels stay with it: mean loss and correct."""
+        with self._lock:
+            tally = self._sessions[client].tally
+            tally.loss_sum, tally.correct = loss * tally.examples, correct
 
     def score(self, clients: Iterable[int]) -> PhaseScore:
         """Over these clients' streams of the present phase, which are complete."""
@@ -218,7 +234,7 @@ class BackHost:
         }
         self.back.load_state_dict(mean)
 
-    def _train_session(self, client: int) -> TrainSession:
+    def _train_session(self, client: int) -> TrainSession | TrunkSession:
         session = self._sessions[client]
-        assert isinstance(session, TrainSession)
+        assert isinstance(session, TrainSession | TrunkSession)
         return session

@@ -48,11 +48,13 @@ class StepReport:
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What a finished stream came to. Bytes are those of this protocol's frames; measures are of the defense."""
+    """What a finished stream came to: its mean loss, and how many images were classified right. Bytes are those of this
+    protocol's frames; measures are of the defense."""
 
     examples: int
     steps: int
     loss: float
+    correct: int
     sent_bytes: int
     received_bytes: int
     measures: Figures = field(default_factory=dict)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from torch import nn
 
 from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.client import Client, ClientImages, Connect, OnStep, StreamReport
@@ -54,7 +55,9 @@ def build_client_app(
     app = ClientApp()
     clients: dict[tuple[str, int], Client] = {}
 
-    def begin(message: Message, context: Context) -> tuple[Task, ConfigRecord]:
+    def begin(
+        message: Message, context: Context, part: Callable[[Task], nn.Module] = lambda task: task.held
+    ) -> tuple[Task, ConfigRecord]:
         config = message.content.config_records["config"]
         number = _number(context, config)
         key = (str(config["run"]), number)
@@ -65,7 +68,7 @@ def build_client_app(
             link = connect or connect_over_grpc(job, stopped)
             clients[key] = Client(job, number, images_of(job, number), link, on_step=on_step, stopped=stopped)
         task = Task(clients[key])
-        load_arrays(task.front, message.content.array_records["arrays"])
+        load_arrays(part(task), message.content.array_records["arrays"])
         return task, config
 
     @app.query("join")
@@ -78,7 +81,7 @@ def build_client_app(
 
     @app.train("prepare")
     def prepare(message: Message, context: Context) -> Message:
-        task, config = begin(message, context)
+        task, config = begin(message, context, lambda task: task.front)
         examples = task.prepare(_round(config))
         return _reply(message, to_arrays(task.front), {"num-examples": examples})
 
@@ -86,7 +89,7 @@ def build_client_app(
     def train(message: Message, context: Context) -> Message:
         task, config = begin(message, context)
         report = task.train(_round(config), _addresses(config))
-        reply = _reply(message, to_arrays(task.front), _metrics(report))
+        reply = _reply(message, to_arrays(task.held), _metrics(report, task.job))
         reply.content["measures"] = ConfigRecord(dict(report.measures))
         return reply
 
@@ -94,7 +97,7 @@ def build_client_app(
     def evaluate(message: Message, context: Context) -> Message:
         task, config = begin(message, context)
         report = task.evaluate(Phase(int(str(config["phase"]))), _round(config), _addresses(config))
-        return _reply(message, None, _metrics(report))
+        return _reply(message, None, _metrics(report, task.job))
 
     return app
 
@@ -115,12 +118,14 @@ def _addresses(config: ConfigRecord) -> list[str]:
     return [str(address) for address in addresses]
 
 
-def _metrics(report: StreamReport) -> dict[str, float]:
-    return {
+def _metrics(report: StreamReport, job: Job) -> dict[str, float]:
+    """What the server cannot count itself; also what became of the images, where only the client knows."""
+    metrics: dict[str, float] = {
         "num-examples": report.examples,
         "sent-bytes": report.sent_bytes,
         "received-bytes": report.received_bytes,
     }
+    return metrics | {"loss": report.loss, "correct": report.correct} if job.keeps_labels else metrics
 
 
 def _reply(message: Message, arrays: ArrayRecord | None, metrics: dict[str, float]) -> Message:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from flwr.app import ConfigRecord
+from torch import nn
 
 from splitfed import defenses
 from splitfed.config.scenario import Cell, Scenario
@@ -54,6 +55,19 @@ class Job:
         back = Back(self.released, self.scenario.model.width, self.classes, self.scenario.server_layers)
         initialize(back, generator(self.cell.seed, "back"))
         return back
+
+    @property
+    def keeps_labels(self) -> bool:
+        """Whether labels and the last layer, the head, stay with the clients."""
+        return self.scenario.federation.labels == "client"
+
+    def head_of(self, back: Back) -> nn.Module | None:
+        """The clients' part of `back`, which shares its weights; None where it is all the server's."""
+        return back.parts()[1] if self.keeps_labels else None
+
+    def server_part(self, back: Back) -> nn.Module:
+        """The server's part of `back`, which shares its weights: all of it where labels travel."""
+        return back.parts()[0] if self.keeps_labels else back
 
     @property
     def front_spec(self) -> FrontSpec:

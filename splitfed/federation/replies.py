@@ -16,6 +16,8 @@ from splitfed.errors import SplitfedError
 from splitfed.files import one_reader
 
 Record = TypeVar("Record")
+MOST_LOSS = float(np.finfo(np.float32).max)
+"""More no loss can be that was computed in float32; and no sum of these overflows."""
 NAMES_SHOWN = 3
 """Names of arrays in one message."""
 
@@ -71,6 +73,28 @@ def read_training(reply: Message, front: Mapping[str, Tensor], received: int) ->
         for name, value in _record(reply.content.config_records, "measures").items()
     }
     return TrainingReply(_for_strategy(reply, front, received), received, traffic_bytes, measures)
+
+
+def read_outcome(reply: Message, images: int) -> tuple[float, int]:
+    """Mean loss and correct images, as a client says that keeps its labels; the server cannot know better.
+
+    Args:
+        reply: as it came.
+        images: how many the client's stream held.
+
+    Raises:
+        BadReply: a metric is missing, or says what no cross-entropy of so many images can be.
+    """
+    metrics = _record(reply.content.metric_records, "metrics")
+    correct = _count(metrics, "correct")
+    if correct > images:
+        raise BadReply(f"its reply says correct {correct}; its stream held {images}")
+    if "loss" not in metrics:
+        raise BadReply(f"its reply has no loss among its metrics; it has {_listed(sorted(metrics))}")
+    loss = _number("metrics", "loss", metrics["loss"])
+    if not 0 <= loss <= MOST_LOSS:
+        raise BadReply(f"its reply says loss {loss:g}; expected 0 to {MOST_LOSS:g}")
+    return loss, correct
 
 
 def read_preparation(reply: Message, front: Mapping[str, Tensor], most: int) -> Message:

@@ -21,9 +21,17 @@ from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.attendance import Loss, ask, nobody
 from splitfed.federation.backs import BackHost, PhaseScore
 from splitfed.federation.checkpoint import Checkpoint, damaged
+from splitfed.federation.head import held
 from splitfed.federation.job import Job
 from splitfed.federation.outcome import FederationResult, TrainingProgress
-from splitfed.federation.replies import BadReply, TrainingReply, Unfinished, read_preparation, read_training
+from splitfed.federation.replies import (
+    BadReply,
+    TrainingReply,
+    Unfinished,
+    read_outcome,
+    read_preparation,
+    read_training,
+)
 from splitfed.federation.roster import NumberedNodes, Roster
 from splitfed.files import one_reader
 from splitfed.models.front import Front
@@ -84,6 +92,7 @@ class Federation:
         self.job = job
         self.front = job.front()
         self.back = job.back()
+        self.held = held(self.front, job.head_of(self.back))
         self._watcher = watcher
         self._checkpoint = checkpoint
         self._roster = roster or NumberedNodes()
@@ -92,7 +101,7 @@ class Federation:
         self._progress = TrainingProgress()
         self._strategy = _strategy(job)
         self.host = BackHost(
-            back=self.back,
+            back=job.server_part(self.back),
             optimizer=job.optimizer,
             defense=job.defense(),
             noise=job.back_noise,
@@ -101,6 +110,7 @@ class Federation:
             activation_shape=(job.released,),
             classes=job.classes,
             shared=job.scenario.federation.variant == "sflv2",
+            keeps_labels=job.keeps_labels,
         )
 
     def run(self, grid: Grid) -> FederationResult:
@@ -165,7 +175,7 @@ class Federation:
         self.host.begin(number, Phase.TRAIN)
         self._watcher.front_sent(number, self.front)
         config["server-round"] = number
-        messages = self._strategy.configure_train(number, to_arrays(self.front), config, grid)
+        messages = self._strategy.configure_train(number, to_arrays(self.held), config, grid)
         replies = self._ask(grid, messages, number, f"round {number}", self._trained)
         self._load(self._average(number, (reply.message for reply in replies.values())))
         self.host.average({client: reply.examples for client, reply in replies.items()})
@@ -187,9 +197,9 @@ class Federation:
         return arrays
 
     def _load(self, arrays: ArrayRecord) -> None:
-        """Load an averaged front. Its stem is not trained: an average of equal numbers would only round them."""
+        """Load an average. The front's stem is not trained: an average of equal numbers would only round them."""
         stem = copy.deepcopy(self.front.stem.state_dict())
-        load_arrays(self.front, arrays)
+        load_arrays(self.held, arrays)
         self.front.stem.load_state_dict(stem)
         self.front.after_average()
 
@@ -197,7 +207,7 @@ class Federation:
         self.host.begin(number, phase)
         config["phase"] = int(phase)
         config["server-round"] = number
-        messages = self._strategy.configure_evaluate(number, to_arrays(self.front), config, grid)
+        messages = self._strategy.configure_evaluate(number, to_arrays(self.held), config, grid)
         what = "the audit" if phase is Phase.AUDIT else f"the test of round {number}"
         return self.host.score(self._ask(grid, messages, number, what, self._evaluated))
 
@@ -231,13 +241,15 @@ class Federation:
         return read_preparation(reply, self.front.state_dict(), self.job.scenario.data.train)
 
     def _trained(self, client: int, reply: Message) -> TrainingReply:
-        return read_training(reply, self.front.state_dict(), self._evaluated(client, reply))
+        return read_training(reply, self.held.state_dict(), self._evaluated(client, reply))
 
-    def _evaluated(self, client: int, _: Message) -> int:
+    def _evaluated(self, client: int, reply: Message) -> int:
         """How many images the client's stream held; its word does not count."""
         images = self.host.received(client)
         if not images:
             raise Unfinished("its stream of activations did not finish")
+        if self.job.keeps_labels:
+            self.host.told(client, *read_outcome(reply, images))
         return images
 
     def _addressed(self, message: Message) -> Message:

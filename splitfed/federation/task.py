@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from splitfed.defenses import Defense, check_protected
 from splitfed.defenses.base import TrainingBatch
 from splitfed.errors import SplitfedError
 from splitfed.federation.client import STEM_BATCH, Client, StepReport, StreamReport
+from splitfed.federation.head import EvaluatedHead, TakeStep, TrainedHead, at_the_server, held
 from splitfed.federation.order import SMALLEST_BATCH, evaluation_batches, training_batches
 from splitfed.federation.regularizer import Regularizer
 from splitfed.seeding import generator
@@ -31,13 +33,17 @@ class Task:
     that was given up and is still at work changes nothing of the next. It leaves at its next step.
 
     Attributes:
-        front: the caller loads the averaged weights into it first.
+        front: of this task alone.
+        head: the last layer of the network, where it stays with the client.
+        held: both; the caller loads the averaged weights into it first.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.job = client.job
         self.front = client.job.front()
+        self.head = client.job.head_of(client.job.back())
+        self.held = held(self.front, self.head)
         self._number = client.begin_task()
 
     def prepare(self, round_number: int) -> int:
@@ -66,7 +72,8 @@ class Task:
         pixels, labels = generated.training.pixels, generated.training.labels
         _check_enough(f"client-{self.client.number} TRAIN", labels, SMALLEST_BATCH)
         batches = training_batches(self.job, self.client.number, len(labels), round_number)
-        started, seen, loss_sum = time.monotonic(), 0, 0.0
+        take_step = self._training_step(defense, round_number)
+        started, seen, loss_sum, correct = time.monotonic(), 0, 0.0, 0
         with self.client.connect(addresses, self._hello(round_number, Phase.TRAIN)) as link:
             for step, rows in enumerate(batches):
                 self._check_wanted()
@@ -74,7 +81,7 @@ class Task:
                 output, hidden = self.front.trace(features)
                 leaf = output.detach().requires_grad_()
                 activation = self._protect(defense, leaf, Phase.TRAIN, round_number, step)
-                result = link.forward(step, activation.detach(), labels[rows])
+                result = take_step(link, step, activation.detach(), labels[rows])
                 optimizer.zero_grad(set_to_none=True)
                 regularizer.backward(TrainingBatch(pixels[rows], labels[rows], output, hidden, self.front))
                 activation.backward(result.gradient)  # type: ignore[no-untyped-call]
@@ -85,11 +92,13 @@ class Task:
                 self.front.after_step()
                 seen += len(rows)
                 loss_sum += result.loss * len(rows)
+                correct += result.correct
                 self._report(round_number, step, len(batches), result.loss, seen, started, link)
             link.done(len(batches), seen)
             self.client.count_sent(link.sent_bytes)
         measures = {**regularizer.measures(), **defense.measures()}
-        return StreamReport(seen, len(batches), loss_sum / seen, link.sent_bytes, link.received_bytes, measures)
+        loss = loss_sum / seen
+        return StreamReport(seen, len(batches), loss, correct, link.sent_bytes, link.received_bytes, measures)
 
     @torch.no_grad()
     def evaluate(self, phase: Phase, round_number: int, addresses: Sequence[str]) -> StreamReport:
@@ -103,16 +112,26 @@ class Task:
         _check_enough(f"client-{self.client.number} {phase.name}", labels, 1)
         defense = self.job.defense()
         batches = evaluation_batches(self.job, len(labels))
-        seen, loss_sum = 0, 0.0
+        take_step: TakeStep = at_the_server if self.head is None else EvaluatedHead(self.head.eval())
+        seen, loss_sum, correct = 0, 0.0, 0
         with self.client.connect(addresses, self._hello(round_number, phase)) as link:
             for step, rows in enumerate(batches):
                 self._check_wanted()
                 activation = self._protect(defense, self.activation(phase, rows), phase, round_number, step)
-                result = link.forward(step, activation, labels[rows])
+                result = take_step(link, step, activation, labels[rows])
                 seen += len(rows)
                 loss_sum += result.loss * len(rows)
+                correct += result.correct
             link.done(len(batches), seen)
-            return StreamReport(seen, len(batches), loss_sum / seen, link.sent_bytes, link.received_bytes)
+            loss = loss_sum / seen
+            return StreamReport(seen, len(batches), loss, correct, link.sent_bytes, link.received_bytes)
+
+    def _training_step(self, defense: Defense, round_number: int) -> TakeStep:
+        """How this round's steps are taken; the head has an optimizer of its own, made anew each round."""
+        if self.head is None:
+            return at_the_server
+        noise = partial(self._generator, "head", Phase.TRAIN, round_number)
+        return TrainedHead(self.head.train(), self.job.optimizer(self.head), defense, noise)
 
     def activation(self, phase: Phase, rows: Tensor) -> Tensor:
         """The front's output for these rows of a phase's images, before the defense's `protect`: (B, width)."""
@@ -151,6 +170,7 @@ class Task:
             shape=(self.job.released,),
             codec=self.job.scenario.federation.codec,
             token=self.job.token,
+            keeps_labels=self.job.keeps_labels,
         )
 
     def _check_wanted(self) -> None:

@@ -23,6 +23,10 @@ class Back(nn.Module):
         first = [nn.Linear(released, width), nn.ReLU(), *hidden(width, hidden_layers - 1)] if hidden_layers else []
         self.layers = nn.Sequential(*first, nn.Linear(width if hidden_layers else released, classes))
 
+    def parts(self) -> tuple[nn.Module, nn.Module]:
+        """All layers but the last, and the last one, the head: views of the same weights."""
+        return self.layers[:-1], self.layers[-1]
+
     def forward(self, activation: Tensor) -> Tensor:
         """Activation (B, released) -> scores (B, classes)."""
         scores: Tensor = self.layers(activation)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from splitfed.errors import FrameError, Refused
+from splitfed.types import Phase
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.codec import CODECS, all_finite
 from splitfed.wire.frames import read_hello, read_labels, read_spec, read_tensor, unpack
@@ -67,25 +68,46 @@ class StreamRules:
             Refused: it is not what ``hello`` announced, not finite, too large, or its labels do not fit.
         """
         spec = read_spec(message.tensor)
-        self._check_spec(hello, message.step, spec)
-        try:
-            activation = read_tensor(spec, data)
-        except FrameError as error:
-            raise refusal("GARBLED", hello, message.step, str(error)) from None
-        if not all_finite(activation):
-            raise refusal("NOT_FINITE", hello, message.step, "a number is NaN or infinite")
+        self._check_codec(hello, message.step, spec)
+        if spec.shape[1:] != hello.shape or spec.shape[:1] in ((), (0,)):
+            want = ", ".join(["B ≥ 1", *map(str, hello.shape)])
+            raise refusal("WRONG_SHAPE", hello, message.step, f"want ({want}), got {spec.shape}")
+        activation = self._tensor(hello, message.step, spec, data)
         labels = read_labels(message)
         if labels is not None:
             check_labels(hello, message.step, labels, spec.shape[0], self.classes)
         return activation, labels
 
-    def _check_spec(self, hello: Hello, step: int, spec: TensorSpec) -> None:
+    def gradient(self, hello: Hello, message: pb.Backward, data: memoryview) -> Tensor:
+        """The gradient by the features of a batch; that it has their shape is not checked here.
+
+        Raises:
+            Refused: this stream has no use for one, or it is not what ``hello`` announced, not finite, or too large.
+        """
+        if not hello.keeps_labels or hello.phase is not Phase.TRAIN:
+            raise refusal(
+                "OUT_OF_ORDER", hello, message.step, "a Backward belongs into TRAIN, where labels do not travel"
+            )
+        spec = read_spec(message.tensor)
+        self._check_codec(hello, message.step, spec)
+        return self._tensor(hello, message.step, spec, data)
+
+    def _tensor(self, hello: Hello, step: int, spec: TensorSpec, data: memoryview) -> Tensor:
+        self._check_size(hello, step, spec)
+        try:
+            tensor = read_tensor(spec, data)
+        except FrameError as error:
+            raise refusal("GARBLED", hello, step, str(error)) from None
+        if not all_finite(tensor):
+            raise refusal("NOT_FINITE", hello, step, "a number is NaN or infinite")
+        return tensor
+
+    def _check_codec(self, hello: Hello, step: int, spec: TensorSpec) -> None:
         if spec.codec != hello.codec:
             got = spec.codec or "an unknown one"
             raise refusal("WRONG_CODEC", hello, step, f"want {hello.codec} as announced, got {got}")
-        if spec.shape[1:] != hello.shape or spec.shape[:1] in ((), (0,)):
-            want = ", ".join(["B ≥ 1", *map(str, hello.shape)])
-            raise refusal("WRONG_SHAPE", hello, step, f"want ({want}), got {spec.shape}")
+
+    def _check_size(self, hello: Hello, step: int, spec: TensorSpec) -> None:
         if 4 * spec.numbers > self.max_message_bytes:
             why = f"want at most {self.max_message_bytes} bytes, {spec.shape} takes {4 * spec.numbers}"
             raise refusal("OVERSIZED", hello, step, why)
@@ -102,11 +124,14 @@ def check_step(hello: Hello, step: int, *, next_step: int) -> None:
 
 
 def check_labels(hello: Hello, step: int, labels: Tensor, batch: int, classes: int | None) -> None:
-    """Refuse labels that are not one class per image.
+    """Refuse labels that are not one class per image, and any where ``hello`` says that they stay with the client.
 
     Raises:
         Refused: BAD_LABELS.
     """
+    if hello.keeps_labels:
+        why = f"its Hello says that labels stay with the client, and here are {len(labels)}"
+        raise refusal("BAD_LABELS", hello, step, why)
     if len(labels) != batch:
         raise refusal("BAD_LABELS", hello, step, f"want {batch} labels, got {len(labels)}")
     highest = int(labels.max())
@@ -123,6 +148,16 @@ def check_result(hello: Hello, step: int, result: StepResult) -> None:
     if not is_finite(result):
         why = f"training diverged, the loss is {result.loss:g}; lower the learning rate"
         raise refusal("NOT_FINITE", hello, step, why)
+
+
+def check_finite(hello: Hello, step: int, tensor: Tensor) -> None:
+    """Refuse to send numbers of a training that has diverged.
+
+    Raises:
+        Refused: NOT_FINITE.
+    """
+    if not all_finite(tensor.detach()):
+        raise refusal("NOT_FINITE", hello, step, "training diverged, my answer is not finite; lower the learning rate")
 
 
 def is_finite(result: StepResult) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from splitfed.types import Observation
+from splitfed.wire.session import FeatureSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +23,16 @@ class CuriousHost:
         self._emit = emit
         self.classes = host.classes
 
-    def open(self, hello: Hello) -> Session:
+    def open(self, hello: Hello) -> Session | FeatureSession:
         """The other host's session, observed.
 
         Raises:
             Refused: by the other host.
         """
-        return _CuriousSession(self._host.open(hello), hello, self._emit)
+        session = self._host.open(hello)
+        if isinstance(session, FeatureSession):
+            return _CuriousFeatures(session, hello, self._emit)
+        return _CuriousSession(session, hello, self._emit)
 
 
 class _CuriousSession:
@@ -45,6 +49,33 @@ class _CuriousSession:
         hello = self._hello
         self._emit(Observation(hello.run, hello.round, hello.client, hello.phase, step, kept, labels))
         return result
+
+    def update(self) -> None:
+        self._session.update()
+
+    def finish(self, steps: int, examples: int) -> None:
+        self._session.finish(steps, examples)
+
+
+class _CuriousFeatures:
+    def __init__(self, session: FeatureSession, hello: Hello, emit: Callable[[Observation], None]) -> None:
+        self._session = session
+        self._hello = hello
+        self._emit = emit
+        self.next_step = session.next_step
+
+    def features(self, step: int, activation: Tensor) -> Tensor:
+        kept = activation.clone()  # the session may change its own
+        found = self._session.features(step, activation)
+        self.next_step = self._session.next_step
+        hello = self._hello
+        self._emit(Observation(hello.run, hello.round, hello.client, hello.phase, step, kept, None))
+        return found
+
+    def backward(self, step: int, gradient: Tensor) -> Tensor:
+        found = self._session.backward(step, gradient)
+        self.next_step = self._session.next_step
+        return found
 
     def update(self) -> None:
         self._session.update()

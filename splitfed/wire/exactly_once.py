@@ -1,7 +1,8 @@
 """Sees to it that every step is applied exactly once, however often a stream breaks.
 
 A `Seat` is a client's place in one round and phase. It outlives the streams that carry it: a client that dials
-again takes its seat back, and a step that was already applied is answered with the reply that was kept. Nothing
+again takes its seat back, and a step that was already applied is answered with the reply that was kept. Where labels
+stay with the client a step has two halves, Forward and Backward, and the reply to the last of them is kept. Nothing
 here knows of gRPC.
 """
 
@@ -11,21 +12,25 @@ import logging
 import threading
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from splitfed.errors import FrameError, Refused
+from splitfed.errors import Refused
 from splitfed.types import Phase
-from splitfed.wire.checks import check_result, check_step, refusal
-from splitfed.wire.codec import CODECS
-from splitfed.wire.frames import gradient_frame
+from splitfed.wire.answers import answer_to_batch, answer_to_gradient, answer_with_features
+from splitfed.wire.checks import check_step, refusal
+from splitfed.wire.session import FeatureSession
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
-    from splitfed.wire.session import Hello, Session, SessionHost, StepResult
+    from splitfed.wire.session import Hello, Session, SessionHost
 
 logger = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 _Key = tuple[str, int, int, Phase]  # run, round, client, phase
 
 _SUPERSEDED_KEPT = 16  # names of streams that a seat remembers, so that an older one does not take it back
@@ -42,8 +47,10 @@ class Seat:
         self._turn = 0
         self._stream = b""
         self._hello: Hello | None = None
-        self._session: Session | None = None
+        self._session: Session | FeatureSession | None = None
         self._reply: bytes | None = None
+        self._replied_to = ("", -1)  # what kind of question, and of which step
+        self._features: tuple[int, ...] | None = None  # their shape, while their gradient is owed
         self._owes_update = False
         self._totals: tuple[int, int] | None = None
         self._superseded: deque[bytes] = deque(maxlen=_SUPERSEDED_KEPT)
@@ -83,9 +90,29 @@ class Seat:
         with self._lock:
             session = self._playing(turn)
             self._settle()
-            if step != session.next_step:
-                return self._again(step, session.next_step)
-            self._reply = self._answer(session, step, activation, labels)
+            if step != session.next_step or self._features is not None:
+                return self._again("Forward", step, session.next_step)
+            if isinstance(session, FeatureSession):
+                self._reply = self._show_features(session, step, activation)
+            else:
+                self._reply = self._answer(session, step, activation, labels)
+            self._replied_to = ("Forward", step)
+            return self._reply
+
+    def backward(self, turn: int, step: int, gradient: Tensor) -> bytes:
+        """The reply to the gradient by the features of a batch; `settle` is owed once it was sent.
+
+        Raises:
+            Refused: another turn has begun, it is not this gradient's time, or it has not the features' shape.
+        """
+        with self._lock:
+            session = self._playing(turn)
+            self._settle()
+            if step != session.next_step or self._features is None:
+                return self._again("Backward", step, session.next_step)
+            assert isinstance(session, FeatureSession)
+            self._reply = self._pull_back(session, step, gradient)
+            self._replied_to = ("Backward", step)
             return self._reply
 
     def settle(self) -> None:
@@ -110,18 +137,24 @@ class Seat:
                 return
             session = self._playing(turn)
             self._settle()
+            if self._features is not None:
+                raise Refused(
+                    "OUT_OF_ORDER", f"{self._hello} Done: want the gradient of step {session.next_step} first"
+                )
             if steps != session.next_step:
                 raise Refused("OUT_OF_ORDER", f"{self._hello} Done: want {session.next_step} steps, got {steps}")
             session.finish(steps, examples)
             self._totals = (steps, examples)
             self._session = self._reply = None
 
-    def _again(self, step: int, next_step: int) -> bytes:
-        """The reply to a step that was applied already."""
+    def _again(self, question: str, step: int, next_step: int) -> bytes:
+        """The reply to a question that was answered already."""
         assert self._hello is not None
         check_step(self._hello, step, next_step=next_step)
-        if self._reply is None:
-            raise refusal("OUT_OF_ORDER", self._hello, step, f"want step {next_step}; I have no answer to this one")
+        if self._reply is None or self._replied_to != (question, step):
+            half = " Backward" if self._features is not None else ""
+            why = f"want step {next_step}{half}; I have no answer to this {question}"
+            raise refusal("OUT_OF_ORDER", self._hello, step, why)
         return self._reply
 
     def _resume(self, hello: Hello) -> int:
@@ -143,10 +176,10 @@ class Seat:
         if self._hello is not None:
             self._superseded.append(self._stream)
         self._stream, self._hello = stream, hello
-        self._reply, self._owes_update, self._totals = None, False, None
+        self._reply, self._features, self._owes_update, self._totals = None, None, False, None
         return self._session.next_step
 
-    def _playing(self, turn: int) -> Session:
+    def _playing(self, turn: int) -> Session | FeatureSession:
         if turn != self._turn:
             raise Refused("SUPERSEDED", f"{self._hello}: dialed again on another stream")
         if self._totals is not None:
@@ -157,17 +190,40 @@ class Seat:
 
     def _answer(self, session: Session, step: int, activation: Tensor, labels: Tensor | None) -> bytes:
         assert self._hello is not None
-        self._session = self._reply = None  # given up, should anything but a refused batch go wrong
+        result = self._tried(session, partial(session.forward, step, activation, labels))
+        _check_moved(session, step + 1)
+        reply = answer_to_batch(self._hello, step, result)
+        self._session, self._owes_update = session, self._hello.phase is Phase.TRAIN
+        return reply
+
+    def _show_features(self, session: FeatureSession, step: int, activation: Tensor) -> bytes:
+        assert self._hello is not None
+        trains = self._hello.phase is Phase.TRAIN
+        features = self._tried(session, partial(session.features, step, activation))
+        _check_moved(session, step if trains else step + 1)
+        reply = answer_with_features(self._hello, step, features)
+        self._session, self._features = session, tuple(features.shape) if trains else None
+        return reply
+
+    def _pull_back(self, session: FeatureSession, step: int, gradient: Tensor) -> bytes:
+        assert self._hello is not None
+        if tuple(gradient.shape) != self._features:
+            why = f"want a gradient of the features' shape {self._features}, got {tuple(gradient.shape)}"
+            raise refusal("WRONG_SHAPE", self._hello, step, why)
+        found = self._tried(session, partial(session.backward, step, gradient))
+        _check_moved(session, step + 1)
+        reply = answer_to_gradient(self._hello, step, found)
+        self._session, self._features, self._owes_update = session, None, True
+        return reply
+
+    def _tried(self, session: Session | FeatureSession, work: Callable[[], Result]) -> Result:
+        """What this work of the session's gives; the session is given up, should anything but a refusal come of it."""
+        self._session = self._reply = None
         try:
-            result = session.forward(step, activation, labels)
+            return work()
         except Refused:
             self._session = session
             raise
-        if session.next_step != step + 1:
-            raise RuntimeError(f"{type(session).__name__}.forward left next_step at {session.next_step}")
-        reply = _reply(self._hello, step, result)
-        self._session, self._owes_update = session, self._hello.phase is Phase.TRAIN
-        return reply
 
     def _settle(self) -> None:
         if self._session is None or not self._owes_update:
@@ -225,16 +281,6 @@ class Ledger:
                     del self._seats[key]
 
 
-def _reply(hello: Hello, step: int, result: StepResult) -> bytes:
-    """The frame that says what became of a batch.
-
-    Raises:
-        Refused: loss or gradient are not finite, or out of the codec's range.
-    """
-    check_result(hello, step, result)
-    gradient = result.gradient
-    try:
-        encoded = None if gradient is None else CODECS[hello.codec].encode(gradient.detach())
-    except FrameError as error:
-        raise refusal("NOT_FINITE", hello, step, f"the gradient does not fit: {error}") from None
-    return gradient_frame(step, result.loss, result.correct, encoded)
+def _check_moved(session: Session | FeatureSession, next_step: int) -> None:
+    if session.next_step != next_step:
+        raise RuntimeError(f"{type(session).__name__} left next_step at {session.next_step}, want {next_step}")

@@ -70,6 +70,7 @@ def hello_frame(hello: Hello, stream: bytes) -> bytes:
         codec=hello.codec.upper(),
         next_step=hello.next_step,
         stream=stream,
+        keeps_labels=hello.keeps_labels,
     )
     return pack(pb.ClientFrame(hello=message))
 
@@ -92,6 +93,7 @@ def read_hello(message: pb.Hello) -> Hello:
         shape=tuple(message.shape),
         codec=_CODEC_NAMES.get(message.codec, ""),
         next_step=message.next_step,
+        keeps_labels=message.keeps_labels,
     )
 
 
@@ -107,6 +109,16 @@ def gradient_frame(step: int, loss: float, correct: int, tensor: Encoded | None)
     spec = None if tensor is None else _spec_message(tensor.spec)
     message = pb.Gradient(step=step, loss=loss, correct=correct, tensor=spec)
     return pack(pb.ServerFrame(gradient=message), tensor)
+
+
+def features_frame(step: int, tensor: Encoded) -> bytes:
+    """The answer to a batch whose labels stay with the client."""
+    return pack(pb.ServerFrame(features=pb.Features(step=step, tensor=_spec_message(tensor.spec))), tensor)
+
+
+def backward_frame(step: int, tensor: Encoded) -> bytes:
+    """The gradient by these features on its way to the server."""
+    return pack(pb.ClientFrame(backward=pb.Backward(step=step, tensor=_spec_message(tensor.spec))), tensor)
 
 
 def done_frame(steps: int, examples: int) -> bytes:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self
 
-import torch
-
 from splitfed.errors import FrameError
 from splitfed.types import Phase
 from splitfed.wire import limits
 from splitfed.wire._pb import split_pb2 as pb
-from splitfed.wire.checks import check_labels, check_result
-from splitfed.wire.codec import CODECS, Encoded, all_finite
-from splitfed.wire.frames import done_frame, forward_frame, read_spec, read_tensor
+from splitfed.wire.checks import check_finite, check_labels, check_result
+from splitfed.wire.codec import CODECS, Encoded
+from splitfed.wire.frames import backward_frame, done_frame, forward_frame, read_spec, read_tensor
+from splitfed.wire.outgoing import encode, encode_gradient
 from splitfed.wire.reconnecting_stream import ReconnectingStream, SilentAddresses
-from splitfed.wire.session import StepResult
+from splitfed.wire.session import FeatureSession, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,6 +54,24 @@ class Link(Protocol):
             FrameError: the activation is not finite or not of the announced shape; nothing was sent.
             Refused: the server said no, and why.
             LinkLost: no server answered within the deadline and the retries.
+        """
+
+    def features(self, step: int, activation: Tensor) -> Tensor:
+        """What the server's layers make of one batch, (B, d), where labels stay with the client.
+
+        Args:
+            step: 0 at first, one more each time.
+            activation: float32, (B, *shape).
+
+        Raises:
+            FrameError, Refused, LinkLost: as `forward`.
+        """
+
+    def backward(self, step: int, gradient: Tensor) -> Tensor:
+        """The gradient by the activation, from that by the features of this step, of their shape; only in TRAIN.
+
+        Raises:
+            FrameError, Refused, LinkLost: as `forward`.
         """
 
     def done(self, steps: int, examples: int) -> None:
@@ -146,6 +163,27 @@ class GrpcLink:
             raise FrameError(f"{self._hello}: want the gradient of step {step}, got {frame.WhichOneof('body')}")
         return self._result(frame.gradient, data, tuple(activation.shape))
 
+    def features(self, step: int, activation: Tensor) -> Tensor:
+        """What the server's layers make of one batch; see `Link.features`."""
+        encoded = encode(self._hello, step, activation, None)
+        frame, data = self._ask(step, forward_frame(step, encoded, None))
+        if not frame.HasField("features") or frame.features.step != step:
+            raise FrameError(f"{self._hello}: want the features of step {step}, got {frame.WhichOneof('body')}")
+        spec = read_spec(frame.features.tensor)
+        if len(spec.shape) != 2 or spec.shape[0] != len(activation):
+            raise FrameError(f"{self._hello} step {step}: want features ({len(activation)}, d), got {spec.shape}")
+        return read_tensor(spec, data)
+
+    def backward(self, step: int, gradient: Tensor) -> Tensor:
+        """The gradient by the activation; see `Link.backward`."""
+        encoded = encode_gradient(self._hello, step, gradient)
+        frame, data = self._ask(step, backward_frame(step, encoded))
+        if not frame.HasField("gradient") or frame.gradient.step != step:
+            raise FrameError(f"{self._hello}: want the gradient of step {step}, got {frame.WhichOneof('body')}")
+        result = self._result(frame.gradient, data, (len(gradient), *self._hello.shape))
+        assert result.gradient is not None
+        return result.gradient
+
     def done(self, steps: int, examples: int) -> None:
         """Tell the session that these were all."""
         frame, _ = self._ask(steps, done_frame(steps, examples))
@@ -199,42 +237,39 @@ class DirectLink:
         received = _delivered(encode(self._hello, step, activation, labels))
         if labels is not None:
             check_labels(self._hello, step, labels, len(activation), self._classes)
+        assert not isinstance(self._session, FeatureSession)
         result = self._session.forward(step, received, labels)
         check_result(self._hello, step, result)
         if self._hello.phase is Phase.TRAIN:
             self._session.update()
         if result.gradient is None:
             return result
-        gradient = _delivered(CODECS[self._hello.codec].encode(result.gradient.detach()))
-        return result._replace(gradient=gradient)
+        return result._replace(gradient=self._sent_back(step, result.gradient))
+
+    def features(self, step: int, activation: Tensor) -> Tensor:
+        """What the server's layers make of one batch; see `Link.features`."""
+        received = _delivered(encode(self._hello, step, activation, None))
+        return self._sent_back(step, self._feature_session().features(step, received))
+
+    def backward(self, step: int, gradient: Tensor) -> Tensor:
+        """The gradient by the activation; see `Link.backward`."""
+        session = self._feature_session()
+        found = session.backward(step, _delivered(encode_gradient(self._hello, step, gradient)))
+        check_finite(self._hello, step, found)
+        session.update()
+        return self._sent_back(step, found)
+
+    def _feature_session(self) -> FeatureSession:
+        assert isinstance(self._session, FeatureSession)
+        return self._session
+
+    def _sent_back(self, step: int, tensor: Tensor) -> Tensor:
+        check_finite(self._hello, step, tensor)
+        return _delivered(CODECS[self._hello.codec].encode(tensor.detach()))
 
     def done(self, steps: int, examples: int) -> None:
         """Tell the session that these were all."""
         self._session.finish(steps, examples)
-
-
-def encode(hello: Hello, step: int, activation: Tensor, labels: Tensor | None) -> Encoded:
-    """An activation as its codec writes it, if it may be sent at all.
-
-    Raises:
-        FrameError: wrong shape or dtype, a NaN or an infinity, a negative label.
-    """
-    activation = activation.detach()
-    if problem := _problem(hello, activation, labels):
-        raise FrameError(f"{hello} step {step}: {problem}")
-    return CODECS[hello.codec].encode(activation)
-
-
-def _problem(hello: Hello, activation: Tensor, labels: Tensor | None) -> str | None:
-    """Why this batch may not be sent, or None."""
-    if tuple(activation.shape[1:]) != hello.shape or activation.dtype is not torch.float32:
-        want = ", ".join(["B", *map(str, hello.shape)])
-        return f"want an activation ({want}) float32, got {tuple(activation.shape)} {activation.dtype}"
-    if not all_finite(activation):
-        return "the activation has a NaN or an infinity; it was not sent"
-    if labels is not None and int(labels.min()) < 0:
-        return f"a label is {int(labels.min())}; labels start at 0"
-    return None
 
 
 def _delivered(encoded: Encoded) -> Tensor:

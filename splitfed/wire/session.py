@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,7 @@ class Hello:
         codec: a name in `wire.codec.CODECS`; both directions use it.
         token: the client's own, with which its stream proves who it is; it is never sent, so a server has none.
         next_step: the first step that the client has no answer for; above 0 only when a broken stream goes on.
+        keeps_labels: whether labels and the last layer stay with the client: the session is a `FeatureSession` then.
     """
 
     run: str
@@ -34,6 +35,7 @@ class Hello:
     codec: str = "float32"
     token: str = field(default="", repr=False, compare=False)
     next_step: int = 0
+    keeps_labels: bool = False
 
     def __str__(self) -> str:
         return f"client-{self.client} {self.phase.name} round {self.round} of {self.run!r}"
@@ -83,15 +85,54 @@ class Session(Protocol):
         """The client is through, with so many batches and images."""
 
 
+@runtime_checkable
+class FeatureSession(Protocol):
+    """The server's side of one client, round and phase, where labels and the last layer stay with the client.
+
+    Its methods are never called concurrently. In TRAIN a ``backward`` follows each ``features``, and ``update`` follows
+    it, exactly once and before anything else is called; only a session that is given up may end in between. In TEST and
+    AUDIT there are ``features`` alone.
+    """
+
+    next_step: int
+    """The step that ``features`` takes next: 0 at first, one more after each ``backward``, or ``features`` where there
+    is none."""
+
+    def features(self, step: int, activation: Tensor) -> Tensor:
+        """What the server's layers make of one batch: float32, (B, d).
+
+        Args:
+            step: equal to ``next_step``.
+            activation: float32, (B, *shape), finite, the session's own to keep or change.
+
+        Raises:
+            Refused: the batch does not fit; nothing has changed then.
+        """
+
+    def backward(self, step: int, gradient: Tensor) -> Tensor:
+        """The gradient of the client's mean loss by the activation, from that by the features, of their shape.
+
+        Raises:
+            Refused: it does not fit; nothing has changed then.
+        """
+
+    def update(self) -> None:
+        """Apply the optimizer's step; called after the reply was sent, while the client goes on."""
+
+    def finish(self, steps: int, examples: int) -> None:
+        """The client is through, with so many batches and images."""
+
+
 class SessionHost(Protocol):
     """Whoever holds the back."""
 
     classes: int
     """How many classes there are; labels at or above are refused before a session sees them."""
 
-    def open(self, hello: Hello) -> Session:
+    def open(self, hello: Hello) -> Session | FeatureSession:
         """A session from the start of this round; a second call for the same client starts it afresh.
 
+        It is a `FeatureSession` if and only if ``hello.keeps_labels``.
         The wire has checked who the client is, and the codec; the host checks run, round, client and shape.
 
         Raises:

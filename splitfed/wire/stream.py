@@ -96,6 +96,8 @@ class ServerStream:
             frame, data = unpack(pb.ClientFrame, raw)
             if frame.HasField("forward"):
                 yield from self._forward(hello, seat, turn, frame.forward, data)
+            elif frame.HasField("backward"):
+                yield from self._backward(hello, seat, turn, frame.backward, data)
             elif frame.HasField("done"):
                 seat.finish(turn, frame.done.steps, frame.done.examples)
                 yield from self._send(finished_frame(frame.done.steps, frame.done.examples), last=True)
@@ -108,6 +110,13 @@ class ServerStream:
         batch = self._rules.batch(hello, message, data)
         try:
             yield from self._send(seat.forward(turn, message.step, *batch))
+        finally:  # also when the client is gone: the step was taken
+            seat.settle()
+
+    def _backward(self, hello: Hello, seat: Seat, turn: int, message: pb.Backward, data: memoryview) -> Iterator[bytes]:
+        gradient = self._rules.gradient(hello, message, data)
+        try:
+            yield from self._send(seat.backward(turn, message.step, gradient))
         finally:  # also when the client is gone: the step was taken
             seat.settle()
 

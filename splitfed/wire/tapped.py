@@ -1,8 +1,8 @@
 """One stream as the tap sees it: an activation counts once the server has answered it.
 
-What breaks the server's own rules is never taken, nor what follows it. What the server answers with a gradient is
-emitted then, what it refuses is dropped. Where the stream ends without an answer, all that an accepted client had
-sent in order is emitted: an eavesdropper has seen it.
+What breaks the server's own rules is never taken, nor what follows it. What the server answers with a gradient, or with
+features where labels stay with the client, is emitted then, what it refuses is dropped. Where the stream ends without
+an answer, all that an accepted client had sent in order is emitted: an eavesdropper has seen it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from splitfed.errors import FrameError, WireError
-from splitfed.types import Observation
+from splitfed.types import Observation, Phase
 from splitfed.wire._pb import split_pb2 as pb
-from splitfed.wire.checks import check_step
+from splitfed.wire.checks import check_step, refusal
 from splitfed.wire.frames import unpack
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class TappedStream:
         self._emit = emit
         self._hello: Hello | None = None
         self._next_step: int | None = None  # None until the server has accepted
+        self._last = ("", -1)  # what kind of question came last, and of which step
+        self._features: tuple[int, tuple[int, ...]] | None = None  # step and shape of the last that were heard
         self._unheard: list[bytes] = []  # what came before that
         self._waiting: deque[_Waiting] = deque()
         self._deaf = False  # the server takes nothing more of the client
@@ -98,8 +100,12 @@ class TappedStream:
         frame, _ = unpack(pb.ServerFrame, raw)
         if frame.HasField("accept"):
             self._accepted(frame.accept.next_step)
+        elif frame.HasField("features"):
+            self._answered(frame.features.step)
+            self._features = frame.features.step, tuple(frame.features.tensor.shape)
         elif frame.HasField("gradient"):
-            self._answered(frame.gradient.step)
+            if not self._keeps_labels:  # else it answers a Backward, and the activation was answered before
+                self._answered(frame.gradient.step)
         else:
             self.deafen()
             self._drop()
@@ -143,16 +149,44 @@ class TappedStream:
 
     def _take(self, hello: Hello, next_step: int, raw: bytes) -> None:
         frame, data = unpack(pb.ClientFrame, raw)
+        if frame.HasField("backward"):
+            self._pull_back(hello, next_step, frame.backward, data)
+            return
         if not frame.HasField("forward"):
             self._deaf = True  # Done, or a second Hello: the last that the server takes
             return
         activation, labels = self._rules.batch(hello, frame.forward, data)
         step = frame.forward.step
         check_step(hello, step, next_step=next_step)
+        if self._in_halves and step != next_step:
+            raise refusal("OUT_OF_ORDER", hello, step, f"want step {next_step}")
         self._room.take(len(raw))
-        self._next_step = step + 1
+        self._last = ("Forward", step)
+        self._next_step = step if self._in_halves else step + 1
         observation = Observation(hello.run, hello.round, hello.client, hello.phase, step, activation, labels)
         self._waiting.append(_Waiting(observation, len(raw)))
+
+    def _pull_back(self, hello: Hello, next_step: int, message: pb.Backward, data: memoryview) -> None:
+        """The second half of a step. On a new stream the first half may have gone over an older one."""
+        gradient = self._rules.gradient(hello, message, data)
+        step = message.step
+        check_step(hello, step, next_step=next_step)
+        first = self._last == ("", -1)
+        if not (first or self._last in (("Forward", step), ("Backward", step))):
+            raise refusal("OUT_OF_ORDER", hello, step, "want a Forward")
+        if self._features is not None and self._features[0] == step and self._features[1] != tuple(gradient.shape):
+            raise refusal("WRONG_SHAPE", hello, step, f"want the features' shape {self._features[1]}")
+        self._last = ("Backward", step)
+        self._next_step = step + 1
+
+    @property
+    def _keeps_labels(self) -> bool:
+        return self._hello is not None and self._hello.keeps_labels
+
+    @property
+    def _in_halves(self) -> bool:
+        """Whether a Backward follows each Forward."""
+        return self._hello is not None and self._hello.keeps_labels and self._hello.phase is Phase.TRAIN
 
     def _answered(self, step: int) -> None:
         """Answers come in the order of the questions."""

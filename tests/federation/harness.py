@@ -91,13 +91,17 @@ def _stopping_at(before_step: BeforeStep, connect: Connect) -> Connect:
     @contextmanager
     def connected(addresses: Sequence[str], hello: Hello) -> Iterator[Link]:
         with connect(addresses, hello) as link:
-            honest = link.forward
+            with_labels, without = link.forward, link.features
 
             def forward(step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
                 before_step(hello, step)
-                return honest(step, activation, labels)
+                return with_labels(step, activation, labels)
 
-            link.forward = forward  # type: ignore[method-assign]
+            def features(step: int, activation: Tensor) -> Tensor:
+                before_step(hello, step)
+                return without(step, activation)
+
+            link.forward, link.features = forward, features  # type: ignore[method-assign]
             yield link
 
     return connected

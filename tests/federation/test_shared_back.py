@@ -18,6 +18,7 @@ from splitfed.federation.client import ClientImages, StepReport
 from splitfed.federation.job import Job
 from splitfed.federation.order import training_batches
 from splitfed.federation.server_app import Federation
+from splitfed.federation.shared_back import SharedSession
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.types import Phase
 from splitfed.wire.link import DirectLink, GrpcLink
@@ -149,6 +150,12 @@ def hello(host: BackHost, client: int, secret: str = "") -> Hello:
     return Hello(host.run, 1, client, Phase.TRAIN, shape, token=client_token(secret or "secret", client))
 
 
+def opened(host: BackHost, client: int) -> SharedSession:
+    session = host.open(hello(host, client))
+    assert isinstance(session, SharedSession)
+    return session
+
+
 def batch(value: float = 1.0) -> tuple[Tensor, Tensor]:
     return torch.full((4, 48), value), torch.tensor([0, 1, 2, 3])
 
@@ -156,7 +163,7 @@ def batch(value: float = 1.0) -> tuple[Tensor, Tensor]:
 def test_an_answer_on_its_way_keeps_no_other_client_waiting(federation: Federation) -> None:
     """Nothing is owed between the answer and the update, so that a client that dies there leaves nothing behind."""
     host = federation.host
-    dies, goes_on = host.open(hello(host, 0)), host.open(hello(host, 1))
+    dies, goes_on = opened(host, 0), opened(host, 1)
     first = dies.forward(0, *batch())
     after = fingerprint(federation.back.state_dict())
     assert goes_on.forward(0, *batch()).loss < first.loss  # it has learned from the first already
@@ -169,7 +176,7 @@ def test_an_answer_on_its_way_keeps_no_other_client_waiting(federation: Federati
 @pytest.mark.parametrize("ending", ["the average", "the next phase"])
 def test_a_late_step_never_reaches_the_back(ending: str, federation: Federation) -> None:
     host = federation.host
-    late = host.open(hello(host, 0))
+    late = opened(host, 0)
     late.forward(0, *batch())
     host.average({1: 160}) if ending == "the average" else host.begin(1, Phase.TEST)
     kept = fingerprint(federation.back.state_dict())
@@ -205,9 +212,9 @@ def test_a_step_that_is_not_finite_costs_its_client_the_round_and_the_back_nothi
 def test_no_image_is_taken_twice_in_a_round(federation: Federation) -> None:
     """A client that lost its memory begins anew; what its steps did to the shared back cannot be undone."""
     host = federation.host
-    host.open(hello(host, 0))
-    host.open(hello(host, 0)).forward(0, *batch())  # it had not taken any step
+    opened(host, 0)
+    opened(host, 0).forward(0, *batch())  # it had not taken any step
     with pytest.raises(Refused, match="has 1 of your steps already"):
-        host.open(hello(host, 0))
+        opened(host, 0)
     with pytest.raises(Refused, match="UNKNOWN_RUN"):
         host.open(replace(hello(host, 0), run="other"))

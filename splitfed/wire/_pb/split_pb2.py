@@ -24,43 +24,47 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17splitfed/v1/split.proto\x12\x0bsplitfed.v1\"\x94\x01\n\x0b\x43lientFrame\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.splitfed.v1.HelloH\x00\x12\'\n\x07\x66orward\x18\x02 \x01(\x0b\x32\x14.splitfed.v1.ForwardH\x00\x12!\n\x04\x64one\x18\x03 \x01(\x0b\x32\x11.splitfed.v1.DoneH\x00\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\x42\x06\n\x04\x62ody\"\xc9\x01\n\x0bServerFrame\x12%\n\x06\x61\x63\x63\x65pt\x18\x01 \x01(\x0b\x32\x13.splitfed.v1.AcceptH\x00\x12)\n\x08gradient\x18\x02 \x01(\x0b\x32\x15.splitfed.v1.GradientH\x00\x12\'\n\x07refusal\x18\x03 \x01(\x0b\x32\x14.splitfed.v1.RefusalH\x00\x12)\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x15.splitfed.v1.FinishedH\x00\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\x42\x06\n\x04\x62ody\"D\n\x05\x43laim\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0e\n\x06\x63lient\x18\x02 \x01(\r\x12\x0e\n\x06stream\x18\x03 \x01(\x0c\x12\x0e\n\x06number\x18\x04 \x01(\x04\"#\n\x05Proof\x12\r\n\x05\x63laim\x18\x01 \x01(\x0c\x12\x0b\n\x03mac\x18\x02 \x01(\x0c\"\xb8\x01\n\x05Hello\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0e\n\x06\x63lient\x18\x03 \x01(\r\x12!\n\x05phase\x18\x04 \x01(\x0e\x32\x12.splitfed.v1.Phase\x12\r\n\x05shape\x18\x05 \x03(\r\x12!\n\x05\x63odec\x18\x06 \x01(\x0e\x32\x12.splitfed.v1.Codec\x12\x11\n\tnext_step\x18\x08 \x01(\r\x12\x0e\n\x06stream\x18\t \x01(\x0cJ\x04\x08\x07\x10\x08R\x05token\"\x1b\n\x06\x41\x63\x63\x65pt\x12\x11\n\tnext_step\x18\x01 \x01(\r\"]\n\x06Tensor\x12\r\n\x05shape\x18\x01 \x03(\r\x12!\n\x05\x63odec\x18\x02 \x01(\x0e\x32\x12.splitfed.v1.Codec\x12\r\n\x05scale\x18\x03 \x01(\x01\x12\x12\n\nzero_point\x18\x04 \x01(\x11\"L\n\x07\x46orward\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\x0e\n\x06labels\x18\x02 \x03(\r\x12#\n\x06tensor\x18\x03 \x01(\x0b\x32\x13.splitfed.v1.Tensor\"\\\n\x08Gradient\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\x0c\n\x04loss\x18\x02 \x01(\x01\x12\x0f\n\x07\x63orrect\x18\x03 \x01(\r\x12#\n\x06tensor\x18\x04 \x01(\x0b\x32\x13.splitfed.v1.Tensor\"\'\n\x04\x44one\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x10\n\x08\x65xamples\x18\x02 \x01(\x04\"+\n\x08\x46inished\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x10\n\x08\x65xamples\x18\x02 \x01(\x04\"\xf4\x02\n\x07Refusal\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.splitfed.v1.Refusal.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xaa\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\r\n\tBAD_TOKEN\x10\x01\x12\x0f\n\x0bUNKNOWN_RUN\x10\x02\x12\x0f\n\x0bSTALE_ROUND\x10\x03\x12\x12\n\x0eUNKNOWN_CLIENT\x10\x04\x12\x0f\n\x0bWRONG_SHAPE\x10\x05\x12\r\n\tOVERSIZED\x10\x06\x12\x0b\n\x07GARBLED\x10\x07\x12\x0e\n\nNOT_FINITE\x10\x08\x12\x10\n\x0cOUT_OF_ORDER\x10\t\x12\x11\n\rUNKNOWN_CODEC\x10\n\x12\x0f\n\x0bWRONG_CODEC\x10\x0b\x12\x0e\n\nBAD_LABELS\x10\x0c\x12\x14\n\x10TOO_MANY_STREAMS\x10\r\x12\x0e\n\nSUPERSEDED\x10\x0e\x12\x0c\n\x08INTERNAL\x10\x0f\x12\x0c\n\x08REPLAYED\x10\x10*>\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\t\n\x05TRAIN\x10\x01\x12\x08\n\x04TEST\x10\x02\x12\t\n\x05\x41UDIT\x10\x03*\\\n\x05\x43odec\x12\x15\n\x11\x43ODEC_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x46LOAT32\x10\x01\x12\x0b\n\x07\x46LOAT16\x10\x02\x12\x0c\n\x08\x42\x46LOAT16\x10\x03\x12\x08\n\x04INT8\x10\x04\x12\n\n\x06SPARSE\x10\x05\x32I\n\x05Split\x12@\n\x06Stream\x12\x18.splitfed.v1.ClientFrame\x1a\x18.splitfed.v1.ServerFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17splitfed/v1/split.proto\x12\x0bsplitfed.v1\"\xbf\x01\n\x0b\x43lientFrame\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.splitfed.v1.HelloH\x00\x12\'\n\x07\x66orward\x18\x02 \x01(\x0b\x32\x14.splitfed.v1.ForwardH\x00\x12!\n\x04\x64one\x18\x03 \x01(\x0b\x32\x11.splitfed.v1.DoneH\x00\x12)\n\x08\x62\x61\x63kward\x18\x04 \x01(\x0b\x32\x15.splitfed.v1.BackwardH\x00\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\x42\x06\n\x04\x62ody\"\xf4\x01\n\x0bServerFrame\x12%\n\x06\x61\x63\x63\x65pt\x18\x01 \x01(\x0b\x32\x13.splitfed.v1.AcceptH\x00\x12)\n\x08gradient\x18\x02 \x01(\x0b\x32\x15.splitfed.v1.GradientH\x00\x12\'\n\x07refusal\x18\x03 \x01(\x0b\x32\x14.splitfed.v1.RefusalH\x00\x12)\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x15.splitfed.v1.FinishedH\x00\x12)\n\x08\x66\x65\x61tures\x18\x05 \x01(\x0b\x32\x15.splitfed.v1.FeaturesH\x00\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\x42\x06\n\x04\x62ody\"D\n\x05\x43laim\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0e\n\x06\x63lient\x18\x02 \x01(\r\x12\x0e\n\x06stream\x18\x03 \x01(\x0c\x12\x0e\n\x06number\x18\x04 \x01(\x04\"#\n\x05Proof\x12\r\n\x05\x63laim\x18\x01 \x01(\x0c\x12\x0b\n\x03mac\x18\x02 \x01(\x0c\"\xce\x01\n\x05Hello\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0e\n\x06\x63lient\x18\x03 \x01(\r\x12!\n\x05phase\x18\x04 \x01(\x0e\x32\x12.splitfed.v1.Phase\x12\r\n\x05shape\x18\x05 \x03(\r\x12!\n\x05\x63odec\x18\x06 \x01(\x0e\x32\x12.splitfed.v1.Codec\x12\x11\n\tnext_step\x18\x08 \x01(\r\x12\x0e\n\x06stream\x18\t \x01(\x0c\x12\x14\n\x0ckeeps_labels\x18\n \x01(\x08J\x04\x08\x07\x10\x08R\x05token\"\x1b\n\x06\x41\x63\x63\x65pt\x12\x11\n\tnext_step\x18\x01 \x01(\r\"]\n\x06Tensor\x12\r\n\x05shape\x18\x01 \x03(\r\x12!\n\x05\x63odec\x18\x02 \x01(\x0e\x32\x12.splitfed.v1.Codec\x12\r\n\x05scale\x18\x03 \x01(\x01\x12\x12\n\nzero_point\x18\x04 \x01(\x11\"L\n\x07\x46orward\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\x0e\n\x06labels\x18\x02 \x03(\r\x12#\n\x06tensor\x18\x03 \x01(\x0b\x32\x13.splitfed.v1.Tensor\"=\n\x08\x46\x65\x61tures\x12\x0c\n\x04step\x18\x01 \x01(\r\x12#\n\x06tensor\x18\x02 \x01(\x0b\x32\x13.splitfed.v1.Tensor\"=\n\x08\x42\x61\x63kward\x12\x0c\n\x04step\x18\x01 \x01(\r\x12#\n\x06tensor\x18\x02 \x01(\x0b\x32\x13.splitfed.v1.Tensor\"\\\n\x08Gradient\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\x0c\n\x04loss\x18\x02 \x01(\x01\x12\x0f\n\x07\x63orrect\x18\x03 \x01(\r\x12#\n\x06tensor\x18\x04 \x01(\x0b\x32\x13.splitfed.v1.Tensor\"\'\n\x04\x44one\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x10\n\x08\x65xamples\x18\x02 \x01(\x04\"+\n\x08\x46inished\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x10\n\x08\x65xamples\x18\x02 \x01(\x04\"\xf4\x02\n\x07Refusal\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.splitfed.v1.Refusal.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xaa\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\r\n\tBAD_TOKEN\x10\x01\x12\x0f\n\x0bUNKNOWN_RUN\x10\x02\x12\x0f\n\x0bSTALE_ROUND\x10\x03\x12\x12\n\x0eUNKNOWN_CLIENT\x10\x04\x12\x0f\n\x0bWRONG_SHAPE\x10\x05\x12\r\n\tOVERSIZED\x10\x06\x12\x0b\n\x07GARBLED\x10\x07\x12\x0e\n\nNOT_FINITE\x10\x08\x12\x10\n\x0cOUT_OF_ORDER\x10\t\x12\x11\n\rUNKNOWN_CODEC\x10\n\x12\x0f\n\x0bWRONG_CODEC\x10\x0b\x12\x0e\n\nBAD_LABELS\x10\x0c\x12\x14\n\x10TOO_MANY_STREAMS\x10\r\x12\x0e\n\nSUPERSEDED\x10\x0e\x12\x0c\n\x08INTERNAL\x10\x0f\x12\x0c\n\x08REPLAYED\x10\x10*>\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\t\n\x05TRAIN\x10\x01\x12\x08\n\x04TEST\x10\x02\x12\t\n\x05\x41UDIT\x10\x03*\\\n\x05\x43odec\x12\x15\n\x11\x43ODEC_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x46LOAT32\x10\x01\x12\x0b\n\x07\x46LOAT16\x10\x02\x12\x0c\n\x08\x42\x46LOAT16\x10\x03\x12\x08\n\x04INT8\x10\x04\x12\n\n\x06SPARSE\x10\x05\x32I\n\x05Split\x12@\n\x06Stream\x12\x18.splitfed.v1.ClientFrame\x1a\x18.splitfed.v1.ServerFrame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'splitfed.v1.split_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PHASE']._serialized_start=1446
-  _globals['_PHASE']._serialized_end=1508
-  _globals['_CODEC']._serialized_start=1510
-  _globals['_CODEC']._serialized_end=1602
+  _globals['_PHASE']._serialized_start=1680
+  _globals['_PHASE']._serialized_end=1742
+  _globals['_CODEC']._serialized_start=1744
+  _globals['_CODEC']._serialized_end=1836
   _globals['_CLIENTFRAME']._serialized_start=41
-  _globals['_CLIENTFRAME']._serialized_end=189
-  _globals['_SERVERFRAME']._serialized_start=192
-  _globals['_SERVERFRAME']._serialized_end=393
-  _globals['_CLAIM']._serialized_start=395
-  _globals['_CLAIM']._serialized_end=463
-  _globals['_PROOF']._serialized_start=465
-  _globals['_PROOF']._serialized_end=500
-  _globals['_HELLO']._serialized_start=503
-  _globals['_HELLO']._serialized_end=687
-  _globals['_ACCEPT']._serialized_start=689
-  _globals['_ACCEPT']._serialized_end=716
-  _globals['_TENSOR']._serialized_start=718
-  _globals['_TENSOR']._serialized_end=811
-  _globals['_FORWARD']._serialized_start=813
-  _globals['_FORWARD']._serialized_end=889
-  _globals['_GRADIENT']._serialized_start=891
-  _globals['_GRADIENT']._serialized_end=983
-  _globals['_DONE']._serialized_start=985
-  _globals['_DONE']._serialized_end=1024
-  _globals['_FINISHED']._serialized_start=1026
-  _globals['_FINISHED']._serialized_end=1069
-  _globals['_REFUSAL']._serialized_start=1072
-  _globals['_REFUSAL']._serialized_end=1444
-  _globals['_REFUSAL_REASON']._serialized_start=1146
-  _globals['_REFUSAL_REASON']._serialized_end=1444
-  _globals['_SPLIT']._serialized_start=1604
-  _globals['_SPLIT']._serialized_end=1677
+  _globals['_CLIENTFRAME']._serialized_end=232
+  _globals['_SERVERFRAME']._serialized_start=235
+  _globals['_SERVERFRAME']._serialized_end=479
+  _globals['_CLAIM']._serialized_start=481
+  _globals['_CLAIM']._serialized_end=549
+  _globals['_PROOF']._serialized_start=551
+  _globals['_PROOF']._serialized_end=586
+  _globals['_HELLO']._serialized_start=589
+  _globals['_HELLO']._serialized_end=795
+  _globals['_ACCEPT']._serialized_start=797
+  _globals['_ACCEPT']._serialized_end=824
+  _globals['_TENSOR']._serialized_start=826
+  _globals['_TENSOR']._serialized_end=919
+  _globals['_FORWARD']._serialized_start=921
+  _globals['_FORWARD']._serialized_end=997
+  _globals['_FEATURES']._serialized_start=999
+  _globals['_FEATURES']._serialized_end=1060
+  _globals['_BACKWARD']._serialized_start=1062
+  _globals['_BACKWARD']._serialized_end=1123
+  _globals['_GRADIENT']._serialized_start=1125
+  _globals['_GRADIENT']._serialized_end=1217
+  _globals['_DONE']._serialized_start=1219
+  _globals['_DONE']._serialized_end=1258
+  _globals['_FINISHED']._serialized_start=1260
+  _globals['_FINISHED']._serialized_end=1303
+  _globals['_REFUSAL']._serialized_start=1306
+  _globals['_REFUSAL']._serialized_end=1678
+  _globals['_REFUSAL_REASON']._serialized_start=1380
+  _globals['_REFUSAL_REASON']._serialized_end=1678
+  _globals['_SPLIT']._serialized_start=1838
+  _globals['_SPLIT']._serialized_end=1911
 # @@protoc_insertion_point(module_scope)

@@ -34,30 +34,34 @@ INT8: Codec
 SPARSE: Codec
 
 class ClientFrame(_message.Message):
-    __slots__ = ("hello", "forward", "done", "data")
+    __slots__ = ("hello", "forward", "done", "backward", "data")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     FORWARD_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    BACKWARD_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     forward: Forward
     done: Done
+    backward: Backward
     data: bytes
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., forward: _Optional[_Union[Forward, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., forward: _Optional[_Union[Forward, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., backward: _Optional[_Union[Backward, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ("accept", "gradient", "refusal", "finished", "data")
+    __slots__ = ("accept", "gradient", "refusal", "finished", "features", "data")
     ACCEPT_FIELD_NUMBER: _ClassVar[int]
     GRADIENT_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     accept: Accept
     gradient: Gradient
     refusal: Refusal
     finished: Finished
+    features: Features
     data: bytes
-    def __init__(self, accept: _Optional[_Union[Accept, _Mapping]] = ..., gradient: _Optional[_Union[Gradient, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, accept: _Optional[_Union[Accept, _Mapping]] = ..., gradient: _Optional[_Union[Gradient, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., features: _Optional[_Union[Features, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Claim(_message.Message):
     __slots__ = ("run", "client", "stream", "number")
@@ -80,7 +84,7 @@ class Proof(_message.Message):
     def __init__(self, claim: _Optional[bytes] = ..., mac: _Optional[bytes] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("run", "round", "client", "phase", "shape", "codec", "next_step", "stream")
+    __slots__ = ("run", "round", "client", "phase", "shape", "codec", "next_step", "stream", "keeps_labels")
     RUN_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +93,7 @@ class Hello(_message.Message):
     CODEC_FIELD_NUMBER: _ClassVar[int]
     NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
+    KEEPS_LABELS_FIELD_NUMBER: _ClassVar[int]
     run: str
     round: int
     client: int
@@ -97,7 +102,8 @@ class Hello(_message.Message):
     codec: Codec
     next_step: int
     stream: bytes
-    def __init__(self, run: _Optional[str] = ..., round: _Optional[int] = ..., client: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., shape: _Optional[_Iterable[int]] = ..., codec: _Optional[_Union[Codec, str]] = ..., next_step: _Optional[int] = ..., stream: _Optional[bytes] = ...) -> None: ...
+    keeps_labels: bool
+    def __init__(self, run: _Optional[str] = ..., round: _Optional[int] = ..., client: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., shape: _Optional[_Iterable[int]] = ..., codec: _Optional[_Union[Codec, str]] = ..., next_step: _Optional[int] = ..., stream: _Optional[bytes] = ..., keeps_labels: _Optional[bool] = ...) -> None: ...
 
 class Accept(_message.Message):
     __slots__ = ("next_step",)
@@ -126,6 +132,22 @@ class Forward(_message.Message):
     labels: _containers.RepeatedScalarFieldContainer[int]
     tensor: Tensor
     def __init__(self, step: _Optional[int] = ..., labels: _Optional[_Iterable[int]] = ..., tensor: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class Features(_message.Message):
+    __slots__ = ("step", "tensor")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    tensor: Tensor
+    def __init__(self, step: _Optional[int] = ..., tensor: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class Backward(_message.Message):
+    __slots__ = ("step", "tensor")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    tensor: Tensor
+    def __init__(self, step: _Optional[int] = ..., tensor: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class Gradient(_message.Message):
     __slots__ = ("step", "loss", "correct", "tensor")
