@@ -72,6 +72,9 @@ class FederationOptions(Options):
     """Who trains, how long, with which optimizer. One setting for all defenses of a scenario."""
 
     clients: int = Field(default=3, ge=1, le=256)
+    client_fraction: float = Field(default=1.0, gt=0, le=1)
+    """The share of the clients that trains in a round, rounded, at least one; they are drawn anew for each round, from
+    the seed. All clients prepare, are tested, and are audited."""
     rounds: int = Field(default=6, ge=1)
     local_epochs: int = Field(default=1, ge=1)
     batch_size: int = Field(default=64, ge=2)

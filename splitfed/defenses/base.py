@@ -48,6 +48,7 @@ class TrainingPlan:
         images: images that each client trains on, own and generated.
         batch_size: images per step.
         rounds: federated rounds.
+        client_rounds: in how many of them each client trains, in the order of `images`; empty where each trains in all.
         local_epochs: passes over the images in each round.
         classes: classes of the labels.
     """
@@ -57,6 +58,13 @@ class TrainingPlan:
     rounds: int
     local_epochs: int
     classes: int
+    client_rounds: tuple[int, ...] = ()
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """How often each client passes over its images in all."""
+        rounds = self.client_rounds or (self.rounds,) * len(self.images)
+        return tuple(own * self.local_epochs for own in rounds)
 
 
 @dataclass(frozen=True)

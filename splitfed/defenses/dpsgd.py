@@ -129,13 +129,17 @@ class DPSGD(Defense):
         return Finding(acts, f"longest clipped gradient {longest:.4g}, at most {self.bound:.4g} wanted")
 
     def _epsilons(self, plan: TrainingPlan) -> dict[str, float]:
-        """Of the client with the fewest images, who is in a batch most often: that is the largest."""
-        images, epochs = min(plan.images), plan.rounds * plan.local_epochs
-        sampled = epochs * math.ceil(images / plan.batch_size)
-        return {
-            "epsilon": self._epsilon(min(plan.batch_size / images, 1.0), sampled),
-            "epsilon_without_sampling": self._epsilon(1.0, epochs),
-        }
+        """The largest of all clients': of those that train equally often, that of the one with the fewest images, which
+        is in a batch most often. Nothing is claimed from the draw of clients: who has the seed can repeat it."""
+        fewest: dict[int, int] = {}
+        for images, epochs in zip(plan.images, plan.epochs, strict=True):
+            fewest[epochs] = min(images, fewest.get(epochs, images))
+        sampled = [
+            self._epsilon(min(plan.batch_size / images, 1.0), epochs * math.ceil(images / plan.batch_size))
+            for epochs, images in fewest.items()
+            if epochs
+        ]
+        return {"epsilon": max(sampled), "epsilon_without_sampling": self._epsilon(1.0, max(fewest))}
 
     def _epsilon(self, sample_rate: float, steps: int) -> float:
         return epsilon(

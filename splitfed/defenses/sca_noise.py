@@ -80,7 +80,7 @@ class SparseCodingNoise(SparseStemDefense):
 
         - ``local_epsilon``: of one activation of the trained front.
         - ``local_epsilon_rounds``: of an image's own activations over the local epochs of all rounds, which add up
-          (basic composition).
+          (basic composition); where not all clients train in each round, of the client that trains most often.
         - ``local_epsilon_rounds_batch_size``: the same with what batch norm lets through. In training it mixes
           the images of a batch, so that each of the batch's activations depends on the image, and all of them count.
 
@@ -88,7 +88,7 @@ class SparseCodingNoise(SparseStemDefense):
         """
         plan = evidence.plan
         epsilon = sensitivity(self.options.dimensions) / self.options.scale
-        over_rounds = epsilon * plan.rounds * plan.local_epochs
+        over_rounds = epsilon * max(plan.epochs)
         return {
             "local_epsilon": epsilon,
             "local_epsilon_rounds": over_rounds,

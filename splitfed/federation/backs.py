@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import functools
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -120,14 +120,18 @@ class BackHost:
     round: int = 0
     phase: Phase = Phase.TRAIN
     _sessions: dict[int, AnySession] = field(default_factory=dict)
+    _taking_part: Collection[int] | None = None
     _turns: Turns = field(default_factory=Turns)
     _shared_optimizer: torch.optim.Optimizer | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, number: int, phase: Phase) -> None:
-        """Serve this round and phase from now on; streams of any other are refused, also those that are open."""
+    def begin(self, number: int, phase: Phase, clients: Collection[int] | None = None) -> None:
+        """Serve this round and phase from now on, to these clients (None: to all).
+
+        Streams of any other are refused, also those that are open.
+        """
         with self._lock:
-            self.round, self.phase = number, phase
+            self.round, self.phase, self._taking_part = number, phase, clients
             for session in self._sessions.values():
                 session.tally.over = True
             self._sessions.clear()
@@ -161,6 +165,8 @@ class BackHost:
                 raise Refused(
                     "STALE_ROUND", f"you are in {hello.phase.name} of round {self.round}; I am in {self.phase.name}"
                 )
+            if self._taking_part is not None and hello.client not in self._taking_part:
+                raise Refused("UNKNOWN_CLIENT", f"{hello}: you were not drawn for this round")
             session = self._session(hello)
             self._sessions[hello.client] = session
             return session

@@ -13,6 +13,7 @@ from splitfed import defenses
 from splitfed.config.scenario import Cell, Scenario
 from splitfed.defenses import Defense
 from splitfed.defenses.base import TrainingPlan, trainable
+from splitfed.federation.participants import participants, rounds_of_clients
 from splitfed.models.back import Back
 from splitfed.models.front import Front, FrontSpec, initialize
 from splitfed.seeding import generator
@@ -86,9 +87,14 @@ class Job:
             images=tuple(own + defense.generated(own) for own in images),
             batch_size=federation.batch_size,
             rounds=federation.rounds,
+            client_rounds=rounds_of_clients(federation, self.cell.seed),
             local_epochs=federation.local_epochs,
             classes=self.classes,
         )
+
+    def participants(self, round_number: int) -> tuple[int, ...]:
+        """The clients that train in this round, ascending."""
+        return participants(self.scenario.federation, self.cell.seed, round_number)
 
     def optimizer(self, module: torch.nn.Module) -> torch.optim.Optimizer:
         """A new optimizer over what `module` has to train; both sides make theirs anew each round."""

@@ -24,6 +24,7 @@ from splitfed.federation.checkpoint import Checkpoint, damaged
 from splitfed.federation.head import held
 from splitfed.federation.job import Job
 from splitfed.federation.outcome import FederationResult, TrainingProgress
+from splitfed.federation.participants import addressed_to
 from splitfed.federation.replies import (
     BadReply,
     TrainingReply,
@@ -172,11 +173,12 @@ class Federation:
             self._watcher.prepared(number, total)
 
     def _round(self, grid: Grid, config: ConfigRecord, number: int) -> None:
-        self.host.begin(number, Phase.TRAIN)
+        drawn = self.job.participants(number)
+        self.host.begin(number, Phase.TRAIN, drawn)
         self._watcher.front_sent(number, self.front)
         config["server-round"] = number
         messages = self._strategy.configure_train(number, to_arrays(self.held), config, grid)
-        replies = self._ask(grid, messages, number, f"round {number}", self._trained)
+        replies = self._ask(grid, addressed_to(messages, drawn), number, f"round {number}", self._trained)
         self._load(self._average(number, (reply.message for reply in replies.values())))
         self.host.average({client: reply.examples for client, reply in replies.items()})
         self._check_finite(number)

@@ -19,6 +19,7 @@ from splitfed.defenses.base import TapEvidence, TrainingPlan
 from splitfed.defenses.dpsgd import DPSGD, DPSGDOptions
 from splitfed.defenses.per_sample import PerSampleGradients
 from splitfed.errors import UserError
+from splitfed.federation.back_trainer import BackTrainer
 from splitfed.federation.backs import TrainSession
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
@@ -239,7 +240,7 @@ def test_the_servers_backs_are_trained_with_noise() -> None:
         back = Back(released=32, width=64, classes=4)
         optimizer = torch.optim.SGD(back.parameters(), lr=1.0)
         before = [parameter.detach().clone() for parameter in back.parameters()]
-        session = TrainSession(back, optimizer, defense, seeded)
+        session = TrainSession(BackTrainer(back, optimizer, defense, seeded))
         activation = torch.rand(8, 32, generator=seeded(3))
         session.forward(0, activation, torch.arange(8) % 4)
         session.update()
@@ -348,6 +349,20 @@ def test_the_largest_epsilon_of_all_clients_is_reported() -> None:
     assert together["delta"] == 1e-5
     assert together["noise_multiplier"] == 1.1
     assert together["epsilon_without_sampling"] > together["epsilon"] > 0
+
+
+def test_of_clients_that_train_in_some_rounds_only_the_one_that_loses_most_counts() -> None:
+    pytest.importorskip("opacus")
+
+    def figures(images: tuple[int, ...], rounds: tuple[int, ...]) -> tuple[float, float]:
+        plan = replace(PLAN, images=images, client_rounds=rounds)
+        found = DPSGD(DPSGDOptions()).figures(evidence_of([], plan))
+        return found["epsilon"], found["epsilon_without_sampling"]
+
+    few, often = figures((600,), (2,)), figures((1000,), (5,))
+    assert figures((600, 1000, 600), (2, 5, 0)) == (max(few[0], often[0]), often[1])
+    assert figures((600, 1000), (1, 0)) == figures((600,), (1,)) < few
+    assert figures((600, 1000), (5, 5)) == figures((600, 1000), ())  # all of PLAN's rounds
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.1, 100.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,6 +54,9 @@ def test_figures_compose_over_rounds_and_batches() -> None:
         "local_epsilon_rounds": pytest.approx(16.0),
         "local_epsilon_rounds_batch_size": pytest.approx(512.0),
     }
+    some = replace(plan, images=(100, 100), client_rounds=(1, 3))
+    most_often = build("sca_noise", {"dimensions": 4, "scale": 2.0}).figures(evidence(some))
+    assert most_often["local_epsilon_rounds"] == pytest.approx(12.0)
     default = build("sca_noise", {}).figures(evidence(plan))["local_epsilon"]
     assert default == pytest.approx(2 * math.sqrt(8) / 0.5)
 
