@@ -196,10 +196,11 @@ class Defense(ABC):
         gradient: Tensor,
         generator: torch.Generator,  # noqa: ARG002
     ) -> None:
-        """Add to the gradients of a module's parameters: of a client's front body, and of the server's back.
+        """Add to the gradients of a module's parameters: of a client's front body, of the server's back, and of the
+        client's head where labels stay with it.
 
         Args:
-            module: a front's body or a back; `output` is `module(inputs)`, as a part of the graph.
+            module: a front's body, a back or a head; `output` is `module(inputs)`, as a part of the graph.
             inputs: (B, ...).
             output: (B, ...).
             gradient: of the batch's mean loss with respect to `output`.

@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from splitfed.config.scenario import Cell
+from splitfed.config.tables import FederationOptions
 from splitfed.errors import UserError
 from splitfed.experiment.context import CellContext, RunContext
 from splitfed.experiment.pictures import save_cells_compared
 from splitfed.experiment.tidy import identity, tidy
 from splitfed.experiment.verdict import REFERENCE_GATE, judged, reference_gate
+from splitfed.federation.participants import participants_per_round
 from splitfed.records import events
-from splitfed.records.results import SCHEMA, CellResult, DatasetInfo, Results, all_valid
+from splitfed.records.results import SCHEMA, CellResult, DatasetInfo, Results, TrainingInfo, all_valid
 from splitfed.records.summary import summarize
 from splitfed.runners.unfinished import CellFailure, Outcome, check_all_finished
 
 UNDEFENDED = "none"
 """The defense whose cell shows whether the attacker works at all."""
+
+
+def training_info(options: FederationOptions) -> TrainingInfo:
+    """How the cells of a scenario with these options are trained."""
+    return TrainingInfo(
+        clients=options.clients,
+        client_fraction=options.client_fraction,
+        variant=options.variant,
+        labels=options.labels,
+        codec=options.codec,
+        repeats=options.variant == "sflv1" or participants_per_round(options) == 1,
+    )
 
 
 class ResultsKeeper:
@@ -79,6 +93,12 @@ class ResultsKeeper:
         run.notice(run.dataset.described(), level="info")
         if not any(cell.defense.name == UNDEFENDED for cell in cells):
             run.notice("no undefended cell in this run: nothing shows that this attacker works at all")
+        if not training_info(run.scenario.federation).repeats:
+            run.notice(
+                'federation.variant = "sflv2": whose step comes first is up to the network, so that another run gives '
+                "other numbers",
+                level="info",
+            )
         for metric in run.frechet_metrics:
             if len(run.splits.train) < metric.needed:
                 run.notice(f"{metric.requirement}, this run has {len(run.splits.train):,}: it is left out")
@@ -125,6 +145,7 @@ class ResultsKeeper:
             cells=tuple(ordered),
             summary=summarize(ordered),
             valid=all_valid(cells),
+            training=training_info(run.scenario.federation),
         )
 
     def _dataset_info(self) -> DatasetInfo:

@@ -18,11 +18,16 @@ from splitfed.federation.attendance import client_of
 from splitfed.seeding import generator
 
 
+def participants_per_round(options: FederationOptions) -> int:
+    """How many clients train in each round: at least one."""
+    return max(1, round(options.client_fraction * options.clients))
+
+
 def participants(options: FederationOptions, seed: int, round_number: int) -> tuple[int, ...]:
     """The numbers of the clients that train in this round, ascending: at least one."""
     drawn_from = generator(seed, "clients", round_number)
-    count = max(1, round(options.client_fraction * options.clients))
-    return tuple(sorted(torch.randperm(options.clients, generator=drawn_from)[:count].tolist()))
+    drawn = torch.randperm(options.clients, generator=drawn_from)[: participants_per_round(options)]
+    return tuple(sorted(drawn.tolist()))
 
 
 def rounds_of_clients(options: FederationOptions, seed: int) -> tuple[int, ...]:

@@ -52,6 +52,22 @@ class DatasetInfo(Record):
     remarks: tuple[str, ...]
 
 
+class TrainingInfo(Record):
+    """How all cells were trained, as the scenario's ``[federation]`` has it.
+
+    ``codec`` is how tensors travel, ``variant`` "sflv1" or "sflv2", ``labels`` where they are, "server" or "client",
+    ``client_fraction`` the share of the ``clients`` that trains in a round. ``repeats`` says whether another run under
+    the same seeds and settings gives the same numbers; under "sflv2" with several clients at a time it does not.
+    """
+
+    clients: int
+    client_fraction: float
+    variant: str
+    labels: str
+    codec: str
+    repeats: bool
+
+
 class BaselineScore(Record):
     """How close a predictor comes that sees no activation: PSNR in dB and SSIM, means over images.
 
@@ -157,7 +173,7 @@ class Results(Record):
     """The whole of `results.json`. ``valid`` is true when there are cells and each of them is valid.
 
     ``baselines`` are what predictors without any activation score, ``metrics`` what the scenario asked for beside what
-    is always measured.
+    is always measured. ``training`` is null in results from before it was recorded.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -171,6 +187,7 @@ class Results(Record):
     cells: tuple[CellResult, ...]
     summary: tuple[DefenseSummary, ...]
     valid: bool
+    training: TrainingInfo | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from splitfed.records.results import BaselineScore, Results
 
 CSV_FIELDS = (
-    "scenario", "threat", "dataset", "synthetic", "cell", "defense", "params", "seed", "valid", "failed_gates",
-    "accuracy", "majority_rate", "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
+    "scenario", "threat", "dataset", "synthetic", "codec", "variant", "labels", "client_fraction",
+    "cell", "defense", "params", "seed", "valid", "failed_gates", "accuracy", "majority_rate",
+    "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
     "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
     "ssim", "ssim_low", "ssim_high", "ssim_cropped", "fid_lite0", "fid", "reid_top1", "reid_chance", "n", "sent",
 )  # fmt: skip
@@ -40,6 +41,7 @@ def csv_rows(results: Results) -> Iterator[dict[str, object]]:
         "threat": results.threat,
         "dataset": results.dataset.name,
         "synthetic": results.dataset.synthetic,
+        **(_listed(results.training) if results.training is not None else {}),
     }
     for cell in results.cells:
         shared = {**run, **_listed(cell)}

@@ -12,6 +12,7 @@ from splitfed.records.measures import MEASURES
 from splitfed.views import summary
 from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
+from splitfed.views.training import how_trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,6 +164,7 @@ def how_to_read(results: Results) -> list[str]:
         f"guessing who is who gives re-id {percent(summary.reid_chance(results))}.",
         "Excess: PSNR above the class mean, which is leakage of the individual rather than of its class.",
         "Bytes per image: the activation at the cut / all that crossed the wire for it.",
+        *how_trained(results),
         interval,
         *_frechet(results),
         *([f"{caveat}."] if caveat else []),

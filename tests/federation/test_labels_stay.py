@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from splitfed.errors import Refused
+from splitfed.federation.backs import BackHost
 from splitfed.federation.client import ClientImages, StepReport
 from splitfed.federation.job import Job
+from splitfed.federation.order import training_batches
 from splitfed.federation.server_app import Federation
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.types import Observation, Phase
-from splitfed.wire.link import GrpcLink
+from splitfed.wire.link import DirectLink, GrpcLink
 from splitfed.wire.proof import client_token
 from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
@@ -102,6 +105,29 @@ def test_a_resumed_run_ends_with_the_same_weights(job_of: JobOf, shares: Shares,
     with pytest.raises(ConnectionAbortedError):
         train(job, shares, direct=True, checkpoint=kept, watcher=Recorder(on_round=crash))
     assert computed(train(job, shares, direct=True, checkpoint=kept)) == computed(train(job, shares, direct=True))
+
+
+def test_who_holds_the_head_reads_the_labels_from_the_gradient_by_the_features(job_of: JobOf, shares: Shares) -> None:
+    """That labels do not travel does not keep them secret, and the documentation says so."""
+    job = job_of(federation={**U_SHAPED, "rounds": 1})
+    first: dict[int, Tensor] = {}
+
+    class Spied(DirectLink):
+        def __init__(self, host: BackHost, hello: Hello) -> None:
+            super().__init__(host, hello)
+            self._client = hello.client
+
+        def backward(self, step: int, gradient: Tensor) -> Tensor:
+            first.setdefault(self._client, gradient.clone())
+            return super().backward(step, gradient)
+
+    train(job, shares, direct=True, link=Spied)
+    head = job.back().parts()[1]  # as each participant gets it
+    for client, gradient in first.items():
+        rows = training_batches(job, client, len(shares[client].train), 1)[0]
+        excess = gradient @ torch.linalg.pinv(head.get_parameter("weight"))  # (probabilities - labels) / batch
+        assert torch.equal(excess.argmin(dim=1), shares[client].train.labels[rows])
+    assert len(first) == 3
 
 
 LIES: dict[str, tuple[Lie, str]] = {

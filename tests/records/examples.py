@@ -44,6 +44,7 @@ _RESULTS = run_results(
     *(cell_result(defense, seed=seed) for seed in (0, 1) for defense in ("none", "sca")),
 )
 _CELL = _RESULTS.cells[0]
+assert _RESULTS.training is not None
 
 EXAMPLES: dict[type[Record], Record] = {
     type(record): record
@@ -75,6 +76,7 @@ EXAMPLES: dict[type[Record], Record] = {
         Final(round=2, rows=8),
         _RESULTS,
         _RESULTS.dataset,
+        _RESULTS.training,
         _RESULTS.baselines["class_mean"],
         _RESULTS.summary[1],
         _RESULTS.summary[1].over_seeds["ssim"],

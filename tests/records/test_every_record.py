@@ -21,6 +21,7 @@ MAY_BE_LEFT_OUT = {
     "Done": {"moved_by"},
     "Warned": {"level"},
     "AttackScore": {"fid_lite0", "fid"},
+    "Results": {"training"},
 }
 """What has a value where it is not given; it is written all the same. Of events also the time and the tag."""
 

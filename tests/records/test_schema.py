@@ -24,6 +24,7 @@ def whole() -> dict[str, Any]:
 PLACES: list[tuple[str | int, ...]] = [
     (),
     ("dataset",),
+    ("training",),
     ("baselines", "class_mean"),
     ("cells", 0),
     ("cells", 1, "attacks", "ridge"),
@@ -33,7 +34,7 @@ PLACES: list[tuple[str | int, ...]] = [
     ("summary", 1, "difference_to_none", "ssim"),
 ]
 """Every kind of table in `results.json`."""
-FREE = {"fid_lite0", "fid"}
+FREE = {"fid_lite0", "fid", "training"}
 
 
 def at(place: tuple[str | int, ...], value: Any) -> dict[str, Any]:

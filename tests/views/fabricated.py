@@ -10,7 +10,16 @@ import numpy as np
 
 from splitfed.records import events
 from splitfed.records.manifest import Manifest, Provenance
-from splitfed.records.results import SCHEMA, AttackScore, BaselineScore, CellResult, DatasetInfo, Results, all_valid
+from splitfed.records.results import (
+    SCHEMA,
+    AttackScore,
+    BaselineScore,
+    CellResult,
+    DatasetInfo,
+    Results,
+    TrainingInfo,
+    all_valid,
+)
 from splitfed.records.strips import save_strip
 from splitfed.records.summary import summarize
 
@@ -116,6 +125,9 @@ def run_results(*cells: CellResult, synthetic: bool = False) -> Results:
         cells=listed,
         summary=summarize(listed),
         valid=all_valid(listed),
+        training=TrainingInfo(
+            clients=3, client_fraction=1.0, variant="sflv1", labels="server", codec="float32", repeats=True
+        ),
     )
 
 
