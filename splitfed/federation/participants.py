@@ -8,13 +8,12 @@ sent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import torch
 from flwr.app import Message
 
 from splitfed.config.tables import FederationOptions
-from splitfed.federation.attendance import client_of
 from splitfed.seeding import generator
 
 
@@ -36,6 +35,8 @@ def rounds_of_clients(options: FederationOptions, seed: int) -> tuple[int, ...]:
     return tuple(sum(client in clients for clients in drawn) for client in range(options.clients))
 
 
-def addressed_to(messages: Iterable[Message], clients: Collection[int]) -> list[Message]:
-    """Those of the messages that are for these clients."""
+def addressed_to(
+    messages: Iterable[Message], clients: Collection[int], client_of: Callable[[int], int]
+) -> list[Message]:
+    """Those of the messages that are for these clients, whose numbers `client_of` says by their nodes."""
     return [message for message in messages if client_of(message.metadata.dst_node_id) in clients]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -178,7 +178,8 @@ class Federation:
         self._watcher.front_sent(number, self.front)
         config["server-round"] = number
         messages = self._strategy.configure_train(number, to_arrays(self.held), config, grid)
-        replies = self._ask(grid, addressed_to(messages, drawn), number, f"round {number}", self._trained)
+        asked = addressed_to(messages, drawn, self._roster.client_of)
+        replies = self._ask(grid, asked, number, f"round {number}", self._trained, drawn)
         self._load(self._average(number, (reply.message for reply in replies.values())))
         self.host.average({client: reply.examples for client, reply in replies.items()})
         self._check_finite(number)
@@ -214,9 +215,16 @@ class Federation:
         return self.host.score(self._ask(grid, messages, number, what, self._evaluated))
 
     def _ask(
-        self, grid: Grid, messages: Iterable[Message], number: int, what: str, check: Callable[[int, Message], Checked]
+        self,
+        grid: Grid,
+        messages: Iterable[Message],
+        number: int,
+        what: str,
+        check: Callable[[int, Message], Checked],
+        among: Collection[int] | None = None,
     ) -> dict[int, Checked]:
-        """Client -> what `check` made of its reply, of those whose reply can be used; the others are lost.
+        """Client -> what `check` made of its reply, of those whose reply can be used; the others are lost, and so are
+        those `among` whom there should be more (all, unless said).
 
         Raises:
             TrainingFailed: there is none, for reasons that lie in the settings.
@@ -225,8 +233,9 @@ class Federation:
         deadline_s = self.job.scenario.federation.round_deadline_s
         attendance = ask(grid, map(self._addressed, messages), deadline_s, self._roster.client_of)
         usable: dict[int, Checked] = {}
-        absent = {client: Loss(reason, passing=True) for client, reason in self._roster.absent().items()}
-        lost = absent | attendance.lost
+        absent = self._roster.absent().items()
+        missing = {client: Loss(reason, passing=True) for client, reason in absent if among is None or client in among}
+        lost = missing | attendance.lost
         for client, reply in attendance.replies.items():
             try:
                 usable[client] = check(client, reply)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import cast
 
 from torch import Tensor
 
 from splitfed.federation.client import StepReport
 from splitfed.types import Phase
 from splitfed.wire.codec import CODECS
-from splitfed.wire.session import Hello, Session, SessionHost, StepResult
+from splitfed.wire.session import FeatureSession, Hello, Session, SessionHost, StepResult
 
 
 class StepTeller:
-    """Another host, of which each training step is also told.
+    """Another host, of which each training step is also told. Where labels stay with the clients, so do their losses:
+    then nothing is.
 
     Args:
         host: who holds the back.
@@ -34,14 +36,16 @@ class StepTeller:
         self._sent_bytes: dict[int, int] = {}
         self.classes = host.classes
 
-    def open(self, hello: Hello) -> Session:
+    def open(self, hello: Hello) -> Session | FeatureSession:
         """The other host's session, told of in training.
 
         Raises:
             Refused: by the other host.
         """
         session = self._host.open(hello)
-        return session if hello.phase is not Phase.TRAIN else _ToldSession(session, hello, self)
+        if hello.phase is not Phase.TRAIN or hello.keeps_labels:
+            return session
+        return _ToldSession(cast(Session, session), hello, self)
 
     def stepped(self, hello: Hello, step: int, activation: Tensor, result: StepResult, images_per_s: float) -> None:
         """A step of this stream was answered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -65,7 +66,9 @@ class SuperLink:
         Raises:
             UserError: the SuperLink cannot be reached, or turns the order away.
         """
-        content, _ = build_fab_from_files({"pyproject.toml": app_definition()})
+        with warnings.catch_warnings():  # Flower asks another library in a way that this has given up
+            warnings.simplefilter("ignore", DeprecationWarning)
+            content, _ = build_fab_from_files({"pyproject.toml": app_definition()})
         request = StartRunRequest(
             fab=fab_to_proto(Fab(hashlib.sha256(content).hexdigest(), content, {})),
             override_config=user_config_to_proto({RUN_CONFIG_KEY: to_json(order).decode()}),
