@@ -7,6 +7,7 @@
     ├── WireError           something between a client and the server
     │   ├── Refused         the server said no, and why
     │   ├── FrameError      bytes that are not a frame of this protocol, or do not fit the stream
+    │   │   └── CorruptFrame    bytes that were changed on the way
     │   └── LinkLost        no server answered within the deadline and the retries
     ├── TrainingFailed      a cell that cannot be trained with its settings: it is INVALID, the run goes on
     ├── UnfinishedError     cells without a result, for a reason that may not come again: --resume runs them
@@ -56,6 +57,10 @@ class Refused(WireError):
 
 class FrameError(WireError):
     """Bytes that are not a frame of this protocol, or a frame that does not fit its stream."""
+
+
+class CorruptFrame(FrameError):
+    """A frame whose bytes are not those that were sent: its checksum is wrong, or is not there."""
 
 
 class LinkLost(WireError):

@@ -1,18 +1,21 @@
 """Builds and takes apart the frames of split.proto without copying their tensors more than once.
 
-A frame is a small protobuf message whose last field, ``data``, is spliced behind the serialized rest, and found
-again by walking over the top-level fields. The bytes are the ones that protobuf itself would write.
+A frame is a small protobuf message whose ``data`` is spliced behind the serialized rest, and found again by walking
+over the top-level fields. A checksum of all that ends the frame. The bytes are the ones that protobuf itself would
+write.
 """
 
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from google.protobuf.message import DecodeError
 
-from splitfed.errors import FrameError, Refused
+from splitfed.errors import CorruptFrame, FrameError, Refused
 from splitfed.types import Phase
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.codec import CODECS, Encoded, TensorSpec
@@ -29,25 +32,33 @@ _REFUSAL_KEY = "splitfed-refusal-bin"
 _LENGTH_DELIMITED = 2
 _DATA_TAG = pb.ClientFrame.DATA_FIELD_NUMBER << 3 | _LENGTH_DELIMITED
 _FIXED_BYTES = {1: 8, 5: 4}  # wire type -> length
+_SEAL = struct.Struct("<HI")  # the tag of `checksum` as it is written, and its value
+_CHECKSUM_TAG = int.from_bytes(bytes((pb.ClientFrame.CHECKSUM_FIELD_NUMBER << 3 & 0x7F | 5 | 0x80, 1)), "little")
 _CODEC_NAMES = {pb.Codec.Value(name.upper()): name for name in CODECS}
 
 
 def pack(head: pb.ClientFrame | pb.ServerFrame, tensor: Encoded | None = None) -> bytes:
-    """The bytes of a frame; ``head`` is all of it but ``data``."""
+    """The bytes of a frame; ``head`` is all of it but ``data`` and ``checksum``."""
     start = head.SerializeToString()
     if tensor is None:
-        return start
+        return seal(start)
     prefix = start + bytes((_DATA_TAG,)) + _varint(tensor.nbytes)
-    return b"".join((prefix, *tensor.buffers))
+    return seal(prefix, *tensor.buffers)
+
+
+def seal(*parts: bytes | memoryview) -> bytes:
+    """These bytes as one, with their checksum behind them: what every frame ends with."""
+    return b"".join((*parts, _SEAL.pack(_CHECKSUM_TAG, _checksum(*parts))))
 
 
 def unpack(kind: type[Frame], raw: bytes) -> tuple[Frame, memoryview]:
     """A frame without its ``data``, and its ``data`` as a view of ``raw`` (empty when absent).
 
     Raises:
+        CorruptFrame: they are not the bytes that were sent.
         FrameError: these bytes are no frame.
     """
-    view = memoryview(raw)
+    view = _unsealed(memoryview(raw))
     head_end, data = _find_data(view)
     frame = kind()
     try:
@@ -204,6 +215,21 @@ def _spec_message(spec: TensorSpec) -> pb.Tensor:
         scale=spec.scale,
         zero_point=spec.zero_point,
     )
+
+
+def _checksum(*parts: bytes | memoryview) -> int:
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return checksum
+
+
+def _unsealed(view: memoryview) -> memoryview:
+    """All but the checksum, which is right."""
+    content = view[: -_SEAL.size]
+    if len(view) <= _SEAL.size or _SEAL.unpack(view[-_SEAL.size :]) != (_CHECKSUM_TAG, _checksum(content)):
+        raise CorruptFrame(f"a frame of {len(view)} bytes: its checksum is wrong or missing")
+    return content
 
 
 def _find_data(view: memoryview) -> tuple[int, memoryview]:

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from splitfed.errors import FrameError, LinkLost, Refused, WireError
+from splitfed.errors import CorruptFrame, FrameError, LinkLost, Refused, WireError
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.call import Call, CallLost
 from splitfed.wire.frames import hello_frame, reason_name, unpack
@@ -159,9 +159,14 @@ class ReconnectingStream:
         self.traffic.sent_bytes += len(question)
         answer = call.ask(question)
         self.traffic.received_bytes += len(answer)
-        frame, data = unpack(pb.ServerFrame, answer)
+        try:
+            frame, data = unpack(pb.ServerFrame, answer)
+        except CorruptFrame as error:
+            raise CallLost(f"{call.address}: {error}") from None
         if frame.HasField("refusal"):
-            raise Refused(reason_name(frame.refusal.reason), frame.refusal.message)
+            refusal = Refused(reason_name(frame.refusal.reason), frame.refusal.message)
+            # what carries the bytes has damaged them: another way, or another try, may do better
+            raise CallLost(f"{call.address}: {refusal}") if refusal.reason == "CORRUPTED" else refusal
         return frame, data
 
 

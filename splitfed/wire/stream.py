@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
-from splitfed.errors import FrameError, Refused
+from splitfed.errors import CorruptFrame, FrameError, Refused
 from splitfed.wire import limits
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.frames import accept_frame, finished_frame, known_reason, refusal_frame, unpack
@@ -76,6 +76,8 @@ class ServerStream:
             yield from self._conversation()
         except Refused as refusal:
             yield from self._refuse(refusal)
+        except CorruptFrame as error:
+            yield from self._refuse(Refused("CORRUPTED", str(error)))
         except FrameError as error:
             yield from self._refuse(Refused("GARBLED", str(error)))
         except (grpc.RpcError, _StreamLost):

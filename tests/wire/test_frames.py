@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitfed.errors import FrameError
+from splitfed.errors import CorruptFrame, FrameError
 from splitfed.types import Phase
 from splitfed.wire import limits
 from splitfed.wire._pb import split_pb2 as pb
@@ -22,9 +22,12 @@ from splitfed.wire.frames import (
     read_tensor,
     reason_name,
     refusal_frame,
+    seal,
     unpack,
 )
 from splitfed.wire.session import Hello
+
+SEAL_BYTES = len(seal())
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -93,7 +96,7 @@ def test_a_hello_reads_back(hello: Hello) -> None:
 @given(raw=st.binary(max_size=200))
 def test_any_bytes_are_a_frame_or_a_frame_error(raw: bytes) -> None:
     try:
-        frame, data = unpack(pb.ClientFrame, raw)
+        frame, data = unpack(pb.ClientFrame, seal(raw))
     except FrameError:
         return
     plain = pb.ClientFrame()
@@ -105,14 +108,27 @@ def test_any_bytes_are_a_frame_or_a_frame_error(raw: bytes) -> None:
 @given(cut=st.integers(1, 60))
 def test_a_cut_frame_is_no_frame(cut: int) -> None:
     raw = forward_frame(0, CODECS["float32"].encode(torch.rand(2, 8)), None)
-    with pytest.raises(FrameError):
+    with pytest.raises(CorruptFrame):
         unpack(pb.ClientFrame, raw[:-cut])
+    with pytest.raises(FrameError):
+        unpack(pb.ClientFrame, seal(raw[: -SEAL_BYTES - cut]))
+
+
+@given(place=st.integers(0, 107), bit=st.integers(0, 7), kind=st.sampled_from([pb.ClientFrame, pb.ServerFrame]))
+def test_a_flipped_bit_makes_no_other_frame(
+    place: int, bit: int, kind: type[pb.ClientFrame] | type[pb.ServerFrame]
+) -> None:
+    tensor = CODECS["float32"].encode(torch.ones(2, 8))
+    raw = bytearray(forward_frame(0, tensor, None) if kind is pb.ClientFrame else gradient_frame(0, 0.5, 1, tensor))
+    raw[place % len(raw)] ^= 1 << bit
+    with pytest.raises(CorruptFrame, match="its checksum is wrong or missing"):
+        unpack(kind, bytes(raw))
 
 
 def test_data_must_be_last() -> None:
     raw = forward_frame(0, CODECS["float32"].encode(torch.rand(2, 8)), None)
     with pytest.raises(FrameError, match="must be last"):
-        unpack(pb.ClientFrame, raw + pb.ClientFrame(done=pb.Done(steps=1)).SerializeToString())
+        unpack(pb.ClientFrame, seal(raw[:-SEAL_BYTES], pb.ClientFrame(done=pb.Done(steps=1)).SerializeToString()))
 
 
 def test_a_refusal_of_a_newer_server_keeps_its_number() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from splitfed.errors import FrameError, LinkLost, Refused, UserError
 from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.codec import CODECS
-from splitfed.wire.frames import done_frame, forward_frame, hello_frame, reason_name
+from splitfed.wire.frames import done_frame, forward_frame, hello_frame, pack, reason_name, seal
 from splitfed.wire.link import DirectLink, GrpcLink
 from splitfed.wire.service import SplitServer
 from splitfed.wire.session import Hello
@@ -52,14 +52,24 @@ def forward(step: int = 0, activation: Tensor | None = None, labels: Tensor | No
 def altered(raw: bytes, change: Callable[[pb.ClientFrame], object]) -> bytes:
     frame = pb.ClientFrame()
     frame.ParseFromString(raw)
+    frame.ClearField("checksum")
     change(frame)
-    return frame.SerializeToString()
+    return pack(frame)
+
+
+def flipped(raw: bytes) -> bytes:
+    """One bit of the activation is another one."""
+    at = len(raw) - 20
+    return raw[:at] + bytes((raw[at] ^ 1,)) + raw[at + 1 :]
 
 
 BAD = {
     "nothing": ([], "OUT_OF_ORDER", "want Hello, got nothing"),
-    "no frame": ([b"\xff\xff\xff"], "GARBLED", "cut off"),
-    "an empty frame": ([b""], "GARBLED", "says nothing"),
+    "no frame": ([seal(b"\xff\xff\xff")], "GARBLED", "cut off"),
+    "a frame that says nothing": ([seal(b"\x80\x01\x00")], "GARBLED", "says nothing"),
+    "an empty frame": ([b""], "CORRUPTED", "a frame of 0 bytes: its checksum is wrong or missing"),
+    "no checksum": ([forward()[:-6]], "CORRUPTED", "its checksum is wrong or missing"),
+    "a flipped bit": ([opening(), flipped(forward())], "CORRUPTED", "its checksum is wrong or missing"),
     "no hello": ([forward()], "OUT_OF_ORDER", "want Hello first, got forward"),
     "large hello": (
         [opening(shape=(WIDTH,) * 70_000)],

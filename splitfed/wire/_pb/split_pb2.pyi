@@ -34,34 +34,38 @@ INT8: Codec
 SPARSE: Codec
 
 class ClientFrame(_message.Message):
-    __slots__ = ("hello", "forward", "done", "backward", "data")
+    __slots__ = ("hello", "forward", "done", "backward", "data", "checksum")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     FORWARD_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     BACKWARD_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     forward: Forward
     done: Done
     backward: Backward
     data: bytes
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., forward: _Optional[_Union[Forward, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., backward: _Optional[_Union[Backward, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+    checksum: int
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., forward: _Optional[_Union[Forward, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., backward: _Optional[_Union[Backward, _Mapping]] = ..., data: _Optional[bytes] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ("accept", "gradient", "refusal", "finished", "features", "data")
+    __slots__ = ("accept", "gradient", "refusal", "finished", "features", "data", "checksum")
     ACCEPT_FIELD_NUMBER: _ClassVar[int]
     GRADIENT_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     accept: Accept
     gradient: Gradient
     refusal: Refusal
     finished: Finished
     features: Features
     data: bytes
-    def __init__(self, accept: _Optional[_Union[Accept, _Mapping]] = ..., gradient: _Optional[_Union[Gradient, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., features: _Optional[_Union[Features, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+    checksum: int
+    def __init__(self, accept: _Optional[_Union[Accept, _Mapping]] = ..., gradient: _Optional[_Union[Gradient, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., features: _Optional[_Union[Features, _Mapping]] = ..., data: _Optional[bytes] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class Claim(_message.Message):
     __slots__ = ("run", "client", "stream", "number")
@@ -198,6 +202,7 @@ class Refusal(_message.Message):
         SUPERSEDED: _ClassVar[Refusal.Reason]
         INTERNAL: _ClassVar[Refusal.Reason]
         REPLAYED: _ClassVar[Refusal.Reason]
+        CORRUPTED: _ClassVar[Refusal.Reason]
     REASON_UNSPECIFIED: Refusal.Reason
     BAD_TOKEN: Refusal.Reason
     UNKNOWN_RUN: Refusal.Reason
@@ -215,6 +220,7 @@ class Refusal(_message.Message):
     SUPERSEDED: Refusal.Reason
     INTERNAL: Refusal.Reason
     REPLAYED: Refusal.Reason
+    CORRUPTED: Refusal.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     reason: Refusal.Reason
