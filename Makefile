@@ -35,7 +35,7 @@ bench: $(VENV)/.installed
 	$(BIN)/splitfed bench scenario
 
 soak: $(VENV)/.installed
-	$(BIN)/splitfed bench soak
+	$(BIN)/splitfed bench faults --faults 1000
 
 proto: $(VENV)/.installed-dev
 	$(BIN)/python protos/generate.py

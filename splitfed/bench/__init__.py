@@ -1,1 +1,1 @@
-"""Speed and memory, as commands that print one JSON line per case."""
+"""Speed, memory and faults, as commands that print one JSON line per case."""

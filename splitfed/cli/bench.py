@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from splitfed.cli.arguments import Commands
 
-BENCHMARKS = ("scl", "wire", "scenario", "startup", "soak")
+BENCHMARKS = ("scl", "wire", "scenario", "startup", "faults")
 """Modules of `splitfed.bench`, each with a ``main(argv)``."""
 
 

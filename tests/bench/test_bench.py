@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from splitfed.bench import scenario as whole
-from splitfed.bench import scl, scl_epoch, scl_memory, soak, startup, wire
+from splitfed.bench import scl, scl_epoch, scl_memory, startup, wire
 from splitfed.cli import exit_codes
 from splitfed.cli.bench import BENCHMARKS
 from splitfed.cli.main import main
@@ -149,23 +149,6 @@ def test_startup_times_the_interpreter_alone_too(capsys: pytest.CaptureFixture[s
         check_figures(line)
 
 
-@pytest.mark.slow
-def test_no_client_loses_a_round_to_an_attacker_that_is_killed() -> None:
-    killed = soak.one_fault(1, clients=4, seed=0)
-    assert (killed["fault"], killed["struck"], killed["clients"]) == ("kill", True, 4)
-    assert (killed["lost"], killed["missed_rounds"]) == ([], {})
-
-
-def test_a_fault_that_harms_a_client_or_never_struck_ends_with_1(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    well = {"lost": [], "missed_rounds": {}, "struck": True}
-    for change in ({}, {"lost": ["client 0"]}, {"missed_rounds": {"0": [1]}}, {"struck": False}):
-        monkeypatch.setattr(soak, "one_fault", lambda *_, change=change: {**well, **change})
-        assert main(["bench", "soak", "--faults", "2"]) == (exit_codes.BUG if change else exit_codes.OK)
-    assert len(capsys.readouterr().out.splitlines()) == 8
-
-
 def test_a_process_that_is_gone_holds_nothing() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         seen = psutil.Process(process.pid)
@@ -189,7 +172,7 @@ def test_each_explains_itself(what: str, capsys: pytest.CaptureFixture[str]) -> 
         (["scl", "--threads", "two"], "at least 1, found 'two'"),
         (["scl", "--solver", "cg"], "invalid choice: 'cg'"),
         (["startup", "--repeats", "0"], "at least 1, found '0'"),
-        (["soak", "--faults", "0"], "at least 1, found '0'"),
+        (["faults", "--faults", "0"], "at least 1, found '0'"),
         (["wire", "--steps", "-5"], "at least 1, found '-5'"),
         (["wire", "--speed", "5"], "unrecognized arguments: --speed"),
         (["scenario", "--slow"], "unrecognized arguments: --slow"),
