@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from splitfed.bench.faults import world
-from splitfed.bench.faults.play import Found, matches
+from splitfed.bench.faults.play import Aftermath, matches
 from splitfed.bench.faults.script import LeftOut, Script, expected
 from splitfed.bench.faults.witness import phase_of
 
 
-def mismatches(script: Script, found: Found) -> list[str]:
+def mismatches(script: Script, found: Aftermath) -> list[str]:
     """Every way in which they differ; empty where all is as it has to be."""
     return [*_of_attempts(script, found), *_of_the_lost(script, found), *_of_the_result(script, found)]
 
 
-def _of_attempts(script: Script, found: Found) -> list[str]:
+def _of_attempts(script: Script, found: Aftermath) -> list[str]:
     wanted = expected(script)
     wrong = [f"never struck: {name}" for name in found.not_struck]
     ends = len(wanted.errors) == len(found.errors) and all(map(matches, wanted.errors, found.errors))
@@ -24,7 +24,7 @@ def _of_attempts(script: Script, found: Found) -> list[str]:
     return wrong
 
 
-def _of_the_lost(script: Script, found: Found) -> list[str]:
+def _of_the_lost(script: Script, found: Aftermath) -> list[str]:
     wanted = expected(script)
     wrong = []
     told = {}
@@ -43,7 +43,7 @@ def _of_the_lost(script: Script, found: Found) -> list[str]:
     return wrong + [f"client {client} was not lost in round {number}" for number, client in sorted(missing)]
 
 
-def _of_the_result(script: Script, found: Found) -> list[str]:
+def _of_the_result(script: Script, found: Aftermath) -> list[str]:
     wanted = expected(script)
     if found.digest is None:
         return [] if wanted.fails else ["there is no result"]

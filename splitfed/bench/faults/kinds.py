@@ -16,7 +16,7 @@ EVERY = tuple(Phase)
 TRAIN = (Phase.TRAIN,)
 
 
-class Target(Enum):
+class Party(Enum):
     """Who is struck."""
 
     CLIENT = "client"
@@ -69,7 +69,7 @@ class Kind:
         defense: what clients do to their activations.
     """
 
-    target: Target
+    target: Party
     outcome: Outcome
     reason: str = ""
     at: At = At.STEP_OR_DONE
@@ -85,52 +85,52 @@ _LATE = r"no answer within .* \(federation\.round_deadline_s\)"
 _GONE = "the process of client .* has ended"
 
 CLIENT_KINDS = {
-    "raises before": Kind(Target.CLIENT, Outcome.LOST, "CrashError"),
-    "raises after": Kind(Target.CLIENT, Outcome.LOST, "CrashError"),
-    "leaves the interpreter": Kind(Target.CLIENT, Outcome.LOST, "SystemExit"),
-    "has no disk": Kind(Target.CLIENT, Outcome.LOST, "No space left on device"),
-    "raises with its reply": Kind(Target.CLIENT, Outcome.LOST, "CrashError", At.REPLY),
+    "raises before": Kind(Party.CLIENT, Outcome.LOST, "CrashError"),
+    "raises after": Kind(Party.CLIENT, Outcome.LOST, "CrashError"),
+    "leaves the interpreter": Kind(Party.CLIENT, Outcome.LOST, "SystemExit"),
+    "has no disk": Kind(Party.CLIENT, Outcome.LOST, "No space left on device"),
+    "raises with its reply": Kind(Party.CLIENT, Outcome.LOST, "CrashError", At.REPLY),
     "raises in the preparation": Kind(
-        Target.CLIENT, Outcome.LOST, "preparation round .*CrashError", At.REPLY, TRAIN, defense="sca"
+        Party.CLIENT, Outcome.LOST, "preparation round .*CrashError", At.REPLY, TRAIN, defense="sca"
     ),
-    "freezes": Kind(Target.CLIENT, Outcome.LOST, _LATE, freezes=True),
-    "freezes with its reply": Kind(Target.CLIENT, Outcome.LOST, _LATE, At.REPLY, freezes=True),
-    "is slow": Kind(Target.CLIENT, Outcome.UNSEEN),
-    "sends NaN": Kind(Target.CLIENT, Outcome.LOST, "has a NaN or an infinity", At.STEP),
-    "sends no frame": Kind(Target.CLIENT, Outcome.LOST, "GARBLED"),
-    "sends another step": Kind(Target.CLIENT, Outcome.LOST, "OUT_OF_ORDER", At.STEP),
-    "sends no such label": Kind(Target.CLIENT, Outcome.LOST, "BAD_LABELS", At.STEP),
-    "is through too early": Kind(Target.CLIENT, Outcome.LOST, "OUT_OF_ORDER", At.STEP),
-    "replies with NaN": Kind(Target.CLIENT, Outcome.LOST, "has NaN or infinite numbers", At.REPLY, TRAIN),
-    "replies with another front": Kind(Target.CLIENT, Outcome.LOST, "its front lacks", At.REPLY, TRAIN),
-    "replies with other counts": Kind(Target.CLIENT, Outcome.LOST, "its stream held", At.REPLY, TRAIN),
-    "is killed before": Kind(Target.CLIENT, Outcome.LOST, _GONE, process=True),
-    "is killed at its step": Kind(Target.CLIENT, Outcome.LOST, _GONE, At.STEP, process=True),
-    "is killed after": Kind(Target.CLIENT, Outcome.LOST, _GONE, process=True),
-    "is stopped": Kind(Target.CLIENT, Outcome.LOST, _LATE, freezes=True, process=True),
-    "all raise": Kind(Target.CLIENT, Outcome.FAILED, "no client finished: .*CrashError", At.BEGIN, alone=True),
+    "freezes": Kind(Party.CLIENT, Outcome.LOST, _LATE, freezes=True),
+    "freezes with its reply": Kind(Party.CLIENT, Outcome.LOST, _LATE, At.REPLY, freezes=True),
+    "is slow": Kind(Party.CLIENT, Outcome.UNSEEN),
+    "sends NaN": Kind(Party.CLIENT, Outcome.LOST, "has a NaN or an infinity", At.STEP),
+    "sends no frame": Kind(Party.CLIENT, Outcome.LOST, "GARBLED"),
+    "sends another step": Kind(Party.CLIENT, Outcome.LOST, "OUT_OF_ORDER", At.STEP),
+    "sends no such label": Kind(Party.CLIENT, Outcome.LOST, "BAD_LABELS", At.STEP),
+    "is through too early": Kind(Party.CLIENT, Outcome.LOST, "OUT_OF_ORDER", At.STEP),
+    "replies with NaN": Kind(Party.CLIENT, Outcome.LOST, "has NaN or infinite numbers", At.REPLY, TRAIN),
+    "replies with another front": Kind(Party.CLIENT, Outcome.LOST, "its front lacks", At.REPLY, TRAIN),
+    "replies with other counts": Kind(Party.CLIENT, Outcome.LOST, "its stream held", At.REPLY, TRAIN),
+    "is killed before": Kind(Party.CLIENT, Outcome.LOST, _GONE, process=True),
+    "is killed at its step": Kind(Party.CLIENT, Outcome.LOST, _GONE, At.STEP, process=True),
+    "is killed after": Kind(Party.CLIENT, Outcome.LOST, _GONE, process=True),
+    "is stopped": Kind(Party.CLIENT, Outcome.LOST, _LATE, freezes=True, process=True),
+    "all raise": Kind(Party.CLIENT, Outcome.FAILED, "no client finished: .*CrashError", At.BEGIN, alone=True),
 }
 
 NETWORK_KINDS = {
-    "cut before": Kind(Target.NETWORK, Outcome.UNSEEN),
-    "cut before the answer": Kind(Target.NETWORK, Outcome.UNSEEN),
-    "cut at the dial": Kind(Target.NETWORK, Outcome.UNSEEN, at=At.DIAL),
-    "silent at the dial": Kind(Target.NETWORK, Outcome.UNSEEN, at=At.DIAL),
-    "half closed to the server": Kind(Target.NETWORK, Outcome.UNSEEN),
-    "half closed to the client": Kind(Target.NETWORK, Outcome.UNSEEN),
-    "stalls": Kind(Target.NETWORK, Outcome.UNSEEN),
-    "stalls beyond the deadline": Kind(Target.NETWORK, Outcome.UNSEEN),
-    "trickles": Kind(Target.NETWORK, Outcome.UNSEEN),
-    "delays": Kind(Target.NETWORK, Outcome.UNSEEN),
-    "refuses for a while": Kind(Target.NETWORK, Outcome.UNSEEN),
-    "is parted": Kind(Target.NETWORK, Outcome.LOST, "LinkLost: .*no answer after", direct=False),
-    "flips a bit of an activation": Kind(Target.NETWORK, Outcome.UNSEEN, at=At.STEP),
-    "flips a bit of a gradient": Kind(Target.NETWORK, Outcome.UNSEEN, at=At.STEP, phases=TRAIN),
-    "drops a byte": Kind(Target.NETWORK, Outcome.UNSEEN, at=At.STEP),
-    "repeats a byte": Kind(Target.NETWORK, Outcome.UNSEEN, at=At.STEP),
-    "flips any bit": Kind(Target.NETWORK, Outcome.MAY_BE_LOST, "", At.DIAL),
+    "cut before": Kind(Party.NETWORK, Outcome.UNSEEN),
+    "cut before the answer": Kind(Party.NETWORK, Outcome.UNSEEN),
+    "cut at the dial": Kind(Party.NETWORK, Outcome.UNSEEN, at=At.DIAL),
+    "silent at the dial": Kind(Party.NETWORK, Outcome.UNSEEN, at=At.DIAL),
+    "half closed to the server": Kind(Party.NETWORK, Outcome.UNSEEN),
+    "half closed to the client": Kind(Party.NETWORK, Outcome.UNSEEN),
+    "stalls": Kind(Party.NETWORK, Outcome.UNSEEN),
+    "stalls beyond the deadline": Kind(Party.NETWORK, Outcome.UNSEEN),
+    "trickles": Kind(Party.NETWORK, Outcome.UNSEEN),
+    "delays": Kind(Party.NETWORK, Outcome.UNSEEN),
+    "refuses for a while": Kind(Party.NETWORK, Outcome.UNSEEN),
+    "is parted": Kind(Party.NETWORK, Outcome.LOST, "LinkLost: .*no answer after", direct=False),
+    "flips a bit of an activation": Kind(Party.NETWORK, Outcome.UNSEEN, at=At.STEP),
+    "flips a bit of a gradient": Kind(Party.NETWORK, Outcome.UNSEEN, at=At.STEP, phases=TRAIN),
+    "drops a byte": Kind(Party.NETWORK, Outcome.UNSEEN, at=At.STEP),
+    "repeats a byte": Kind(Party.NETWORK, Outcome.UNSEEN, at=At.STEP),
+    "flips any bit": Kind(Party.NETWORK, Outcome.MAY_BE_LOST, "", At.DIAL),
     "all are parted": Kind(
-        Target.NETWORK,
+        Party.NETWORK,
         Outcome.RESUMED,
         "SplitfedError: .*no client finished: .*--resume",
         At.BEGIN,
@@ -140,28 +140,28 @@ NETWORK_KINDS = {
 }
 
 RELAY_KINDS = {
-    "is killed": Kind(Target.RELAY, Outcome.UNSEEN, alone=True, direct=True),
-    "is frozen": Kind(Target.RELAY, Outcome.UNSEEN, alone=True, direct=True),
-    "starves": Kind(Target.RELAY, Outcome.UNSEEN, alone=True, direct=True),
+    "is killed": Kind(Party.RELAY, Outcome.UNSEEN, alone=True, direct=True),
+    "is frozen": Kind(Party.RELAY, Outcome.UNSEEN, alone=True, direct=True),
+    "starves": Kind(Party.RELAY, Outcome.UNSEEN, alone=True, direct=True),
 }
 
 SERVER_KINDS = {
-    "is slow": Kind(Target.SERVER, Outcome.UNSEEN, at=At.STEP),
-    "fails at a step": Kind(Target.SERVER, Outcome.LOST, "INTERNAL", At.STEP),
-    "fails in an update": Kind(Target.SERVER, Outcome.LOST, "INTERNAL", At.STEP, TRAIN),
-    "dies at a step": Kind(Target.SERVER, Outcome.RESUMED, "DeathError", At.STEP, alone=True),
-    "dies between rounds": Kind(Target.SERVER, Outcome.RESUMED, "DeathError", At.BEGIN, alone=True),
-    "dies before a round is kept": Kind(Target.SERVER, Outcome.RESUMED, "DeathError", At.BEGIN, TRAIN, alone=True),
+    "is slow": Kind(Party.SERVER, Outcome.UNSEEN, at=At.STEP),
+    "fails at a step": Kind(Party.SERVER, Outcome.LOST, "INTERNAL", At.STEP),
+    "fails in an update": Kind(Party.SERVER, Outcome.LOST, "INTERNAL", At.STEP, TRAIN),
+    "dies at a step": Kind(Party.SERVER, Outcome.RESUMED, "DeathError", At.STEP, alone=True),
+    "dies between rounds": Kind(Party.SERVER, Outcome.RESUMED, "DeathError", At.BEGIN, alone=True),
+    "dies before a round is kept": Kind(Party.SERVER, Outcome.RESUMED, "DeathError", At.BEGIN, TRAIN, alone=True),
     "cannot keep a round": Kind(
-        Target.SERVER, Outcome.RESUMED, "UserError: cannot write .*Is a directory", At.BEGIN, TRAIN, alone=True
+        Party.SERVER, Outcome.RESUMED, "UserError: cannot write .*Is a directory", At.BEGIN, TRAIN, alone=True
     ),
-    "finds half a checkpoint": Kind(Target.SERVER, Outcome.RESUMED, "UserError: .*is damaged", At.BEGIN, alone=True),
-    "is killed": Kind(Target.SERVER, Outcome.RESUMED, "ended with -9", At.STEP, alone=True, process=True),
+    "finds half a checkpoint": Kind(Party.SERVER, Outcome.RESUMED, "UserError: .*is damaged", At.BEGIN, alone=True),
+    "is killed": Kind(Party.SERVER, Outcome.RESUMED, "ended with -9", At.STEP, alone=True, process=True),
     "is killed between rounds": Kind(
-        Target.SERVER, Outcome.RESUMED, "ended with -9", At.BEGIN, alone=True, process=True
+        Party.SERVER, Outcome.RESUMED, "ended with -9", At.BEGIN, alone=True, process=True
     ),
     "has no disk": Kind(
-        Target.SERVER,
+        Party.SERVER,
         Outcome.RESUMED,
         "UserError: cannot write .*File too large",
         At.BEGIN,
@@ -172,23 +172,23 @@ SERVER_KINDS = {
 }
 
 ATTACKER_KINDS = {
-    "is killed": Kind(Target.ATTACKER, Outcome.UNSEEN, "attack_learned", At.STEP, TRAIN),
-    "is frozen": Kind(Target.ATTACKER, Outcome.UNSEEN, "attack_learned", At.STEP, TRAIN),
-    "starves": Kind(Target.ATTACKER, Outcome.UNSEEN, "", At.STEP, TRAIN),
-    "is killed at the end": Kind(Target.ATTACKER, Outcome.UNSEEN, "attack_learned", At.BEGIN),
-    "writes garbage": Kind(Target.ATTACKER, Outcome.UNSEEN, "attack_learned", At.BEGIN),
+    "is killed": Kind(Party.ATTACKER, Outcome.UNSEEN, "attack_learned", At.STEP, TRAIN),
+    "is frozen": Kind(Party.ATTACKER, Outcome.UNSEEN, "attack_learned", At.STEP, TRAIN),
+    "starves": Kind(Party.ATTACKER, Outcome.UNSEEN, "", At.STEP, TRAIN),
+    "is killed at the end": Kind(Party.ATTACKER, Outcome.UNSEEN, "attack_learned", At.BEGIN),
+    "writes garbage": Kind(Party.ATTACKER, Outcome.UNSEEN, "attack_learned", At.BEGIN),
 }
 """The reason is the gate that fails."""
 
-LAB_KINDS = {"is killed": Kind(Target.LAB, Outcome.RESUMED, "ended with -9", At.BEGIN, TRAIN)}
+LAB_KINDS = {"is killed": Kind(Party.LAB, Outcome.RESUMED, "ended with -9", At.BEGIN, TRAIN)}
 
 _OF_TARGETS = {
-    Target.CLIENT: CLIENT_KINDS,
-    Target.NETWORK: NETWORK_KINDS,
-    Target.RELAY: RELAY_KINDS,
-    Target.SERVER: SERVER_KINDS,
-    Target.ATTACKER: ATTACKER_KINDS,
-    Target.LAB: LAB_KINDS,
+    Party.CLIENT: CLIENT_KINDS,
+    Party.NETWORK: NETWORK_KINDS,
+    Party.RELAY: RELAY_KINDS,
+    Party.SERVER: SERVER_KINDS,
+    Party.ATTACKER: ATTACKER_KINDS,
+    Party.LAB: LAB_KINDS,
 }
 KINDS = {f"{target.value} {name}": kind for target, kinds in _OF_TARGETS.items() for name, kind in kinds.items()}
 """All kinds by name: who, and what."""

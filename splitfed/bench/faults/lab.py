@@ -13,7 +13,7 @@ import psutil
 
 from splitfed.attacker import protocol
 from splitfed.bench.faults import child, world
-from splitfed.bench.faults.kinds import Target
+from splitfed.bench.faults.kinds import Party
 from splitfed.bench.faults.script import Fault, Script
 from splitfed.bench.faults.stopping import Victim
 from splitfed.experiment import run as experiment
@@ -26,6 +26,7 @@ from splitfed.federation.checkpoint import Checkpoint
 from splitfed.federation.client import ClientImages, StepReport
 from splitfed.federation.job import Job
 from splitfed.federation.outcome import FederationResult
+from splitfed.files import write_whole
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.records.bus import Bus
 from splitfed.records.events import ClientLost, Event, RoundFinished
@@ -59,7 +60,7 @@ class StruckStage:
             if isinstance(message, protocol.Attacked) and self._fault.name == "attacker writes garbage":
                 file = context.folder / FOLDER / message.reconstructions
                 self.struck = file.is_file()
-                file.write_bytes(b"garbage")
+                write_whole(file, b"garbage")
             hear(message)
 
         try:
@@ -166,7 +167,7 @@ def _of_results(script: Script, store: RunStore, cell: CellResult) -> list[str]:
 
 def strike(script: Script, folder: Path) -> Judged:
     """Play and judge a script whose fault strikes the attacker or the lab."""
-    lab = any(fault.kind.target is Target.LAB for fault in script.faults)
+    lab = any(fault.kind.target is Party.LAB for fault in script.faults)
     return (strike_lab if lab else strike_attacker)(script, folder)
 
 

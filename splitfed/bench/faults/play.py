@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from splitfed.bench.faults import child, client_process, world
 from splitfed.bench.faults.clients import SabotagedApp, SabotagedLink
-from splitfed.bench.faults.kinds import Target
+from splitfed.bench.faults.kinds import Party
 from splitfed.bench.faults.proxy import ChaosProxy
 from splitfed.bench.faults.sabotage import DeathError, Sabotage
 from splitfed.bench.faults.script import Fault, Script
@@ -28,7 +28,7 @@ from splitfed.wire.session import Hello
 MOST_ATTEMPTS = 10
 
 
-class Found(NamedTuple):
+class Aftermath(NamedTuple):
     """What came of a script.
 
     Attributes:
@@ -46,7 +46,7 @@ class Found(NamedTuple):
     digest: dict[str, Any] | None
 
 
-def play(script: Script, folder: Path) -> Found:
+def play(script: Script, folder: Path) -> Aftermath:
     """Run it to its end, with a checkpoint in this folder."""
     checkpoint = folder / "cell.pt"
     sabotage = Sabotage(script)
@@ -68,7 +68,7 @@ def play(script: Script, folder: Path) -> Found:
                 checkpoint.unlink()  # as the message says
     not_struck = [fault.name for fault in script.faults if fault not in sabotage.struck]
     digest = None if result is None else world.digest(result)
-    return Found(witness.lost, errors, witness.begins, not_struck + armed, digest)
+    return Aftermath(witness.lost, errors, witness.begins, not_struck + armed, digest)
 
 
 def attempt(sabotage: Sabotage, witness: Witness, checkpoint: Path, armed: list[str]) -> FederationResult:
@@ -139,7 +139,7 @@ def _addresses(message: Any) -> list[str]:
 
 def _of_a_process(script: Script) -> Fault | None:
     """The fault that the server's process does not outlive, if there is one."""
-    return next((fault for fault in script.of(Target.SERVER) if fault.kind.process), None)
+    return next((fault for fault in script.of(Party.SERVER) if fault.kind.process), None)
 
 
 def _elsewhere(script: Script, fault: Fault, witness: Witness, sabotage: Sabotage, checkpoint: Path) -> str:

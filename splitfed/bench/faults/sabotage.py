@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 
-from splitfed.bench.faults.kinds import Target
+from splitfed.bench.faults.kinds import Party
 from splitfed.bench.faults.script import Fault, Script
 from splitfed.types import Phase
 from splitfed.wire.session import Hello
@@ -73,7 +73,7 @@ class Sabotage:
     def process_fault(self, round_number: int, phase: Phase, client: int) -> Fault | None:
         """The fault that this client is to meet here as a process of its own; it has not struck yet."""
         place = (round_number, phase, client)
-        for fault in self.script.of(Target.CLIENT):
+        for fault in self.script.of(Party.CLIENT):
             here = (fault.round, fault.phase, fault.client) == place
             if here and fault.kind.process and fault not in self.struck:
                 return fault

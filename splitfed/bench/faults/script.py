@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from splitfed.bench.faults.kinds import KINDS, At, Kind, Outcome, Target
+from splitfed.bench.faults.kinds import KINDS, At, Kind, Outcome, Party
 from splitfed.types import Phase
 
 PER_CLIENT, BATCH = 96, 32
@@ -68,7 +68,7 @@ class Script:
     defense: str
     faults: tuple[Fault, ...]
 
-    def of(self, *targets: Target) -> tuple[Fault, ...]:
+    def of(self, *targets: Party) -> tuple[Fault, ...]:
         """The faults that strike one of these."""
         return tuple(fault for fault in self.faults if fault.kind.target in targets)
 
@@ -210,7 +210,7 @@ def _beside(one: Fault, other: Fault) -> bool:
     if earlier.kind.outcome is Outcome.FAILED:
         return False
     # what strikes in a process that is killed is known by nobody after it
-    return not (later.kind.target is Target.SERVER and later.kind.process)
+    return not (later.kind.target is Party.SERVER and later.kind.process)
 
 
 def _somebody_is_left(script: Script, faults: Sequence[Fault]) -> bool:

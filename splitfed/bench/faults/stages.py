@@ -14,7 +14,7 @@ from typing import Any
 
 from splitfed.bench.faults import child, judge, lab, play
 from splitfed.bench.faults.deadline import HangError, within
-from splitfed.bench.faults.kinds import KINDS, Target
+from splitfed.bench.faults.kinds import KINDS, Party
 from splitfed.bench.faults.script import Script, draw
 from splitfed.experiment.threads import one_thread
 
@@ -37,7 +37,7 @@ class PlayedOn:
     """
 
     name: str
-    targets: tuple[Target, ...]
+    targets: tuple[Party, ...]
     every: int
     deadline_s: float
     play: Play
@@ -61,10 +61,10 @@ def _play_federation(script: Script, folder: Path) -> tuple[dict[str, Any], list
 
 
 STAGES = [
-    PlayedOn("lab", (Target.ATTACKER, Target.LAB), 16, 120.0, lab.strike, (8, 12), 1),
+    PlayedOn("lab", (Party.ATTACKER, Party.LAB), 16, 120.0, lab.strike, (8, 12), 1),
     PlayedOn(
         "federation",
-        (Target.CLIENT, Target.NETWORK, Target.RELAY, Target.SERVER),
+        (Party.CLIENT, Party.NETWORK, Party.RELAY, Party.SERVER),
         1,
         60.0,
         _play_federation,
