@@ -12,7 +12,7 @@ from multiprocessing.context import ForkServerContext
 from splitfed.experiment.threads import one_thread
 from splitfed.runners.child import safe_path
 
-IMPORTED = ["splitfed.bench.faults.play", "sklearn.datasets", "torch._dynamo", "sympy"]
+IMPORTED = ["splitfed.bench.faults.stages", "sklearn.datasets", "torch._dynamo", "sympy"]
 """The last three are what the digits and PyTorch's optimizers import late."""
 END_S = 10.0
 """How long a process may take to end by itself."""

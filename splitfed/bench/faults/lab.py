@@ -40,6 +40,8 @@ from splitfed.runners.watched import TrainingWatcher
 Judged = tuple[dict[str, Any], list[str]]
 DEADLINE_S = 60.0
 """How long a run may take that is to be killed."""
+NOT_AWAITED, NOT_AWAITED_S = ("attacker is frozen", "attacker starves"), 2.0
+"""Attackers that do not end, or late, and how long they are waited for."""
 
 
 class StruckStage:
@@ -99,7 +101,8 @@ class StruckStage:
 def strike_attacker(script: Script, folder: Path) -> Judged:
     """One cell with an attacker that meets its fault: training must be that of a run without one."""
     (fault,) = script.faults
-    scenario = world.scenario(script.clients, script.rounds)
+    deadline_s = NOT_AWAITED_S if fault.name in NOT_AWAITED else world.NEVER_S
+    scenario = world.scenario(script.clients, script.rounds, attack_deadline_s=deadline_s)
     dataset, splits = load_images(scenario, None, Bus())
     lost: list[str] = []
     stage = StruckStage(fault)

@@ -39,7 +39,14 @@ DEFENSES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def scenario(clients: int, rounds: int, *, defense: str = "none", round_deadline_s: float = NEVER_S) -> Scenario:
+def scenario(
+    clients: int,
+    rounds: int,
+    *,
+    defense: str = "none",
+    round_deadline_s: float = NEVER_S,
+    attack_deadline_s: float = NEVER_S,
+) -> Scenario:
     """So small that a run takes a fraction of a second."""
     return validate(
         {
@@ -53,7 +60,7 @@ def scenario(clients: int, rounds: int, *, defense: str = "none", round_deadline
                 "round_deadline_s": round_deadline_s,
                 "stream_deadline_s": STREAM_DEADLINE_S,
             },
-            "attacker": {"margin_db": 0.0, "deadline_s": 2.0},
+            "attacker": {"margin_db": 0.0, "deadline_s": attack_deadline_s},
             "defense": [DEFENSES[defense]],
             "attack": [{"name": "ridge"}],
         },
