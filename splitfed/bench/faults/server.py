@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from typing import cast
 
 from flwr.app import Message
 from torch import Tensor

@@ -16,13 +16,13 @@ from splitfed.bench.faults.script import BATCH, PER_CLIENT, LeftOut
 from splitfed.config.load import validate
 from splitfed.config.scenario import Scenario
 from splitfed.experiment.images import load_images
-from splitfed.federation.shares import shares
 from splitfed.federation.backs import PhaseScore
 from splitfed.federation.client import ClientImages
 from splitfed.federation.client_app import build_client_app
 from splitfed.federation.job import Job
 from splitfed.federation.outcome import FederationResult
 from splitfed.federation.server_app import Federation, build_server_app
+from splitfed.federation.shares import shares
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.models.front import Front
 from splitfed.records.bus import Bus
