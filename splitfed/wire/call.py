@@ -10,6 +10,7 @@ import grpc
 from splitfed.errors import FrameError, Refused
 from splitfed.wire import limits
 from splitfed.wire.frames import read_refusal_trailer
+from splitfed.wire.tls import SERVER
 from splitfed.wire.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Call:
         deadline_s: how long an answer may take; the stream is broken after that.
         max_message_bytes: the largest frame in either direction.
         keepalive: how soon a frozen peer is noticed.
-        credentials: for TLS; without, the stream is in clear.
+        credentials: for TLS, under which the server has to be called `tls.SERVER`; without, the stream is in clear.
         stopped: asked every second while an answer is waited for: once true, none is waited for.
     """
 
@@ -52,7 +53,9 @@ class Call:
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options)
         else:
-            self._channel = grpc.secure_channel(address, credentials, options)
+            # whoever stands at the address: see `tls`
+            named = [*options, ("grpc.ssl_target_name_override", SERVER)]
+            self._channel = grpc.secure_channel(address, credentials, named)
         self._questions: SimpleQueue[bytes | None] = SimpleQueue()
         questions: Iterator[bytes] = iter(self._questions.get, None)
         # frames are bytes already, and bytes(frame) is the frame itself

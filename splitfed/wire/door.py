@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from splitfed.errors import Refused
 from splitfed.wire.proof import Claim, proven
+from splitfed.wire.tls import check_bearer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 class Visit(Protocol):
@@ -19,6 +20,9 @@ class Visit(Protocol):
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
         """What its client sent ahead of all messages."""
+
+    def auth_context(self) -> Mapping[str, Any]:
+        """What its certificate says, if it showed one."""
 
     def cancel(self) -> None:
         """End it, from any thread."""
@@ -61,10 +65,11 @@ class Door:
         """Hold a place for this stream; what it claims.
 
         Raises:
-            Refused: it proves nothing, its proof was used before, another stream of its client has taken its place, or
-                all places are taken.
+            Refused: it proves nothing, its certificate is another party's, its proof was used before, another stream of
+                its client has taken its place, or all places are taken.
         """
         claim = proven(visit.invocation_metadata(), self._secret)
+        check_bearer(visit.auth_context(), claim.client)
         place = _Seat(visit, claim.number, claim.stream)
         older = self._enter(claim, place)
         try:

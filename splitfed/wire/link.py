@@ -97,7 +97,7 @@ class GrpcLink:
         retries: how often one question is asked again before the link counts as lost.
         max_message_bytes: the largest frame in either direction.
         keepalive: how soon a frozen peer is noticed.
-        credentials: for TLS; without, the wire is in clear and a tap can read it.
+        credentials: for TLS (`tls.TlsFiles`); without, the wire is in clear and a tap can read it.
         silent: the addresses that do not answer, shared by the streams of a client.
         stopped: asked before each attempt, and every second of a wait: once true, the link is lost.
 

@@ -43,7 +43,7 @@ class SplitServer:
         max_streams: how many clients may have a stream open at once; each holds a thread.
         waits: how long the server waits for a stream.
         keepalive: how soon a frozen peer is noticed.
-        credentials: for TLS; without, the wire is in clear and a tap can read it.
+        credentials: for TLS (`tls.TlsFiles`); without, the wire is in clear and a tap can read it.
 
     Raises:
         UserError: the port is busy.

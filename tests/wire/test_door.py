@@ -21,6 +21,9 @@ class Visitor:
     def invocation_metadata(self) -> Metadata:
         return self._proof
 
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {}
+
     def cancel(self) -> None:
         self.canceled = True
 

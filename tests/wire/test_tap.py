@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import grpc
 import pytest
 import torch
 from hpack import Encoder
@@ -288,46 +285,6 @@ def test_dropped_bytes_make_a_connection_unreadable_and_the_user_is_told() -> No
     tap.received(1, Direction.TO_SERVER, b"\xff" * 99)
     assert tap.unparsed == 1
     assert notices == ["tap: connection 1 cannot be read: the tap is too slow, and bytes were dropped from its copy"]
-
-
-def certificate() -> tuple[bytes, bytes]:
-    """A private key and a certificate for 127.0.0.1 that it signed itself."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return private, signed.public_bytes(serialization.Encoding.PEM)
-
-
-def test_with_tls_training_goes_on_and_the_tap_sees_ciphertext() -> None:
-    private, public = certificate()
-    seen: list[Observation] = []
-    notices: list[str] = []
-    tap = Tap(seen.append, notices.append)
-    credentials = grpc.ssl_server_credentials([(private, public)])
-    with (
-        SplitServer(ToyHost(), secret=SECRET, credentials=credentials) as server,
-        Relay(server.address, observer=tap) as relay,
-    ):
-        link = GrpcLink([relay.address], hello(), credentials=grpc.ssl_channel_credentials(public))
-        _, losses, _ = train_front(link, STEPS)
-    assert len(losses) == STEPS
-    assert (tap.ciphertext, tap.unparsed, seen) == (1, 1, [])
-    assert tap.summary() == "ciphertext: 0 activations from 1 connections"
-    assert notices == ["tap: connection 1 cannot be read: ciphertext (TLS): 0 activations"]
 
 
 def test_a_refused_client_is_not_observed() -> None:
