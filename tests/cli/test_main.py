@@ -10,10 +10,13 @@ import pytest
 from splitfed.cli import exit_codes
 from splitfed.cli.main import main
 
-NAMED = ["scenario", "scenarios", "defenses", "attacks", "datasets", "report", "data", "bench", "attacker", "doctor"]
+NAMED = [
+    *("scenario", "scenarios", "defenses", "attacks", "datasets"),
+    *("report", "data", "bench", "attacker", "certs", "doctor"),
+]
 HEAVY = {
     *("torch", "torchvision", "torchmetrics", "flwr", "grpc", "numpy", "scipy", "sklearn", "skimage", "numba"),
-    *("rich", "pydantic", "jinja2", "psutil", "PIL", "importlib.metadata"),
+    *("rich", "pydantic", "jinja2", "psutil", "PIL", "cryptography", "importlib.metadata"),
 }
 
 
