@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from splitfed.types import Observation
+from splitfed.types import Observation, Phase
+from splitfed.wire.codec import all_finite
 from splitfed.wire.session import FeatureSession
 
 if TYPE_CHECKING:
@@ -16,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class CuriousHost:
-    """Another host, of which each activation is also emitted, once, as an `Observation`."""
+    """Another host, of which each activation that it answers is also emitted, once, as an `Observation`.
+
+    What it refuses it does not keep, so that it sees what a tap on its wire would. ``emit`` is called by the threads of
+    several streams, and must not fail: the stream would.
+    """
 
     def __init__(self, host: SessionHost, emit: Callable[[Observation], None]) -> None:
         self._host = host
@@ -40,6 +46,7 @@ class _CuriousSession:
         self._session = session
         self._hello = hello
         self._emit = emit
+        self._answered: Observation | None = None
         self.next_step = session.next_step
 
     def forward(self, step: int, activation: Tensor, labels: Tensor | None) -> StepResult:
@@ -47,11 +54,19 @@ class _CuriousSession:
         result = self._session.forward(step, activation, labels)
         self.next_step = self._session.next_step
         hello = self._hello
-        self._emit(Observation(hello.run, hello.round, hello.client, hello.phase, step, kept, labels))
+        seen = Observation(hello.run, hello.round, hello.client, hello.phase, step, kept, labels)
+        if hello.phase is Phase.TRAIN:
+            self._answered = seen  # if it is: see `update`
+        elif math.isfinite(result.loss):
+            self._emit(seen)
         return result
 
     def update(self) -> None:
+        """Only what was answered is followed by an update."""
         self._session.update()
+        if self._answered is not None:
+            self._emit(self._answered)
+            self._answered = None
 
     def finish(self, steps: int, examples: int) -> None:
         self._session.finish(steps, examples)
@@ -69,7 +84,8 @@ class _CuriousFeatures:
         found = self._session.features(step, activation)
         self.next_step = self._session.next_step
         hello = self._hello
-        self._emit(Observation(hello.run, hello.round, hello.client, hello.phase, step, kept, None))
+        if all_finite(found):  # else it is refused
+            self._emit(Observation(hello.run, hello.round, hello.client, hello.phase, step, kept, None))
         return found
 
     def backward(self, step: int, gradient: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""Whatever clients send, the tap emits what the server answers with a gradient, and nothing else."""
+"""Whatever clients send, the tap emits what the server answers with a gradient, and nothing else; so does a server that
+is curious."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from splitfed.types import Observation
 from splitfed.wire.checks import StreamRules
 from splitfed.wire.codec import CODECS
+from splitfed.wire.curious_host import CuriousHost
 from splitfed.wire.frames import done_frame, forward_frame, hello_frame
 from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
@@ -129,17 +131,19 @@ class Player:
 
 @settings(max_examples=60)
 @given(st.lists(scripts, min_size=1, max_size=4))
-def test_the_tap_emits_what_the_server_answers_with_a_gradient(plays: list[Script]) -> None:
+def test_tap_and_curious_server_emit_what_is_answered_with_a_gradient(plays: list[Script]) -> None:
     seen: list[Observation] = []
+    kept: list[Observation] = []
     tap = Tap(seen.append, rules=RULES)
     with (
-        SplitServer(ToyHost(), secret=SECRET, max_message_bytes=MAX_BYTES) as server,
+        SplitServer(CuriousHost(ToyHost(), kept.append), secret=SECRET, max_message_bytes=MAX_BYTES) as server,
         Relay(server.address, observer=tap) as relay,
     ):
         player = Player(relay.address)
         for script in plays:
             player.play(script)
     assert {(o.client, o.step) for o in seen} == player.answered
-    assert {o.round for o in seen} <= {1}
-    assert all(torch.equal(o.activation, torch.full((2, WIDTH), 1.0 + o.step)) for o in seen)
+    assert {(o.client, o.step) for o in kept} == player.answered
+    assert {o.round for o in seen + kept} <= {1}
+    assert all(torch.equal(o.activation, torch.full((2, WIDTH), 1.0 + o.step)) for o in seen + kept)
     assert tap.unparsed == 0
