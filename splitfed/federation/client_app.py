@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+import grpc
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import nn
@@ -23,16 +24,18 @@ ImagesOf = Callable[[Job, int], ClientImages]
 """Finds the images of a client by its number."""
 
 
-def connect_over_grpc(job: Job, stopped: Callable[[], bool] | None = None) -> Connect:
+def connect_over_grpc(
+    job: Job, stopped: Callable[[], bool] | None = None, credentials: grpc.ChannelCredentials | None = None
+) -> Connect:
     """Streams that take the scenario's deadline, and share what they learn of addresses that do not answer.
 
-    Once ``stopped`` says so they wait for nothing more.
+    Once ``stopped`` says so they wait for nothing more. With ``credentials``, the client's own, they go under TLS.
     """
-    deadline_s = job.scenario.federation.stream_deadline_s
+    limit_s = job.scenario.federation.stream_deadline_s
     silent = SilentAddresses()
 
     def connect(addresses: Sequence[str], hello: Hello) -> AbstractContextManager[Link]:
-        return GrpcLink(addresses, hello, deadline_s=deadline_s, silent=silent, stopped=stopped)
+        return GrpcLink(addresses, hello, deadline_s=limit_s, silent=silent, stopped=stopped, credentials=credentials)
 
     return connect
 
@@ -41,6 +44,7 @@ def build_client_app(
     images_of: ImagesOf,
     *,
     connect: Connect | None = None,
+    credentials: Callable[[int], grpc.ChannelCredentials] | None = None,
     on_step: OnStep | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> ClientApp:
@@ -49,6 +53,7 @@ def build_client_app(
     Args:
         images_of: finds a client's own images.
         connect: opens the streams; over gRPC by default.
+        credentials: for TLS on these, by the client's number.
         on_step: told after each training step.
         stopped: asked before each step; once true, clients leave their round.
     """
@@ -65,7 +70,8 @@ def build_client_app(
             for other in [other for other in clients if other[0] != key[0]]:
                 del clients[other]  # of a run that is over
             job = Job.from_config(config)
-            link = connect or connect_over_grpc(job, stopped)
+            own = credentials(number) if credentials is not None else None
+            link = connect or connect_over_grpc(job, stopped, own)
             clients[key] = Client(job, number, images_of(job, number), link, on_step=on_step, stopped=stopped)
         task = Task(clients[key])
         load_arrays(part(task), message.content.array_records["arrays"])

@@ -10,8 +10,9 @@ import copy
 import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+import grpc
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp, strategy
 from flwr.serverapp.strategy import Strategy
@@ -34,6 +35,7 @@ from splitfed.federation.replies import (
     read_training,
 )
 from splitfed.federation.roster import NumberedNodes, Roster
+from splitfed.federation.watcher import Watcher
 from splitfed.files import one_reader
 from splitfed.models.front import Front
 from splitfed.types import Phase
@@ -46,28 +48,6 @@ SPARE_STREAMS = 4
 """Beyond one place per client: room to say no to numbers that take no part."""
 
 
-class Watcher(Protocol):
-    """Who watches a federation: the lab, or a deployment's log."""
-
-    def serving(self, server_address: str) -> None:
-        """The split service listens there, and no client has been asked to come yet."""
-
-    def routes(self) -> list[str]:
-        """The addresses that clients try in turn; a tap's relay may come before the server itself."""
-
-    def prepared(self, done: int, total: int) -> None:
-        """A round of unsupervised preparation is over."""
-
-    def front_sent(self, round_number: int, front: Front) -> None:
-        """This front goes to every participant at the start of this round."""
-
-    def client_lost(self, round_number: int, client: int, reason: str) -> None:
-        """A client took no part in this round, or not in all of it; 0 is the preparation, rounds + 1 the audit."""
-
-    def round_finished(self, round_number: int, train: PhaseScore, test: PhaseScore) -> None:
-        """Fronts and backs were averaged, and the model tested."""
-
-
 class Federation:
     """Trains one job over a Grid; `run` is what the ServerApp does.
 
@@ -77,7 +57,7 @@ class Federation:
         checkpoint: what is kept after each round, and gone on from.
         roster: which node is which client; numbered from 1 by default.
         address: ``host:port`` of the split service.
-        between: what stands between the service and the back, and sees what passes.
+        credentials: put it under TLS.
     """
 
     def __init__(
@@ -88,7 +68,7 @@ class Federation:
         checkpoint: Path | None = None,
         roster: Roster | None = None,
         address: str = "127.0.0.1:0",
-        between: Callable[[SessionHost], SessionHost] = lambda host: host,
+        credentials: grpc.ServerCredentials | None = None,
     ) -> None:
         self.job = job
         self.front = job.front()
@@ -96,9 +76,9 @@ class Federation:
         self.held = held(self.front, job.head_of(self.back))
         self._watcher = watcher
         self._checkpoint = checkpoint
+        self._credentials = credentials
         self._roster = roster or NumberedNodes()
         self._address = address
-        self._between = between
         self._progress = TrainingProgress()
         self._strategy = _strategy(job)
         self.host = BackHost(
@@ -151,10 +131,11 @@ class Federation:
 
     def _served(self, clients: int) -> SplitServer:
         return SplitServer(
-            self._between(self.host),
+            self._watcher.hosted(self.host),
             address=self._address,
             secret=self.job.secret,
             max_streams=clients + SPARE_STREAMS,
+            credentials=self._credentials,
         )
 
     def _gather(self, grid: Grid, config: ConfigRecord) -> Grid:

@@ -35,6 +35,7 @@ from splitfed.roles.lab_protocol import LAB, RESULT, Failed, Happened, Over, Ove
 from splitfed.roles.order import RUN_CONFIG_KEY, Order
 from splitfed.roles.step_teller import StepTeller
 from splitfed.roles.trained import to_bytes
+from splitfed.wire.session import SessionHost
 
 logger = logging.getLogger(__name__)
 
@@ -108,18 +109,17 @@ class Deployed:
             checkpoint=self._checkpoint,
             roster=self._roster,
             address=self._settings.listen,
-            between=lambda host: StepTeller(
-                host,
-                self._stepped,
-                lambda client: self._roster.images.get(client, 0),
-                self._job.scenario.federation.local_epochs,
-            ),
         )
 
     def _attack(self, result: FederationResult) -> None:
         rounds = self._job.scenario.federation.rounds
         rows = sum(result.audited.values())
         self._attacker.finish(rounds + 1, rows, self._job.scenario.attacker.deadline_s)
+
+    def hosted(self, host: SessionHost) -> SessionHost:
+        """The same host, of which each step is told."""
+        epochs = self._job.scenario.federation.local_epochs
+        return StepTeller(host, self._stepped, lambda client: self._roster.images.get(client, 0), epochs)
 
     def serving(self, server_address: str) -> None:
         """The split service listens."""

@@ -14,6 +14,7 @@ from splitfed.federation.job import Job
 from splitfed.federation.outcome import FederationResult
 from splitfed.federation.server_app import Federation, build_server_app
 from splitfed.runners.local_grid import LocalGrid
+from splitfed.runners.seal import seal_of
 from splitfed.runners.watched import TrainingWatcher
 
 
@@ -30,9 +31,16 @@ def train(job: Job, clients: Sequence[ClientImages], watcher: TrainingWatcher, *
         TrainingFailed: it cannot be trained with these settings.
         SplitfedError: it could not be trained this time.
     """
-    federation = Federation(job, watcher, checkpoint=checkpoint)
+    seal = seal_of(job)
+    credentials = None if seal is None else seal.server.server_credentials()
+    federation = Federation(job, watcher, checkpoint=checkpoint, credentials=credentials)
     stopped = threading.Event()
-    app = build_client_app(lambda _, number: clients[number], on_step=watcher.stepped, stopped=stopped.is_set)
+    app = build_client_app(
+        lambda _, number: clients[number],
+        credentials=None if seal is None else seal.of_client,
+        on_step=watcher.stepped,
+        stopped=stopped.is_set,
+    )
     results: list[FederationResult] = []
     with LocalGrid(app, len(clients)) as grid:
         try:

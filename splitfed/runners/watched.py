@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from splitfed.federation.client import StepReport
-from splitfed.federation.server_app import Watcher
+from splitfed.federation.watcher import Watcher
 
 
 class TrainingWatcher(Watcher, Protocol):

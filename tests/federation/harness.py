@@ -19,7 +19,7 @@ from splitfed.federation.server_app import Federation, build_server_app
 from splitfed.models.front import Front
 from splitfed.runners.local_grid import LocalGrid
 from splitfed.wire.link import DirectLink, Link
-from splitfed.wire.session import Hello, StepResult
+from splitfed.wire.session import Hello, SessionHost, StepResult
 
 Route = Callable[[str], list[str]]
 BeforeStep = Callable[[Hello, int], None]
@@ -37,6 +37,9 @@ class Recorder:
     preparations: list[tuple[int, int]] = field(default_factory=list)
     on_round: Callable[[int], None] = lambda _: None
     addresses: list[str] = field(default_factory=list)
+
+    def hosted(self, host: SessionHost) -> SessionHost:
+        return host
 
     def serving(self, server_address: str) -> None:
         self.addresses = self.route_to(server_address)
