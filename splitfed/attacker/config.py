@@ -28,6 +28,8 @@ def _is_address(value: str) -> str:
 Address = Annotated[str, AfterValidator(_is_address)]
 """host:port, an IPv6 host in brackets."""
 
+SETTLE_S = 20.0
+
 UserPath = Annotated[Path, AfterValidator(as_path)]
 """A path in which ``~`` is the home directory."""
 
@@ -42,14 +44,15 @@ class ComponentConfig(Options):
 class AttackerConfig(Options):
     """One attacker against one cell."""
 
-    upstream: Address
-    """host:port of the split service to which the relay forwards."""
+    upstream: Address | None = None
+    """host:port of the split service to which the relay forwards. Without, there is no relay: what is in the folder
+    `observations` was recorded by somebody else, such as a curious server, and `listen` means nothing."""
     listen: Address = "127.0.0.1:0"
     """host:port for the clients; port 0 takes a free one."""
     knowledge: UserPath
     """The folder of `protocol` from which it learns what a participant knows."""
     observations: UserPath
-    """Where the tap records activations."""
+    """Where the tap records activations, or whoever else does."""
     out: UserPath
     """Where reconstructions are written."""
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
@@ -73,11 +76,13 @@ class AttackerConfig(Options):
     threads: int = Field(default=2, ge=1)
     """For learning once training is over; until then it has one. Another number sums in another order, so that results
     differ in their last digits."""
-    settle_s: float = Field(default=20.0, gt=0)
+    settle_s: float = Field(default=SETTLE_S, gt=0)
     """How long it waits, after training, for observations that are still under way."""
 
     @model_validator(mode="after")
     def _leads_to_the_server(self) -> AttackerConfig:
+        if self.upstream is None:
+            return self
         if split_address(self.upstream)[1] == 0:
             raise ValueError(f"upstream {self.upstream} has port 0: give the port on which the split service listens")
         if self.upstream == self.listen:

@@ -53,7 +53,7 @@ class Observed:
             if rows >= final.rows:
                 return observed
             if time.monotonic() > deadline:
-                self._warn(f"the tap saw {rows} of {final.rows} activations of the final front")
+                self._warn(f"the attacker saw {rows} of {final.rows} activations of the final front")
                 return observed
             if asked_to_stop.wait(IDLE_S):
                 return observed

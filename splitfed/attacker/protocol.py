@@ -104,10 +104,10 @@ class Final(Record):
 
 
 class Listening(Spoken):
-    """The relay is up; clients may connect to `address`."""
+    """The attacker is up; clients may connect to `address` where it has a relay."""
 
     kind: Literal["listening"] = "listening"
-    address: str
+    address: str | None
 
 
 class Learned(Spoken):
@@ -136,8 +136,8 @@ class Done(Spoken):
     """All attacks are done.
 
     `front_before` and `front_after` are fingerprints of the front that the attacker held, `moved_by` the attacks that
-    changed it; `observed` counts the rows that the tap saw of the final front, `unparsed` the connections that it
-    could not read.
+    changed it; `observed` counts the rows that were seen of the final front, `unparsed` the connections that the tap
+    could not read, `ciphertext` those of them that were under TLS.
     """
 
     kind: Literal["done"] = "done"
@@ -146,6 +146,7 @@ class Done(Spoken):
     moved_by: tuple[str, ...] = ()
     observed: int
     unparsed: int
+    ciphertext: int = 0
 
 
 class Warned(Spoken):

@@ -77,6 +77,10 @@ def _attack(config_path: Path, say: Speaker, asked_to_stop: threading.Event) -> 
 
     config = load_config(config_path)
     make_private(config.out)  # what is recorded and made of it are private images
+    if config.upstream is None:
+        with as_open_as(config.out):
+            say(Listening(address=None))
+            return _finished(config, None, say, asked_to_stop)
     observer = LateObserver()
 
     def warn(text: str) -> None:
@@ -89,13 +93,19 @@ def _attack(config_path: Path, say: Speaker, asked_to_stop: threading.Event) -> 
         observer,
     ):
         say(Listening(address=relay.address))
-        from splitfed.attacker.work import Attacker, StoppedEarly
+        return _finished(config, lambda: observer.wake(_tap(config, warn)), say, asked_to_stop)
 
-        attacker = Attacker(config, observer.wake(_tap(config, warn)), say, asked_to_stop)
-        try:
-            attacker.run()
-        except StoppedEarly:
-            return False
+
+def _finished(
+    config: AttackerConfig, tap: Callable[[], Tap] | None, say: Speaker, asked_to_stop: threading.Event
+) -> bool:
+    """Whether the work came to its end."""
+    from splitfed.attacker.work import Attacker, StoppedEarly
+
+    try:
+        Attacker(config, tap() if tap is not None else None, say, asked_to_stop).run()
+    except StoppedEarly:
+        return False
     return True
 
 

@@ -56,7 +56,7 @@ class Attacker:
 
     Args:
         config: what it is told.
-        tap: where the observations come from.
+        tap: where the observations come from; None where somebody else records them.
         say: gets what it has to say.
         asked_to_stop: once it is set, `run` raises `StoppedEarly` at the end of the unit of work under way.
 
@@ -67,7 +67,7 @@ class Attacker:
     def __init__(
         self,
         config: AttackerConfig,
-        tap: Tap,
+        tap: Tap | None,
         say: Callable[[protocol.Message], None],
         asked_to_stop: threading.Event | None = None,
     ) -> None:
@@ -217,7 +217,8 @@ class Attacker:
                 front_after=watch.now,
                 moved_by=tuple(watch.moved_by),
                 observed=sum(len(observation.activation) for observation in observed),
-                unparsed=self._tap.unparsed,
+                unparsed=self._tap.unparsed if self._tap is not None else 0,
+                ciphertext=self._tap.ciphertext if self._tap is not None else 0,
             )
         )
 

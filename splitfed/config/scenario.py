@@ -80,6 +80,11 @@ class Scenario(Options):
         """Hidden layers on the server's side of the cut."""
         return self.model.hidden_layers - self.client_layers
 
+    @property
+    def sealed(self) -> bool:
+        """Whether the attacker stands at a wire that it cannot read."""
+        return self.federation.tls and self.attacker.vantage == "wire"
+
     def cells(self) -> tuple[Cell, ...]:
         """The cells in the order in which they run: every defense under the first seed, then the next."""
         labels = distinct_labels(self.defense)

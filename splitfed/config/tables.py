@@ -97,11 +97,17 @@ class FederationOptions(Options):
     """A step that has had no answer by then fails its client."""
     missed_rounds_allowed: int = Field(default=0, ge=0)
     """Gate: how often clients, all together, may miss the preparation, a round or the audit."""
+    tls: bool = False
+    """Whether the split service is under TLS, with certificates that a run on one machine makes for itself. An attacker
+    on the wire then sees ciphertext and no activation: of its cells no leakage is measured, and they are INVALID."""
 
 
 class AttackerOptions(Options):
     """The attacker's process and what it may do while training runs."""
 
+    vantage: Literal["wire", "server"] = "wire"
+    """Where it looks on: between clients and server, through a relay, or as the server itself, which is honest but
+    curious and keeps the activations that it is sent. Without TLS both see the same."""
     margin_db: float = Field(default=3.0, ge=0)
     """Gate: on the undefended cell the strongest attack beats the class mean by this much PSNR."""
     coverage: float = Field(default=1.0, gt=0, le=1)

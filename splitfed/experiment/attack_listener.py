@@ -58,7 +58,11 @@ class AttackListener:
             case protocol.Warned():
                 self._notice(_legible(message.message), message.level)
             case protocol.Listening():
-                self._notice(f"the tap listens on {_legible(message.address)}", "info")
+                self._listening(message.address)
+
+    def _listening(self, address: str | None) -> None:
+        where = "the server keeps what it is sent" if address is None else f"the tap listens on {_legible(address)}"
+        self._notice(where, "info")
 
     def outcomes(self) -> list[AttackOutcome]:
         """What each finished attack reached, with the images behind its reconstructions."""

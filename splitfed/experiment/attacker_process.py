@@ -43,7 +43,7 @@ class AttackerProcess:
     def __init__(self, config: AttackerConfig, on_message: Callable[[protocol.Message], None]) -> None:
         self.config = config
         self._on_message = on_message
-        self._address = ""
+        self._address: str | None = None
         self._listening = threading.Event()
         self._done = threading.Event()
         self._heard_out = threading.Event()
@@ -54,8 +54,8 @@ class AttackerProcess:
         self._listener: threading.Thread | None = None
         self._log = config.out / "attacker.log"
 
-    def start(self) -> str:
-        """Start the process; returns the relay's address.
+    def start(self) -> str | None:
+        """Start the process; returns the relay's address, None where it is to have no relay.
 
         Raises:
             AttackError: it ended, or did not listen within the deadline; the message quotes its log.

@@ -54,7 +54,7 @@ def _judge(context: CellContext, played: Played, live: AttackListener) -> CellRe
     auxiliary = played.auxiliary or run.splits.aux
     outcomes = live.outcomes()
     audit = AuditEvidence(context, result)
-    evidence = audit.of_defense()
+    evidence, sealed = audit.of_defense(), audit.sealed(live.done)
     defense = context.job.defense()
     found = cell_result(
         cell=cell,
@@ -69,7 +69,7 @@ def _judge(context: CellContext, played: Played, live: AttackListener) -> CellRe
             refused=live.refused,
             before=played.before,
             after=after_attack(result, live.done),
-            coverage=audit.coverage(),
+            coverage=audit.coverage(live.done),
             front=audit.held_front(live.done.front_before if live.done is not None else ""),
             defense=defense,
             evidence=evidence,
@@ -77,9 +77,11 @@ def _judge(context: CellContext, played: Played, live: AttackListener) -> CellRe
             victims=run.splits.train,
             result=result,
             options=run.scenario.federation,
+            sealed=sealed,
         ),
         figures=defense.figures(evidence) if evidence is not None else {},
         attack_s=played.attack_s,
+        sealed=sealed,
     )
     save_outcome(run.store, cell.name, found.strongest, outcomes)
     return found

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from splitfed.attacker.protocol import Done
 from splitfed.defenses.base import TapEvidence, TrainingPlan
 from splitfed.experiment.context import CellContext
 from splitfed.federation.client import Client
@@ -48,11 +49,26 @@ class AuditEvidence:
         plan = self._context.job.plan([len(client.train) for client in clients])
         return tap_evidence(self._victim(number), clients[number].train, own, self._result, plan)
 
-    def coverage(self) -> GateResult:
-        """Gate: whether the tap has what the clients sent in the audit."""
-        audited = self._result.audited
-        wanted = self._context.run.scenario.attacker.coverage
-        return gates.tap_coverage(rows_seen(self._observed, audited), sum(audited.values()), wanted=wanted)
+    def sealed(self, done: Done | None) -> bool:
+        """Whether the wire was to be under TLS, and the attacker found it so and read nothing.
+
+        Args:
+            done: what the attacker says at its end; one that broke down has found nothing.
+        """
+        return self._context.run.scenario.sealed and _ciphertext(done) > 0 and not self._rows_read()
+
+    def coverage(self, done: Done | None) -> GateResult:
+        """Gate: whether the attacker has what the clients sent in the audit."""
+        audited, scenario = self._result.audited, self._context.run.scenario
+        sent = sum(audited.values())
+        if scenario.sealed:
+            return gates.sealed_wire(read=self._rows_read(), sent=sent, ciphertext=_ciphertext(done))
+        by = "the server" if scenario.attacker.vantage == "server" else "the tap"
+        return gates.tap_coverage(rows_seen(self._observed, audited), sent, wanted=scenario.attacker.coverage, by=by)
+
+    def _rows_read(self) -> int:
+        """Of all phases that were recorded."""
+        return sum(len(observation.activation) for observation in read_observations(self._context.observations))
 
     def held_front(self, front_before: str) -> GateResult:
         """Gate: whether the front that the attacker held made what the tap has; some batches are made once more.
@@ -69,13 +85,13 @@ class AuditEvidence:
             differing=differing,
         )
 
-    def activation_bytes_per_image(self) -> float:
-        """Measured on what was tapped: the codec's payload for the audit's batches."""
+    def activation_bytes_per_image(self) -> float | None:
+        """Measured on what was observed: the codec's payload for the audit's batches; None where nothing was."""
         observed = self._observed[:CHECKED_BATCHES]
         codec = CODECS[self._context.run.scenario.federation.codec]
         images = sum(len(observation.activation) for observation in observed)
         payload_bytes = sum(codec.encode(observation.activation).nbytes for observation in observed)
-        return payload_bytes / max(images, 1)
+        return payload_bytes / images if images else None
 
     def _by_client(self) -> dict[int, list[Observation]]:
         by_client: dict[int, list[Observation]] = {}
@@ -90,6 +106,11 @@ class AuditEvidence:
         victim.front.load_state_dict(self._result.front.state_dict())
         victim.front.eval()
         return victim
+
+
+def _ciphertext(done: Done | None) -> int:
+    """Connections that the tap found under TLS."""
+    return done.ciphertext if done is not None else 0
 
 
 def _audited(context: CellContext) -> Sequence[Observation]:

@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
-from splitfed.attacker.config import AttackerConfig, ComponentConfig
+from splitfed.attacker.config import SETTLE_S, AttackerConfig, ComponentConfig
 from splitfed.attacker.knowledge_files import save_auxiliary
 from splitfed.attacker.protocol import Final, Message
 from splitfed.errors import AttackError
 from splitfed.experiment.attacker_process import AttackerProcess
 from splitfed.experiment.context import CellContext
+from splitfed.experiment.server_notes import ServerNotes
 from splitfed.models.front import Front
+from splitfed.wire.curious_host import CuriousHost
+from splitfed.wire.session import SessionHost
 
 CONTROL = "untrained"
 """Always mounted: what an attack that was never trained would report."""
+SEALED_SETTLE_S = 0.5
+"""How long an attacker waits that will see nothing."""
 
 
-def attacker_config(context: CellContext, upstream: str) -> AttackerConfig:
-    """What the attacker of this cell is told, whose relay leads to the server at `upstream`."""
+def attacker_config(context: CellContext, upstream: str | None) -> AttackerConfig:
+    """What the attacker of this cell is told.
+
+    Args:
+        context: the cell.
+        upstream: where its relay leads; None where the server itself looks on.
+    """
     scenario = context.run.scenario
-    attacks = [ComponentConfig(name=a.name, options=a.options) for a in scenario.attack]
+    # at a sealed wire there is nothing to attack: the relay is up, and no attack learns for hours what it cannot use
+    attacks = [] if scenario.sealed else [ComponentConfig(name=a.name, options=a.options) for a in scenario.attack]
     if all(attack.name != CONTROL for attack in attacks):
         attacks.append(ComponentConfig(name=CONTROL))
     return AttackerConfig(
@@ -38,6 +49,7 @@ def attacker_config(context: CellContext, upstream: str) -> AttackerConfig:
         live_images=scenario.attacker.live_images,
         keep_rounds=scenario.attacker.keep_rounds,
         threads=scenario.attacker.threads,
+        settle_s=SEALED_SETTLE_S if scenario.sealed else SETTLE_S,
     )
 
 
@@ -51,9 +63,17 @@ class MountedAttack:
         self._context = context
         self._hear = hear
         self._process: AttackerProcess | None = None
+        attacker = context.run.scenario.attacker
+        self._at_server = attacker.vantage == "server"
+        self._notes = ServerNotes(context.observations, attacker.keep_rounds or None, context.notice)
 
-    def start(self, upstream: str) -> str | None:
-        """Start the attacker before the server at `upstream`; its relay's address, or None where it does not start."""
+    def hosted(self, host: SessionHost) -> SessionHost:
+        """The same host, which keeps what it is sent where the server looks on."""
+        return CuriousHost(host, self._notes) if self._at_server else host
+
+    def start(self, server_address: str) -> str | None:
+        """Start the attacker; its relay's address, or None where it has none or does not start."""
+        upstream = None if self._at_server else server_address
         process = AttackerProcess(attacker_config(self._context, upstream), self._hear)
         save_auxiliary(self._context.knowledge, self._context.run.splits.aux)
         try:
@@ -87,3 +107,4 @@ class MountedAttack:
     ) -> None:
         if self._process is not None:
             self._process.stop()
+        self._notes.close()

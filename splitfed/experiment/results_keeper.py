@@ -19,6 +19,10 @@ from splitfed.runners.unfinished import CellFailure, Outcome, check_all_finished
 
 UNDEFENDED = "none"
 """The defense whose cell shows whether the attacker works at all."""
+SEALED = (
+    "federation.tls: the attacker stands at a wire under TLS. It will see ciphertext, no leakage will be measured, and "
+    'the cells will be INVALID; attacker.vantage = "server" has what the server sees'
+)
 
 
 def training_info(options: FederationOptions) -> TrainingInfo:
@@ -99,6 +103,8 @@ class ResultsKeeper:
                 "other numbers",
                 level="info",
             )
+        if run.scenario.sealed:
+            run.notice(SEALED, level="info")
         for metric in run.frechet_metrics:
             if len(run.splits.train) < metric.needed:
                 run.notice(f"{metric.requirement}, this run has {len(run.splits.train):,}: it is left out")
@@ -124,7 +130,7 @@ class ResultsKeeper:
     def _with_reference(self, cells: list[CellResult], seed: int) -> list[CellResult]:
         """These cells, in which the undefended one of a seed vouches for the attacker in all cells of that seed."""
         reference = next((cell for cell in cells if cell.seed == seed and cell.defense == UNDEFENDED), None)
-        if reference is None:
+        if reference is None or reference.sealed:  # a wire that nobody can read says nothing of the attacker
             return cells
         gate = reference_gate(reference, self._run.baselines, self._run.scenario.attacker.margin_db)
         return [
@@ -139,6 +145,7 @@ class ResultsKeeper:
             schema=SCHEMA,
             scenario=run.scenario.name,
             threat=run.scenario.threat,
+            vantage=run.scenario.attacker.vantage,
             dataset=self._dataset_info(),
             metrics=run.scenario.metrics,
             baselines=run.baselines,

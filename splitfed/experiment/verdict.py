@@ -108,10 +108,12 @@ def cell_gates(
     victims: Images,
     result: FederationResult,
     options: FederationOptions,
+    sealed: bool = False,
 ) -> list[GateResult]:
     """All gates of a cell but the reference gate and `finite`, which need the scores.
 
-    ``refused`` has by name the attacks whose reconstructions could not be scored, and why.
+    ``refused`` has by name the attacks whose reconstructions could not be scored, and why. Of a ``sealed`` cell,
+    ``coverage`` says that there was nothing to observe; what is asked of observations is then asked of none.
     """
     fits = {o.report.attack: o.report.fit for o in outcomes if not o.report.is_control and o.report.fit}
     return [
@@ -122,11 +124,10 @@ def cell_gates(
             allowed=options.missed_rounds_allowed,
             reason=result.missed_because,
         ),
-        gates.attack_learned(fits, refused),
+        *([] if sealed else [gates.attack_learned(fits, refused)]),
         gates.victim_unchanged(before, after),
         coverage,
-        front,
-        gates.defense_acts(defense.findings(evidence) if evidence is not None else []),
+        *([] if sealed else [front, gates.defense_acts(defense.findings(evidence) if evidence is not None else [])]),
         gates.aux_disjoint(auxiliary, victims),
     ]
 
@@ -150,13 +151,14 @@ def cell_result(
     cell: Cell,
     result: FederationResult,
     majority_rate: float,
-    activation_bytes_per_image: float,
+    activation_bytes_per_image: float | None,
     outcomes: Sequence[AttackOutcome],
     auxiliary: Images,
     frechet_metrics: Sequence[FrechetMetric],
     gate_results: Sequence[GateResult],
     figures: Figures,
     attack_s: float,
+    sealed: bool = False,
 ) -> CellResult:
     """A trained cell with its verdict: what the attacks reached, and these gates with `finite` beside them."""
     sent = sum(result.audited.values())
@@ -184,6 +186,7 @@ def cell_result(
         attacks={name: value for name, value in scores.items() if name not in controls},
         controls={name: value for name, value in scores.items() if name in controls},
         strongest=best,
+        sealed=sealed,
         gates={},
         gate_details={},
         valid=False,

@@ -8,6 +8,7 @@ from splitfed.federation.backs import PhaseScore
 from splitfed.federation.client import StepReport
 from splitfed.models.front import Front
 from splitfed.records import events
+from splitfed.wire.session import SessionHost
 
 
 class CellWatcher:
@@ -20,13 +21,17 @@ class CellWatcher:
         self._attack = attack
         self._addresses: list[str] = []
 
+    def hosted(self, host: SessionHost) -> SessionHost:
+        """The attacker may be the server itself."""
+        return self._attack.hosted(host)
+
     def serving(self, server_address: str) -> None:
-        """The server listens: the attacker starts before it."""
+        """The server listens: the attacker starts, on a wire before it."""
         relay_address = self._attack.start(server_address)
         self._addresses = [address for address in (relay_address, server_address) if address is not None]
 
     def routes(self) -> list[str]:
-        """Through the attacker's relay; straight to the server where the relay does not answer."""
+        """Through the attacker's relay; straight to the server where there is none or it does not answer."""
         return self._addresses
 
     def prepared(self, done: int, total: int) -> None:

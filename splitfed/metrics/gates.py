@@ -113,16 +113,40 @@ def held_front(*, held: str, final: str, checked: int, differing: Sequence[str])
     return GateResult("held_front", not faults, "; ".join(faults) or detail)
 
 
-def tap_coverage(seen: int, sent: int, *, wanted: float) -> GateResult:
+def tap_coverage(seen: int, sent: int, *, wanted: float, by: str = "the tap") -> GateResult:
     """What was attacked covers what was sent.
 
     Args:
-        seen: images whose activations under the final front the tap has.
+        seen: images whose activations under the final front the attacker has.
         sent: images whose activations the server received then.
         wanted: the share that the scenario asks for, in (0, 1].
+        by: who looked on, in words.
     """
-    detail = f"the tap saw {seen:,} of {sent:,} activations under the final front, {wanted:.0%} wanted"
+    detail = f"{by} saw {seen:,} of {sent:,} activations under the final front, {wanted:.0%} wanted"
     return GateResult("tap_coverage", sent > 0 and seen >= wanted * sent, detail)
+
+
+def sealed_wire(*, read: int, sent: int, ciphertext: int) -> GateResult:
+    """What takes the place of `tap_coverage` where the wire was to be under TLS. It never passes.
+
+    No figure of such a cell says what the defense is worth, and none may be read so.
+
+    Args:
+        read: images whose activations the tap could read all the same, of all phases.
+        sent: images whose activations the server received under the final front.
+        ciphertext: connections that the tap found under TLS.
+    """
+    if ciphertext and not read:
+        detail = (
+            f"sealed by TLS: the wire attacker saw ciphertext, 0 of {sent:,} activations; no leakage was measured, "
+            'which is no merit of the defense; attacker.vantage = "server" has what the server sees'
+        )
+    else:
+        detail = (
+            f"the wire was to be sealed by TLS and was not seen to be: the tap read {read:,} activations, "
+            f"and found {ciphertext:,} connections in ciphertext"
+        )
+    return GateResult("tap_coverage", False, detail)
 
 
 def attack_beats_class_mean(*, attack_psnr_db: float, class_mean_psnr_db: float, margin_db: float) -> GateResult:

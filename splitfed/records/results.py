@@ -110,7 +110,8 @@ class CellResult(Record):
     ``strongest`` names the attack with the highest SSIM on the attacker's own validation images, ``figures`` are what
     the defense reports beside the scores. ``missed_rounds`` has by the client's number the rounds that it took no part
     in, or not in all of; 0 is the preparation, the number after the last round the audit. A cell that could not be
-    trained has no scores, no attacks, and its reason under the gate ``completed``.
+    trained has no scores, no attacks, and its reason under the gate ``completed``. Where it is ``sealed``, the attacker
+    stood at a wire under TLS and saw ciphertext: it has no attacks either, is INVALID, and says nothing of the defense.
     """
 
     cell: str
@@ -129,6 +130,7 @@ class CellResult(Record):
     attacks: dict[str, AttackScore]
     controls: dict[str, AttackScore]
     strongest: str | None
+    sealed: bool = False
     gates: dict[str, bool]
     gate_details: dict[str, str]
     valid: bool
@@ -172,8 +174,9 @@ class DefenseSummary(Record):
 class Results(Record):
     """The whole of `results.json`. ``valid`` is true when there are cells and each of them is valid.
 
-    ``baselines`` are what predictors without any activation score, ``metrics`` what the scenario asked for beside what
-    is always measured. ``training`` is null in results from before it was recorded.
+    ``vantage`` is where the attacker looked on: at the ``wire``, or at the ``server``. ``baselines`` are what
+    predictors without any activation score, ``metrics`` what the scenario asked for beside what is always measured.
+    ``training`` is null in results from before it was recorded.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -181,6 +184,7 @@ class Results(Record):
     schema_version: Literal[2] = Field(alias="schema")
     scenario: str
     threat: str
+    vantage: Literal["wire", "server"] = "wire"
     dataset: DatasetInfo
     metrics: tuple[str, ...]
     baselines: dict[str, BaselineScore]

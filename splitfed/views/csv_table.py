@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from splitfed.records.results import BaselineScore, Results
 
 CSV_FIELDS = (
-    "scenario", "threat", "dataset", "synthetic", "codec", "variant", "labels", "client_fraction",
-    "cell", "defense", "params", "seed", "valid", "failed_gates", "accuracy", "majority_rate",
+    "scenario", "threat", "vantage", "dataset", "synthetic", "codec", "variant", "labels", "client_fraction",
+    "cell", "defense", "params", "seed", "valid", "sealed", "failed_gates", "accuracy", "majority_rate",
     "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
     "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
     "ssim", "ssim_low", "ssim_high", "ssim_cropped", "fid_lite0", "fid", "reid_top1", "reid_chance", "n", "sent",
@@ -39,6 +39,7 @@ def csv_rows(results: Results) -> Iterator[dict[str, object]]:
     run = {
         "scenario": results.scenario,
         "threat": results.threat,
+        "vantage": results.vantage,
         "dataset": results.dataset.name,
         "synthetic": results.dataset.synthetic,
         **(_listed(results.training) if results.training is not None else {}),

@@ -39,7 +39,8 @@ class Row:
     params: Mapping[str, Any]
     seeds: tuple[int, ...]
     strongest: str
-    """By name; with the number of images where it was scored over only some of those that were sent."""
+    """By name; with the number of images where it was scored over only some of those that were sent; `SEALED` where
+    there was nothing to attack."""
     accuracy: Estimate
     psnr_db: Estimate
     ssim: Estimate
@@ -86,7 +87,13 @@ def _without_name(layer: Mapping[str, Any]) -> dict[str, Any]:
     return {option: value for option, value in layer.items() if option != "name"}
 
 
+SEALED = "sealed"
+"""Stands where the strongest attack would, had the attacker seen anything but ciphertext."""
+
+
 def _strongest(cell: CellResult) -> str:
+    if cell.sealed:
+        return SEALED
     score = cell.strongest_score
     return MISSING if score is None else f"{cell.strongest}{fewer(score.n, score.sent)}"
 
@@ -161,6 +168,11 @@ def images_scored(results: Results, metric: str) -> int | None:
         return None
     scores = [score for cell in results.cells if (score := cell.strongest_score)]
     return min((score.n for score in scores), default=None)
+
+
+def any_sealed(results: Results) -> bool:
+    """Whether the attacker of a cell saw nothing but ciphertext."""
+    return any(cell.sealed for cell in results.cells)
 
 
 def seed_count(results: Results) -> int:

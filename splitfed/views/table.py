@@ -42,6 +42,16 @@ SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without t
 """Which of the two usual scalars is meant: on small images they differ much."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
+VANTAGES = {
+    "wire": "The attacker looked on from the wire, between clients and server.",
+    "server": "The attacker was the server itself, honest but curious.",
+}
+"""Where the activations come from that were attacked."""
+SEALED = (
+    "sealed: the wire was under TLS; its attacker saw ciphertext, 0 activations, and had nothing to attack. Nothing "
+    'was measured of what the defense keeps: the server sees all that it is sent (attacker.vantage = "server").'
+)
+"""What the word in place of an attack says."""
 WIDE_COLUMNS = 132
 """From this width on a terminal shows the intervals too."""
 
@@ -158,6 +168,8 @@ def how_to_read(results: Results) -> list[str]:
     return [
         "Arrows point to what is better for the defender.",
         "Scores are those of the strongest attack on each defense, by SSIM.",
+        VANTAGES[results.vantage],
+        *([SEALED] if summary.any_sealed(results) else []),
         SSIM,
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "

@@ -128,6 +128,7 @@ def test_no_tap_is_no_reason_to_hang_with_a_client_connected(tmp_path: Path) -> 
         with Role(settings) as role:
             listening = role.hear(protocol.Listening)
             assert isinstance(listening, protocol.Listening)
+            assert listening.address is not None
             with socket.create_connection(split_address(listening.address)) as client, server.accept()[0] as relayed:
                 client.sendall(b"hello")
                 assert relayed.recv(5) == b"hello"

@@ -56,7 +56,7 @@ class Tapped(Recorder):
 
     def serving(self, server_address: str) -> None:
         self.handle = AttackerProcess(config(self._job, self._folder, server_address), self.heard.append)
-        self.addresses = [self.handle.start(), server_address]
+        self.addresses = [self.handle.start() or "", server_address]
 
     def front_sent(self, round_number: int, front: Front) -> None:
         assert self.handle is not None

@@ -18,10 +18,11 @@ MAY_BE_LEFT_OUT = {
     "Notice": {"level"},
     "AttackProgress": {"psnr_db", "ssim", "strip", "strip_tile", "final"},
     "Learned": {"reconstructions"},
-    "Done": {"moved_by"},
+    "Done": {"moved_by", "ciphertext"},
     "Warned": {"level"},
     "AttackScore": {"fid_lite0", "fid"},
-    "Results": {"training"},
+    "CellResult": {"sealed"},
+    "Results": {"training", "vantage"},
 }
 """What has a value where it is not given; it is written all the same. Of events also the time and the tag."""
 

@@ -90,7 +90,7 @@ def _facts(store: RunStore, results: Results) -> str:
     created = store.manifest.created[:16].replace("T", " ")
     return (
         f"{data.name}: {data.train:,} private images, {data.aux:,} auxiliary, {data.test:,} test, "
-        f"{width}×{height} {kind}, {data.classes} classes. Threat: {results.threat}. "
+        f"{width}×{height} {kind}, {data.classes} classes. Threat: {results.threat}, seen from the {results.vantage}. "
         f"Run {store.path.name}, created {created} UTC."
     )
 
