@@ -16,7 +16,7 @@ from splitfed.bench.faults.script import Fault
 from splitfed.federation.backs import PhaseScore
 from splitfed.models.front import Front
 from splitfed.types import Phase
-from splitfed.wire.session import Hello
+from splitfed.wire.session import Hello, SessionHost
 
 RELAY = ("relay is killed", "relay is frozen", "relay starves")
 HALF_BYTES, FEW_BYTES = 400, 100
@@ -24,7 +24,7 @@ HALF_BYTES, FEW_BYTES = 400, 100
 
 
 class Witness:
-    """The watcher of all attempts of one run (`federation.server_app.Watcher`).
+    """The watcher of all attempts of one run (`federation.watcher.Watcher`).
 
     Args:
         sabotage: the faults.
@@ -59,6 +59,10 @@ class Witness:
         self._relay: RunningRelay | None = None
         self._struck_relay = False
         sabotage.on_step = self._on_step
+
+    def hosted(self, host: SessionHost) -> SessionHost:
+        """The same one."""
+        return host
 
     def serving(self, server_address: str) -> None:
         """A new attempt has begun."""

@@ -28,7 +28,7 @@ from splitfed.models.front import Front
 from splitfed.records.bus import Bus
 from splitfed.runners.local_grid import LocalGrid
 from splitfed.wire.link import DirectLink, Link
-from splitfed.wire.session import Hello
+from splitfed.wire.session import Hello, SessionHost
 
 WIDTH = 16
 SOON_S, NEVER_S = 0.3, 60.0
@@ -104,6 +104,9 @@ def digest(result: FederationResult) -> dict[str, Any]:
 
 class _Nobody:
     """Watches a federation, and says nothing."""
+
+    def hosted(self, host: SessionHost) -> SessionHost:
+        return host
 
     def serving(self, server_address: str) -> None:
         pass
