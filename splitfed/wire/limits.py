@@ -26,6 +26,10 @@ IDLE_S = 600.0
 SEND_S = 60.0
 """How long one answer may take to be sent: 64 MiB at 9 Mbit/s. A client that does not read is cut off then."""
 
+STREAMS_PER_CONNECTION = 4
+"""Streams that a connection may have open at once; what a stranger opens beyond them is reset before any of our code
+sees it. A client has one on each, and another for a moment where it dials again."""
+
 METHOD = "/splitfed.v1.Split/Stream"
 
 _ONLY_UNCOMPRESSED = 1  # a set of bits, the lowest of which stands for "identity"
@@ -81,6 +85,7 @@ def server_options(max_message_bytes: int, keepalive: Keepalive, hello_s: float)
     return [
         *channel_options(max_message_bytes, keepalive),
         ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(keepalive.after_s / 2)),
         ("grpc.server_handshake_timeout_ms", _ms(hello_s)),
         ("grpc.max_connection_idle_ms", _ms(hello_s)),
