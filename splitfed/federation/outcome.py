@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from torch import nn
+
 from splitfed.defenses.base import Figures
+from splitfed.errors import TrainingFailed
 from splitfed.models.back import Back
 from splitfed.models.front import Front
 
@@ -63,3 +66,17 @@ class TrainingProgress:
         if number not in missed:
             missed.append(number)
         self.missed_because = self.missed_because or reason
+
+
+def check_trainable(round_number: int, **averaged: nn.Module) -> None:
+    """Whether what was averaged in this round can still be trained.
+
+    Raises:
+        TrainingFailed: a weight is NaN or infinite.
+    """
+    for part, module in averaged.items():
+        if not all(bool(value.isfinite().all()) for value in module.state_dict().values()):
+            raise TrainingFailed(
+                f"round {round_number}: the averaged {part} has NaN or infinite weights: training diverged; "
+                "lower federation.learning_rate"
+            )

@@ -17,14 +17,13 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp, strategy
 from flwr.serverapp.strategy import Strategy
 
-from splitfed.errors import TrainingFailed
 from splitfed.federation.arrays import load_arrays, to_arrays
 from splitfed.federation.attendance import Loss, ask, nobody
 from splitfed.federation.backs import BackHost, PhaseScore
 from splitfed.federation.checkpoint import Checkpoint, damaged
 from splitfed.federation.head import held
 from splitfed.federation.job import Job
-from splitfed.federation.outcome import FederationResult, TrainingProgress
+from splitfed.federation.outcome import FederationResult, TrainingProgress, check_trainable
 from splitfed.federation.participants import addressed_to
 from splitfed.federation.replies import (
     BadReply,
@@ -37,10 +36,8 @@ from splitfed.federation.replies import (
 from splitfed.federation.roster import NumberedNodes, Roster
 from splitfed.federation.watcher import Watcher
 from splitfed.files import one_reader
-from splitfed.models.front import Front
 from splitfed.types import Phase
 from splitfed.wire.service import SplitServer
-from splitfed.wire.session import SessionHost
 
 Checked = TypeVar("Checked")
 
@@ -163,7 +160,7 @@ class Federation:
         replies = self._ask(grid, asked, number, f"round {number}", self._trained, drawn)
         self._load(self._average(number, (reply.message for reply in replies.values())))
         self.host.average({client: reply.examples for client, reply in replies.items()})
-        self._check_finite(number)
+        check_trainable(number, front=self.front, back=self.back)
         for reply in replies.values():
             self._progress.traffic_bytes += reply.traffic_bytes
             self._progress.images_sent += reply.examples
@@ -255,19 +252,6 @@ class Federation:
     def _lose(self, number: int, client: int, reason: str) -> None:
         self._progress.miss(client, number, reason)
         self._watcher.client_lost(number, client, reason)
-
-    def _check_finite(self, number: int) -> None:
-        """Whether what was averaged can still be trained.
-
-        Raises:
-            TrainingFailed: a weight is NaN or infinite.
-        """
-        for part, module in (("front", self.front), ("back", self.back)):
-            if not all(bool(value.isfinite().all()) for value in module.state_dict().values()):
-                raise TrainingFailed(
-                    f"round {number}: the averaged {part} has NaN or infinite weights: training diverged; "
-                    "lower federation.learning_rate"
-                )
 
     def _save(self) -> None:
         if self._checkpoint is None:
