@@ -67,12 +67,18 @@ class StreamRules:
         Raises:
             Refused: it is not what ``hello`` announced, not finite, too large, or its labels do not fit.
         """
+        dimensions = len(message.tensor.shape)  # counted before they are copied: there may be millions
+        if dimensions != 1 + len(hello.shape):
+            why = f"want a batch of {hello.shape}, got {dimensions} dimensions"
+            raise refusal("WRONG_SHAPE", hello, message.step, why)
         spec = read_spec(message.tensor)
         self._check_codec(hello, message.step, spec)
-        if spec.shape[1:] != hello.shape or spec.shape[:1] in ((), (0,)):
+        if spec.shape[1:] != hello.shape or spec.shape[0] == 0:
             want = ", ".join(["B ≥ 1", *map(str, hello.shape)])
             raise refusal("WRONG_SHAPE", hello, message.step, f"want ({want}), got {spec.shape}")
         activation = self._tensor(hello, message.step, spec, data)
+        if message.labels:
+            _check_count(hello, message.step, len(message.labels), spec.shape[0])
         labels = read_labels(message)
         if labels is not None:
             check_labels(hello, message.step, labels, spec.shape[0], self.classes)
@@ -132,11 +138,15 @@ def check_labels(hello: Hello, step: int, labels: Tensor, batch: int, classes: i
     if hello.keeps_labels:
         why = f"its Hello says that labels stay with the client, and here are {len(labels)}"
         raise refusal("BAD_LABELS", hello, step, why)
-    if len(labels) != batch:
-        raise refusal("BAD_LABELS", hello, step, f"want {batch} labels, got {len(labels)}")
+    _check_count(hello, step, len(labels), batch)
     highest = int(labels.max())
     if classes is not None and highest >= classes:
         raise refusal("BAD_LABELS", hello, step, f"want labels below {classes}, got {highest}")
+
+
+def _check_count(hello: Hello, step: int, labels: int, batch: int) -> None:
+    if labels != batch:
+        raise refusal("BAD_LABELS", hello, step, f"want {batch} labels, got {labels}")
 
 
 def check_result(hello: Hello, step: int, result: StepResult) -> None:

@@ -82,11 +82,12 @@ class Door:
     def _enter(self, claim: Claim, place: _Seat) -> _Seat | None:
         """Take the client's place; who had it until now."""
         with self._lock:
-            if claim.number <= self._highest.get(claim.client, 0):
+            highest = self._highest.get(claim.client, 0)
+            if claim.number <= highest:
                 raise Refused(
                     "REPLAYED",
                     f"client-{claim.client}: its proof has the number {claim.number}, and I have seen "
-                    f"{self._highest[claim.client]}; was its clock set back?",
+                    f"{highest}; was its clock set back?",
                 )
             self._highest[claim.client] = claim.number  # also when there is no place: it was used
             # what its client was given up at, say, and goes on with all the same

@@ -34,6 +34,8 @@ _DATA_TAG = pb.ClientFrame.DATA_FIELD_NUMBER << 3 | _LENGTH_DELIMITED
 _FIXED_BYTES = {1: 8, 5: 4}  # wire type -> length
 _SEAL = struct.Struct("<HI")  # the tag of `checksum` as it is written, and its value
 _CHECKSUM_TAG = int.from_bytes(bytes((pb.ClientFrame.CHECKSUM_FIELD_NUMBER << 3 & 0x7F | 5 | 0x80, 1)), "little")
+_MOST_FIELDS = 64  # of a frame, which has two; walking over millions would take a minute
+_MOST_CHARACTERS = 2000  # of a refusal, which may quote what a client has sent
 _CODEC_NAMES = {pb.Codec.Value(name.upper()): name for name in CODECS}
 
 
@@ -149,12 +151,16 @@ def finished_frame(steps: int, examples: int) -> bytes:
 
 def refusal_frame(reason: str, message: str) -> bytes:
     """No, because; ``reason`` is a name of ``Refusal.Reason``."""
-    return pack(pb.ServerFrame(refusal=pb.Refusal(reason=reason, message=message)))
+    return pack(pb.ServerFrame(refusal=_refusal(reason, message)))
 
 
 def refusal_trailer(reason: str, message: str) -> tuple[tuple[str, bytes], ...]:
     """The trailing metadata that says no to a stream of which no message is read."""
-    return ((_REFUSAL_KEY, pb.Refusal(reason=reason, message=message).SerializeToString()),)
+    return ((_REFUSAL_KEY, _refusal(reason, message).SerializeToString()),)
+
+
+def _refusal(reason: str, message: str) -> pb.Refusal:
+    return pb.Refusal(reason=reason, message=message[:_MOST_CHARACTERS])
 
 
 def read_refusal_trailer(metadata: Iterable[tuple[str, str | bytes]]) -> Refused | None:
@@ -234,7 +240,9 @@ def _unsealed(view: memoryview) -> memoryview:
 
 def _find_data(view: memoryview) -> tuple[int, memoryview]:
     position = 0
-    while position < len(view):
+    for _ in range(_MOST_FIELDS + 1):  # the end is seen a turn later
+        if position == len(view):
+            return position, view[:0]
         tag_start = position
         tag, position = _read_varint(view, position)
         length, position = _field_length(view, tag, position)
@@ -245,7 +253,7 @@ def _find_data(view: memoryview) -> tuple[int, memoryview]:
                 raise FrameError(f"data ends at {position + length} of {len(view)} bytes; it must be last")
             return tag_start, view[position:]
         position += length
-    return len(view), view[:0]
+    raise FrameError(f"a frame of more than {_MOST_FIELDS} fields")
 
 
 def _field_length(view: memoryview, tag: int, position: int) -> tuple[int, int]:

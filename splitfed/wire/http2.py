@@ -1,7 +1,8 @@
 """Reads one direction of an HTTP/2 connection, as bytes come by, into the gRPC messages that it carries.
 
 RFC 9113 (frames), RFC 7541 (headers) and the gRPC protocol's length-prefixed messages. It only listens: it never
-answers, and what it cannot follow it gives up on.
+answers, and what it cannot follow it gives up on. What gRPC passes over it passes over too, well formed or not, or a
+client could blind it with one odd frame and go on.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from hpack import Decoder, HPACKError
-from hyperframe.exceptions import HyperframeError
-from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, PushPromiseFrame, RstStreamFrame
 
 from splitfed.errors import FrameError
 
@@ -22,8 +21,14 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 _FRAME_HEADER_BYTES = 9
 _MESSAGE_HEADER_BYTES = 5
-_MAX_HEADERS_BYTES = 2**20
+_MAX_HEADERS_BYTES = 2**16  # gRPC takes 2^14 of a stream; what a block costs to decode grows with its square
 _MAX_TABLE_BYTES = 2**20  # what a peer may have allowed the other; an eavesdropper takes any
+_ANY_LIST_BYTES = 2**62  # a header that is named again by its index takes no memory; gRPC refuses that stream alone
+
+_DATA, _HEADERS, _RESET, _CONTINUATION = 0x0, 0x1, 0x3, 0x9
+_END_STREAM, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x4, 0x8, 0x20
+_FOLLOWED = (_DATA, _HEADERS, _RESET, _CONTINUATION)
+_PRIORITY_BYTES, _RESET_BYTES = 5, 4
 
 
 class Message(NamedTuple):
@@ -62,6 +67,13 @@ class _MessageRefused(Exception):
 Event = Message | Unreadable | Ended
 
 
+class _Frame(NamedTuple):
+    kind: int
+    flags: int
+    stream: int
+    body: bytes
+
+
 @dataclass
 class _Stream:
     path: str = ""
@@ -84,9 +96,11 @@ class MessageReader:
         self._headers = bytearray()
         self._headers_of: int | None = None
         self._headers_are_last = False
-        self._decoder = Decoder(max_header_list_size=_MAX_HEADERS_BYTES)
+        self._decoder = Decoder(max_header_list_size=_ANY_LIST_BYTES)
         self._decoder.max_allowed_table_size = _MAX_TABLE_BYTES
         self._streams: dict[int, _Stream] = {}
+        self._of_client = preface
+        self._newest = 0
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """What ends within ``data``.
@@ -103,7 +117,7 @@ class MessageReader:
                 for frame, end in _frames(view):
                     start = end
                     yield from self._take(frame)
-        except (HyperframeError, HPACKError) as error:
+        except HPACKError as error:
             raise FrameError(f"not HTTP/2 that can be followed: {error!r}") from None
         del self._buffer[:start]
 
@@ -121,56 +135,67 @@ class MessageReader:
         self._preface = b""
         return True
 
-    def _take(self, frame: Frame) -> Iterator[Event]:
-        if self._headers_of is not None and not (
-            isinstance(frame, ContinuationFrame) and frame.stream_id == self._headers_of
-        ):
+    def _take(self, frame: _Frame) -> Iterator[Event]:
+        if self._headers_of is not None and (frame.kind, frame.stream) != (_CONTINUATION, self._headers_of):
             raise FrameError("headers are cut off by another frame")
-        if isinstance(frame, HeadersFrame | ContinuationFrame):
-            yield from self._take_headers(frame)
-        elif isinstance(frame, DataFrame):
+        if frame.kind == _DATA:
             yield from self._take_data(frame)
-            if "END_STREAM" in frame.flags:
-                yield self._end(frame.stream_id)
-        elif isinstance(frame, RstStreamFrame):
-            yield self._end(frame.stream_id, reset=True)
-        elif isinstance(frame, PushPromiseFrame):
-            raise FrameError("gRPC has no push promises")
+            if frame.flags & _END_STREAM:
+                yield self._end(frame.stream)
+        elif frame.kind == _HEADERS:
+            self._headers_are_last = bool(frame.flags & _END_STREAM)
+            yield from self._take_headers(frame, _without_padding(frame))
+        elif frame.kind == _CONTINUATION:
+            if self._headers_of is None:
+                raise FrameError("a continuation of no headers")
+            yield from self._take_headers(frame, frame.body)
+        elif frame.kind == _RESET:
+            if len(frame.body) != _RESET_BYTES:
+                raise FrameError(f"a reset of {len(frame.body)} bytes")
+            yield self._end(frame.stream, reset=True)
 
     def _end(self, stream: int, *, reset: bool = False) -> Ended:
         self._streams.pop(stream, None)
         return Ended(stream, reset)
 
-    def _take_headers(self, frame: HeadersFrame | ContinuationFrame) -> Iterator[Ended]:
-        if isinstance(frame, HeadersFrame):
-            self._headers_are_last = "END_STREAM" in frame.flags
-        self._headers += frame.data
-        self._headers_of = frame.stream_id
+    def _take_headers(self, frame: _Frame, block: bytes) -> Iterator[Ended]:
+        self._headers += block
+        self._headers_of = frame.stream
         if len(self._headers) > _MAX_HEADERS_BYTES:
             raise FrameError(f"headers of more than {_MAX_HEADERS_BYTES} bytes")
-        if "END_HEADERS" not in frame.flags:
+        if not frame.flags & _END_HEADERS:
             return
         headers = dict(self._decoder.decode(bytes(self._headers), raw=True))
         self._headers.clear()
         self._headers_of = None
-        stream = self._streams.setdefault(frame.stream_id, _Stream())
-        stream.path = headers.get(b":path", stream.path.encode()).decode("latin-1")
+        if (stream := self._stream(frame.stream)) is None:
+            return
+        if (path := headers.get(b":path")) is not None:
+            stream.path = path.decode("latin-1")
         if self._headers_are_last:
-            yield self._end(frame.stream_id)
+            yield self._end(frame.stream)
 
-    def _take_data(self, frame: DataFrame) -> Iterator[Message | Unreadable]:
-        stream = self._streams.get(frame.stream_id)
+    def _stream(self, number: int) -> _Stream | None:
+        """The stream that headers belong to; None where a client may not open it (any more), and no server would."""
+        if self._of_client and number not in self._streams:
+            if number <= self._newest or number % 2 == 0:
+                return None
+            self._newest = number
+        return self._streams.setdefault(number, _Stream())
+
+    def _take_data(self, frame: _Frame) -> Iterator[Message | Unreadable]:
+        stream = self._streams.get(frame.stream)
         if stream is None or stream.unreadable:
             return  # after its end: RFC 9113 lets late frames of a reset stream pass
-        stream.pending += frame.data
         try:
+            stream.pending += _without_padding(frame)
             while (end := self._message_end(stream.pending)) is not None:
-                yield Message(frame.stream_id, stream.path, bytes(stream.pending[_MESSAGE_HEADER_BYTES:end]))
+                yield Message(frame.stream, stream.path, bytes(stream.pending[_MESSAGE_HEADER_BYTES:end]))
                 del stream.pending[:end]
-        except _MessageRefused as refused:
+        except (_MessageRefused, FrameError) as refused:
             stream.unreadable = True
             stream.pending.clear()
-            yield Unreadable(frame.stream_id, stream.path, str(refused))
+            yield Unreadable(frame.stream, stream.path, str(refused))
 
     def _message_end(self, pending: bytearray) -> int | None:
         """Where the first message in ``pending`` ends, or None if it is not complete."""
@@ -185,14 +210,30 @@ class MessageReader:
         return end if len(pending) >= end else None
 
 
-def _frames(view: memoryview) -> Iterator[tuple[Frame, int]]:
+def _frames(view: memoryview) -> Iterator[tuple[_Frame, int]]:
     """The complete frames in ``view``, each with where it ends."""
     start = 0
     while len(view) - start >= _FRAME_HEADER_BYTES:
         body = start + _FRAME_HEADER_BYTES
-        frame, length = Frame.parse_frame_header(view[start:body])
+        length, stream = int.from_bytes(view[start : start + 3]), int.from_bytes(view[start + 5 : body])
         if len(view) < body + length:
             return
-        frame.parse_body(view[body : body + length])
+        kind, flags = view[start + 3 : start + 5]
+        followed = view[body : body + length].tobytes() if kind in _FOLLOWED else b""
+        frame = _Frame(kind, flags, stream & 0x7FFFFFFF, followed)
         start = body + length
         yield frame, start
+
+
+def _without_padding(frame: _Frame) -> bytes:
+    """What a frame of data or headers holds, less its padding and the priority of its stream."""
+    body = frame.body
+    if frame.flags & _PADDED:
+        if not body or body[0] >= len(body):
+            raise FrameError(f"padding of a frame of {len(body)} bytes does not fit into it")
+        body = body[1 : len(body) - body[0]]
+    if frame.kind == _HEADERS and frame.flags & _PRIORITY:
+        if len(body) < _PRIORITY_BYTES:
+            raise FrameError(f"no priority fits into {len(body)} bytes")
+        body = body[_PRIORITY_BYTES:]
+    return body

@@ -89,7 +89,7 @@ class SplitServer:
 
     def _register(self) -> None:
         service, method = limits.METHOD.strip("/").split("/")
-        handler = grpc.stream_stream_rpc_method_handler(self._stream)
+        handler = grpc.stream_stream_rpc_method_handler(self.stream)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
 
     def _listen(self, address: str, credentials: grpc.ServerCredentials | None) -> str:
@@ -104,8 +104,8 @@ class SplitServer:
             raise busy(address, str(error).split(";")[0]) from None
         return join_address(host, port)
 
-    def _stream(self, frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        """One stream: turned away before any of it is read, or served."""
+    def stream(self, frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """One stream, as gRPC calls it: turned away before any of it is read, or served."""
         self.counters.count(streams=1)
         try:
             with self._door.admitted(context) as claim:

@@ -102,6 +102,7 @@ class ServerStream:
                 yield from self._backward(hello, seat, turn, frame.backward, data)
             elif frame.HasField("done"):
                 seat.finish(turn, frame.done.steps, frame.done.examples)
+                self._counters.count(finished=1)
                 yield from self._send(finished_frame(frame.done.steps, frame.done.examples), last=True)
                 return
             else:
@@ -156,7 +157,7 @@ class ServerStream:
         try:
             yield answer
         except GeneratorExit:
-            if self._watchdog.expired or not last:
+            if not last:  # else it is counted already, as finished or refused
                 self._counters.count(broken=1)
             raise
         self._watchdog.disarm()

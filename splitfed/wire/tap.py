@@ -75,7 +75,7 @@ class Tap:
 
     def received(self, connection: int, direction: Direction, data: bytes) -> None:
         """These bytes passed."""
-        state = self._connections.setdefault(connection, _Connection(_readers()))
+        state = self._state(connection)
         if state.unreadable:
             return
         if len(state.start) < len(_TLS_HANDSHAKE):
@@ -88,7 +88,7 @@ class Tap:
 
     def dropped(self, connection: int) -> None:
         """Bytes of this connection were lost to the tap."""
-        state = self._connections.setdefault(connection, _Connection(_readers()))
+        state = self._state(connection)
         if not state.unreadable:
             self._give_up(connection, state, "the tap is too slow, and bytes were dropped from its copy")
 
@@ -98,12 +98,22 @@ class Tap:
         if state is not None:
             _end_all(state)
 
+    @property
+    def held_bytes(self) -> int:
+        """How much waits for answers now."""
+        return self._room.used_bytes
+
     def summary(self) -> str:
         """What the tap has seen, in one line."""
         if self.unparsed and not self.activations:
             kind = "ciphertext" if self.ciphertext == self.unparsed else "unreadable"
             return f"{kind}: 0 activations from {self.unparsed} connections"
         return f"{self.activations} activations; {self.unparsed} connections unreadable"
+
+    def _state(self, connection: int) -> _Connection:
+        if connection not in self._connections:
+            self._connections[connection] = _Connection(_readers())
+        return self._connections[connection]
 
     def _give_up(self, connection: int, state: _Connection, reason: str) -> None:
         state.unreadable = True

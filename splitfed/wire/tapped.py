@@ -32,7 +32,7 @@ class Room:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self._used_bytes = 0
+        self.used_bytes = 0
 
     def take(self, size: int) -> None:
         """Let ``size`` more bytes wait.
@@ -40,13 +40,13 @@ class Room:
         Raises:
             NoRoom: they do not fit.
         """
-        if self._used_bytes + size > self.limit_bytes:
+        if self.used_bytes + size > self.limit_bytes:
             raise NoRoom
-        self._used_bytes += size
+        self.used_bytes += size
 
     def give_back(self, size: int) -> None:
         """These bytes wait no longer."""
-        self._used_bytes -= size
+        self.used_bytes -= size
 
 
 class _Waiting(NamedTuple):

@@ -21,10 +21,11 @@ class StreamTraffic:
 
 @dataclass
 class ServerTraffic:
-    """Numbers of one server; bytes are those of whole frames.
+    """Numbers of one server; bytes are those of whole frames. Each stream ends as finished, refused or broken.
 
     Attributes:
         streams: opened, those of strangers included.
+        finished: streams that said `Done` in time and with the right numbers.
         refused: refused streams and frames by reason, a name of ``Refusal.Reason`` in split.proto.
         broken: streams that ended without `Done` or a refusal: a dead client, a dead relay, a deadline, a frame
             so large that gRPC itself cut it off, a stream that a newer one of its client took the place of.
@@ -34,6 +35,7 @@ class ServerTraffic:
     frames: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
+    finished: int = 0
     broken: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)

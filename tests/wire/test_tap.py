@@ -258,11 +258,11 @@ def test_when_too_much_waits_for_answers_the_rest_is_counted_and_the_user_told_o
     "data",
     [
         b"GET / HTTP/1.1\r\n\r\n",
-        PREFACE + bytes([0, 0, 3, 0, 0, 0, 0, 0, 0]) + b"abc",
+        PREFACE + bytes([0, 0, 3, 3, 0, 0, 0, 0, 1]) + b"abc",
         PREFACE + bytes([0, 0, 1, 1, 4, 0, 0, 0, 1]) + b"\xff",
         PREFACE + bytes([0, 0, 1, 1, 0, 0, 0, 0, 1]) + b"\x82" + bytes(9),
     ],
-    ids=["another protocol", "DATA on stream 0", "a header that is none", "headers that are cut off"],
+    ids=["another protocol", "a reset cut short", "a header that is none", "headers that are cut off"],
 )
 def test_what_is_not_our_http2_is_counted_and_left_alone(data: bytes) -> None:
     tap, seen, notices = play([(1, Direction.TO_SERVER, data), (1, Direction.TO_CLIENT, b"whatever")])
