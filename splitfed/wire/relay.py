@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import struct
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from splitfed.wire.address import cannot_listen, join_address, split_address
 from splitfed.wire.backlog import Backlog, Direction, Observer
+from splitfed.wire.limits import HELLO_S, SEND_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +42,8 @@ class Relay:
         listen: the same for clients; port 0 takes a free one, see `address`.
         observer: who gets the copy; without one, bytes only pass.
         backlog_bytes: how much of the copy may wait for the observer.
+        linger_s: how long a client may stay after the server has ended the connection.
+        send_s: how long a peer may take none of what is sent to it.
         notice: gets a sentence for the user, once, when the system has no room for further connections.
 
     Raises:
@@ -53,12 +57,16 @@ class Relay:
         listen: str = "127.0.0.1:0",
         observer: Observer | None = None,
         backlog_bytes: int = _BACKLOG_BYTES,
+        linger_s: float = HELLO_S,
+        send_s: float = SEND_S,
         notice: Callable[[str], None] = logger.warning,
     ) -> None:
         self._upstream = split_address(upstream)
         self._backlog = None if observer is None else Backlog(observer, backlog_bytes)
         self._listener = _listen(listen)
         self.address = join_address(split_address(listen)[0], self._listener.getsockname()[1])
+        self._linger_s = linger_s
+        self._send_s = send_s
         self._notice = notice
         self._noticed: set[str] = set()
         self._lock = threading.Lock()
@@ -149,16 +157,18 @@ class Relay:
         self._stopping.wait(_PAUSE_S)
 
     def _relay(self, connection: int, client: socket.socket) -> None:
-        """Both directions of one connection, until both have ended."""
+        """Both directions of one connection: until the server has ended, and a while for what the client yet says."""
         server = self._dial()
         if server is None:
             client.close()
             return
         try:
             with self._kept_open(client, server):
-                back = self._spawn(self._copy, connection, Direction.TO_CLIENT, server, client)
-                self._copy(connection, Direction.TO_SERVER, client, server)
-                back.join()
+                forth = self._spawn(self._copy, connection, Direction.TO_SERVER, client, server)
+                self._copy(connection, Direction.TO_CLIENT, server, client)
+                forth.join(self._linger_s)
+                _shut((client, server), socket.SHUT_RDWR)  # a client that stays all the same would hold its place
+                forth.join()
         except OSError as error:
             self._no_room(error)
         finally:
@@ -185,6 +195,7 @@ class Relay:
             for end in ends:
                 with suppress(OSError):  # a peer that has left already
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _time(self._send_s))
             yield
         finally:
             with self._lock:
@@ -202,6 +213,11 @@ class Relay:
             _shut((sink,), socket.SHUT_WR)
         except OSError:
             _shut((source, sink), socket.SHUT_RDWR)
+
+
+def _time(seconds: float) -> bytes:
+    """A ``struct timeval``."""
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
 
 
 def _listen(address: str) -> socket.socket:
