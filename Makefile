@@ -36,6 +36,7 @@ bench: $(VENV)/.installed
 
 soak: $(VENV)/.installed
 	$(BIN)/splitfed bench faults --faults 1000
+	$(BIN)/splitfed bench fuzz --inputs 2000000
 
 proto: $(VENV)/.installed-dev
 	$(BIN)/python protos/generate.py

@@ -17,3 +17,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
     return int(text)
+
+
+def not_negative(text: str) -> int:
+    """A number of at least 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none; argparse prints it and ends with 2.
+
+    >>> not_negative("0")
+    0
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected 0 or more, found {text!r}")
+    return int(text)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from splitfed.wire.session import Hello, StepResult
 
 _MAX_RUN_LENGTH = 128
+_FEATURE_DIMENSIONS = 2
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,10 @@ class StreamRules:
             raise refusal(
                 "OUT_OF_ORDER", hello, message.step, "a Backward belongs into TRAIN, where labels do not travel"
             )
+        dimensions = len(message.tensor.shape)  # counted before they are copied
+        if dimensions != _FEATURE_DIMENSIONS:
+            why = f"want a gradient by (B, d) features, got {dimensions} dimensions"
+            raise refusal("WRONG_SHAPE", hello, message.step, why)
         spec = read_spec(message.tensor)
         self._check_codec(hello, message.step, spec)
         return self._tensor(hello, message.step, spec, data)
