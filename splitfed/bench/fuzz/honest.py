@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from splitfed.bench.fuzz.host import CLASSES, HONEST, ROUND, RUN, SECRET, WIDTH, linear, sgd
-from splitfed.bench.fuzz.target import Seen, digest
+from splitfed.bench.fuzz.target import PATIENT, Seen, digest
 from splitfed.types import Phase
 from splitfed.wire.link import GrpcLink
 from splitfed.wire.proof import client_token
@@ -46,7 +46,7 @@ def train(address: str, client: int) -> Trained:
     optimizer = sgd(front)
     generator = torch.Generator().manual_seed(client)
     result, sent = hashlib.sha256(), Counter[Seen]()
-    with GrpcLink([address], hello, retries=0, deadline_s=30.0) as link:
+    with GrpcLink([address], hello, retries=0, deadline_s=120.0, keepalive=PATIENT) as link:
         for step in range(STEPS):
             pixels = torch.rand(BATCH, PIXELS, generator=generator)
             labels = torch.randint(CLASSES, (BATCH,), generator=generator)

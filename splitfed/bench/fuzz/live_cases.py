@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from splitfed.bench.fuzz.target import Besieged, Seen
 
-_ANSWER_S = 10.0
+_ANSWER_S = 60.0
 _INPUTS_A_CHANNEL = 50
 _SILENCE_S = 0.1
 _BREAK_OFF = struct.pack("ii", 1, 0)  # SO_LINGER: reset at once

@@ -19,6 +19,7 @@ from splitfed.bench.fuzz.alarms import Alarms
 from splitfed.bench.fuzz.host import CLIENTS, SECRET, NotingHost
 from splitfed.bench.fuzz.inside import RULES
 from splitfed.runners.child import safe_path
+from splitfed.wire.limits import Keepalive
 from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
 from splitfed.wire.stream import Waits
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 
     from splitfed.types import Observation
 
-WAITS = Waits(hello_s=2.0, idle_s=20.0, send_s=5.0)
-_SETTLED_S = 30.0
+PATIENT = Keepalive(after_s=60.0, answer_s=60.0)
+"""A busy machine is no fault of the target's."""
+WAITS = Waits(hello_s=60.0, idle_s=60.0, send_s=60.0)
+_SETTLED_S = 120.0
 
 Seen = tuple[int, int, str]
 """Client, step, and a digest of activation and labels."""
@@ -173,7 +176,12 @@ class _Served:
         self._lock = threading.Lock()
         self._tap = _ClosingTap(self._note, self._notice, rules=RULES)
         self.server = SplitServer(
-            self._host, secret=SECRET, max_message_bytes=RULES.max_message_bytes, max_streams=CLIENTS, waits=WAITS
+            self._host,
+            secret=SECRET,
+            max_message_bytes=RULES.max_message_bytes,
+            max_streams=CLIENTS,
+            waits=WAITS,
+            keepalive=PATIENT,
         )
         self.relay = Relay(self.server.address, observer=self._tap)
 
