@@ -131,7 +131,7 @@ def test_a_connection_is_known_by_its_batches() -> None:
 
 def test_what_is_not_broken_passes() -> None:
     for name in command.INSIDE:
-        assert command.inside(name, range(150), 0).failures == []
+        assert command.inside(name, range(100), 0).failures == []
 
 
 def _nothing(*_: object, **__: object) -> None:
