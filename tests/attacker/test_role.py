@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from splitfed.attacker import protocol
@@ -135,6 +136,28 @@ def test_no_tap_is_no_reason_to_hang_with_a_client_connected(tmp_path: Path) -> 
                 code, _, errors = role.end()
     assert code == 2
     assert "observations: the folder" in errors
+
+
+def test_without_an_upstream_it_opens_no_port_and_works_on_what_somebody_else_records(tmp_path: Path) -> None:
+    made = []
+    for name, upstream in (("server", None), ("wire", "127.0.0.1:1")):
+        settings = prepare(tmp_path / name).model_copy(update={"upstream": upstream})
+        observe(settings)
+        finish(settings)
+        with Role(settings) as role:
+            listening = role.hear(protocol.Listening)
+            assert isinstance(listening, protocol.Listening)
+            assert (listening.address is None) == (upstream is None)
+            assert not upstream or listening.address
+            listens = [c for c in psutil.Process(role.process.pid).net_connections() if c.status == psutil.CONN_LISTEN]
+            assert len(listens) == (upstream is not None)
+            code, said, errors = role.end()
+        assert code == 0, errors
+        assert isinstance(said[-1], protocol.Done)
+        assert (said[-1].observed, said[-1].unparsed, said[-1].ciphertext) == (64, 0, 0)
+        made.append(np.load(settings.out / "ridge.npz")["images"])
+    assert len(made[0]) == 64
+    assert np.array_equal(made[0], made[1])
 
 
 def test_a_pipe_to_end_with_must_be_one(tmp_path: Path) -> None:

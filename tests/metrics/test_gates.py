@@ -25,6 +25,7 @@ from splitfed.metrics.gates import (
     defense_acts,
     finite,
     held_front,
+    sealed_wire,
     tap_coverage,
     victim_unchanged,
 )
@@ -122,6 +123,25 @@ def test_a_tap_that_saw_a_part_fails_unless_the_scenario_asks_for_no_more() -> N
     assert partly.detail == "the tap saw 320 of 480 activations under the final front, 100% wanted"
     assert tap_coverage(320, 480, wanted=0.6).passed
     assert not tap_coverage(0, 0, wanted=1.0).passed
+    assert tap_coverage(480, 480, wanted=1.0, by="the server").detail.startswith("the server saw 480 of 480")
+
+
+@pytest.mark.parametrize(
+    ("read", "ciphertext", "says"),
+    [
+        (0, 9, "sealed by TLS: the wire attacker saw ciphertext, 0 of 480 activations; no leakage was measured"),
+        (480, 0, "was not seen to be: the tap read 480 activations, and found 0 connections in ciphertext"),
+        (1, 9, "was not seen to be: the tap read 1 activations, and found 9 connections in ciphertext"),
+        (0, 0, "was not seen to be: the tap read 0 activations, and found 0 connections in ciphertext"),
+    ],
+)
+def test_a_sealed_wire_is_never_a_pass_and_one_that_was_not_seen_sealed_is_not_called_so(
+    read: int, ciphertext: int, says: str
+) -> None:
+    gate = sealed_wire(read=read, sent=480, ciphertext=ciphertext)
+    assert (gate.name, gate.passed) == ("tap_coverage", False)
+    assert says in gate.detail
+    assert gate.detail.startswith("sealed") == (ciphertext > 0 and not read)
 
 
 def test_an_attack_near_the_class_mean_fails_on_the_undefended_cell() -> None:
