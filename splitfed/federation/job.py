@@ -62,6 +62,10 @@ class Job:
         """Whether labels and the last layer, the head, stay with the clients."""
         return self.scenario.federation.labels == "client"
 
+    def head(self) -> nn.Module | None:
+        """The clients' last layer as it is before the first round; None where the server has it."""
+        return self.head_of(self.back()) if self.keeps_labels else None
+
     def head_of(self, back: Back) -> nn.Module | None:
         """The clients' part of `back`, which shares its weights; None where it is all the server's."""
         return back.parts()[1] if self.keeps_labels else None

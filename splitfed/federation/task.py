@@ -42,7 +42,7 @@ class Task:
         self.client = client
         self.job = client.job
         self.front = client.job.front()
-        self.head = client.job.head_of(client.job.back())
+        self.head = client.job.head()
         self.held = held(self.front, self.head)
         self._number = client.begin_task()
 

@@ -46,5 +46,6 @@ def encode_gradient(hello: Hello, step: int, gradient: Tensor) -> Encoded:
         FrameError: a NaN or an infinity.
     """
     if not all_finite(gradient):
-        raise FrameError(f"{hello} step {step}: the gradient by the features has a NaN or an infinity; it was not sent")
+        why = "the gradient by the features has a NaN or an infinity; it was not sent; lower the learning rate"
+        raise FrameError(f"{hello} step {step}: {why}")
     return CODECS[hello.codec].encode(gradient.detach())

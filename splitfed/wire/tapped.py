@@ -63,9 +63,9 @@ class TappedStream:
         self._emit = emit
         self._hello: Hello | None = None
         self._next_step: int | None = None  # None until the server has accepted
+        self._unheard: list[bytes] = []  # what came before that
         self._last = ("", -1)  # what kind of question came last, and of which step
         self._features: tuple[int, tuple[int, ...]] | None = None  # step and shape of the last that were heard
-        self._unheard: list[bytes] = []  # what came before that
         self._waiting: deque[_Waiting] = deque()
         self._deaf = False  # the server takes nothing more of the client
         self._full = False  # what the tap had no room for makes the rest unreadable

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitfed.errors import Refused
+from splitfed.errors import Refused, TrainingFailed
 from splitfed.federation.backs import BackHost
 from splitfed.federation.client import ClientImages, StepReport
 from splitfed.federation.job import Job
@@ -128,6 +128,12 @@ def test_who_holds_the_head_reads_the_labels_from_the_gradient_by_the_features(j
         excess = gradient @ torch.linalg.pinv(head.get_parameter("weight"))  # (probabilities - labels) / batch
         assert torch.equal(excess.argmin(dim=1), shares[client].train.labels[rows])
     assert len(first) == 3
+
+
+def test_a_training_that_diverges_has_failed_and_names_the_cure(job_of: JobOf, shares: Shares) -> None:
+    job = job_of(federation={**U_SHAPED, "learning_rate": 1e30})
+    with pytest.raises(TrainingFailed, match=r"round 1: .*lower (the|federation\.)\s?learning.rate"):
+        train(job, shares, direct=True)
 
 
 LIES: dict[str, tuple[Lie, str]] = {
