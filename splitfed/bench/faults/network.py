@@ -80,10 +80,10 @@ def _for_the_line(change: Mischief) -> Build:
     """As long as this connection lasts; one that comes after it is left alone."""
 
     def build(proxy: ChaosProxy, _: random.Random) -> Mischief:
-        def act(line: Line, direction: Direction, data: bytes) -> bytes | None:
+        def act(line: Line, direction: Direction, data: bytes) -> bytes:  # noqa: ARG001
             proxy.disarm()
-            line.change = change
-            return change(line, direction, data)
+            line.change = change  # from these bytes on
+            return data
 
         return act
 

@@ -177,5 +177,7 @@ class ChaosProxy:
             self._lines.discard(line)
 
     def _handle(self, line: Line, direction: Direction, data: bytes) -> bytes | None:
-        mischief = line.change or self._mischief
-        return data if mischief is None else mischief(line, direction, data)
+        passed: bytes | None = data
+        if (mischief := self._mischief) is not None:
+            passed = mischief(line, direction, data)
+        return line.change(line, direction, passed) if line.change is not None and passed else passed

@@ -154,7 +154,7 @@ def told_round(fault: Fault) -> int:
 def draw(
     seed: int, number: int, names: Sequence[str], *, clients: tuple[int, int] = (2, 4), most_faults: int = 3
 ) -> Script:
-    """The script of this number: the kinds take turns to come first, further faults are drawn.
+    """The script of this number: the kinds take turns to come first, further faults are drawn, half of them alike.
 
     Args:
         seed, number: a script is a function of both.
@@ -167,29 +167,35 @@ def draw(
     kind = KINDS[first]
     direct = draws.random() < 0.5 if kind.direct is None else kind.direct
     empty = Script(seed, number, draws.randint(*clients), draws.randint(2, 3), direct, kind.defense, ())
-    return _filled(empty, [first, *draws.choices(names, k=draws.randrange(most_faults))], draws)
+    alike = [name for name in names if KINDS[name].target is kind.target]
+    further = draws.choices(draws.choice([names, alike]), k=draws.randrange(most_faults))
+    return _filled(empty, [first, *further], draws)
 
 
 def _filled(script: Script, names: Sequence[str], draws: random.Random) -> Script:
     faults: list[Fault] = []
     for name in names:
         for _ in range(TRIES):
-            fault = _placed(name, len(faults), script, draws)
+            fault = _placed(name, faults, script, draws)
             if _fits(fault, faults, script):
                 faults.append(fault)
                 break
     return Script(**{**vars(script), "faults": tuple(faults)})
 
 
-def _placed(name: str, number: int, script: Script, draws: random.Random) -> Fault:
+def _placed(name: str, faults: Sequence[Fault], script: Script, draws: random.Random) -> Fault:
+    """A fault of this kind somewhere; every other one in the stream of the first, if it may."""
     kind = KINDS[name]
-    phase = draws.choice(kind.phases)
-    round_number = script.rounds + 1 if phase is Phase.AUDIT else draws.randint(1, script.rounds)
+    near = draws.choice([None, *faults[:1]])
+    phase = near.phase if near is not None and near.phase in kind.phases else draws.choice(kind.phases)
+    round_number = near.round if near is not None else draws.randint(1, script.rounds)
+    round_number = script.rounds + 1 if phase is Phase.AUDIT else min(round_number, script.rounds)
     if kind.defense != "none":
         round_number = 1  # of the preparation
+    client = near.client if near is not None else draws.randrange(script.clients)
     last = STEPS[phase] - (kind.at is At.STEP)
     step = draws.randint(0, last) if kind.at in (At.STEP, At.STEP_OR_DONE) else -1
-    return Fault(name, draws.randrange(script.clients), round_number, phase, step, number)
+    return Fault(name, client, round_number, phase, step, len(faults))
 
 
 def _fits(fault: Fault, others: Sequence[Fault], script: Script) -> bool:
@@ -199,18 +205,25 @@ def _fits(fault: Fault, others: Sequence[Fault], script: Script) -> bool:
         return False
     if fault.name == "server finds half a checkpoint" and fault.round == 1:
         return False
-    return all(_beside(fault, other) for other in others) and _somebody_is_left(script, [*others, fault])
+    return all(_beside(fault, other, script) for other in others) and _somebody_is_left(script, [*others, fault])
 
 
-def _beside(one: Fault, other: Fault) -> bool:
+def _beside(one: Fault, other: Fault, script: Script) -> bool:
     """Whether these two do not touch each other."""
     if one.round == other.round:
-        return not (one.kind.alone or other.kind.alone) and one.client != other.client
+        alone = one.kind.alone or other.kind.alone
+        return not alone and (one.client != other.client or (not script.direct and _in_turn(one, other)))
     earlier, later = sorted((one, other), key=lambda fault: fault.round)
     if earlier.kind.outcome is Outcome.FAILED:
         return False
     # what strikes in a process that is killed is known by nobody after it
     return not (later.kind.target is Party.SERVER and later.kind.process)
+
+
+def _in_turn(one: Fault, other: Fault) -> bool:
+    """Whether both strike the same network, one after the other, and nothing comes of either."""
+    unseen = all(f.kind.target is Party.NETWORK and f.kind.outcome is Outcome.UNSEEN for f in (one, other))
+    return unseen and (one.phase, one.step) != (other.phase, other.step)
 
 
 def _somebody_is_left(script: Script, faults: Sequence[Fault]) -> bool:

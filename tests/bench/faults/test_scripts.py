@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from splitfed.bench.faults.kinds import KINDS, Outcome
+from splitfed.bench.faults.kinds import KINDS, Outcome, Party
 from splitfed.bench.faults.script import STEPS, Fault, LeftOut, Script, expected, told_round
 from splitfed.bench.faults.stages import STAGES, stage_of
 from splitfed.types import Phase
@@ -39,11 +39,14 @@ def test_faults_of_one_script_do_not_touch_each_other() -> None:
     for number in range(2000):
         drawn = STAGES[-1].script(SEED, number)
         assert 1 <= len(drawn.faults) <= 3
-        places = [(fault.round, fault.client) for fault in drawn.faults]
+        places = [(fault.round, fault.client, fault.phase, fault.step) for fault in drawn.faults]
         assert len(set(places)) == len(places)
+        streams = Counter((fault.round, fault.client) for fault in drawn.faults)
         for one in drawn.faults:
             assert -1 <= one.step <= STEPS[one.phase]
             assert (one.phase is Phase.AUDIT) == (one.round == drawn.rounds + 1)
+            if streams[one.round, one.client] > 1:  # only where nothing comes of any of them
+                assert (one.kind.target, one.kind.outcome, drawn.direct) == (Party.NETWORK, Outcome.UNSEEN, False)
             assert not one.kind.alone or sum(other.round == one.round for other in drawn.faults) == 1
             lost = [other for other in drawn.faults if other.kind.outcome is Outcome.LOST]
             assert sum(told_round(other) == told_round(one) for other in lost) < drawn.clients
