@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from splitfed.defenses.base import Defense
     from splitfed.errors import (
         AttackError,
+        CorruptFrame,
         DataError,
         FrameError,
         LinkLost,
@@ -42,6 +43,7 @@ __version__ = "0.2.0"
 __all__ = [
     "Attack",
     "AttackError",
+    "CorruptFrame",
     "DataError",
     "Dataset",
     "DatasetSource",
