@@ -2,7 +2,8 @@
 
 The system's matrix, A_ij = ⟨atom i, atom j⟩, is never written out. Its triangles are applied in the image: what the
 codes before one add up to is kept there, and the inner product with an atom is its row's sum. Atoms are scaled so
-that the diagonal, damping included, is 1. Images and atoms are laid out as in `image_kernels`.
+that the diagonal, damping included, is 1. Images and atoms are laid out as in `image_kernels`, and sums are
+taken in the order in which they are written.
 """
 
 from __future__ import annotations

@@ -40,10 +40,14 @@ def available() -> bool:
 
 
 def compiled(function: _Function) -> _Function:
-    """The function as machine code, compiled when first called, and kept on disk where there is a place for it."""
+    """The function as machine code, compiled when first called, and kept on disk where there is a place for it.
+
+    No operation is reordered. The compiler optimizes a function anew in each caller, and which copy runs depends on
+    what came from the disk: with license to reorder, the first run on a machine would not round as all later ones do.
+    """
     import numba
 
-    make = numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=_kept_on_disk())
+    make = numba.njit(nogil=True, error_model="numpy", cache=_kept_on_disk())
     return cast("_Function", make(function))
 
 

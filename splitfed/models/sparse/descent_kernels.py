@@ -1,7 +1,8 @@
 """The compiled loops of `lgcd`: coordinate descent over one sample at a time.
 
 Codes and correlations of a sample lie channels-last, their features filled up to a multiple of ``LANES`` by atoms of
-zeros, which never become active. A step changes then whole vectors in a few contiguous rows.
+zeros, which never become active. A step changes then whole vectors in a few contiguous rows. Sums are taken in
+the order in which they are written.
 """
 
 from __future__ import annotations

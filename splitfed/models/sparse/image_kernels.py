@@ -3,7 +3,7 @@
 A canvas is laid out channels-last, (H', W', C), flat and with ``LANES`` spare numbers at its end. A row of an atom is
 then k·C contiguous numbers, filled up with zeros to whole vectors. ``places`` says how many numbers of a canvas lie
 between pixels below each other (``pixel_row``), between code positions below each other (``row``) and beside each
-other (``step``); and an atom's edge k.
+other (``step``); and an atom's edge k. Sums are taken in the order in which they are written.
 """
 
 from __future__ import annotations

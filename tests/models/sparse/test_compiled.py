@@ -116,3 +116,31 @@ def test_without_any_folder_machine_code_lives_in_memory(read_only: Path, tmp_pa
 def test_a_folder_that_the_user_names_to_numba_comes_first(read_only: Path, tmp_path: Path) -> None:
     folder, _ = compile_in(read_only, tmp_path, HOME="/dev/null/nobody", NUMBA_CACHE_DIR=str(tmp_path / "named"))
     assert folder.startswith(str(tmp_path / "named"))
+
+
+LEARN = """
+import hashlib
+import torch
+from splitfed.defenses import build
+from splitfed.models.front import FrontSpec
+from splitfed.types import ImageShape
+
+torch.set_num_threads(1)
+drawn = torch.Generator().manual_seed(0)
+front = build("sca", {}).build_front(FrontSpec(ImageShape(1, 8, 8), 48, 1), drawn)
+front.train()
+front(torch.rand((64, 1, 8, 8), generator=drawn)).square().sum().backward()
+gradients = [p.grad for p in front.parameters() if p.grad is not None]
+print(len(gradients), hashlib.sha256(b"".join(g.numpy().tobytes() for g in gradients)).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_code_that_was_just_compiled_rounds_as_code_from_the_disk_does(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "compiled")}
+    first, second = (
+        subprocess.run([sys.executable, "-c", LEARN], env=environment, capture_output=True, text=True, timeout=300)
+        for _ in range(2)
+    )
+    assert first.stdout, first.stderr
+    assert first.stdout == second.stdout
