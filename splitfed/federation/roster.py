@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from splitfed.errors import SplitfedError
+from splitfed.federation.attendance import CLIENT_RAISED
 from splitfed.federation.clients_grid import ClientsGrid
 
 JOIN = "query.join"
@@ -114,6 +115,7 @@ class JoinedNodes:
         self._notice = notice
         self._nodes: dict[int, int] = {}  # by the client's number
         self._known: set[int] = set()
+        self._complained: set[tuple[int, str]] = set()
         self._begun = False
         self._roles = dict(roles or {})
         self.others: dict[str, int] = {}
@@ -157,9 +159,20 @@ class JoinedNodes:
     def _meet(self, grid: Grid, config: ConfigRecord) -> None:
         here = set(grid.get_node_ids())
         new = sorted(here - self._known)
-        for node, introduction in self._ask(grid, new, config).items():
+        told, cannot = self._ask(grid, new, config)
+        for node, introduction in told.items():
             self._known.add(node)
             self._seat(grid, config, node, introduction)
+        for node, error in cannot.items():
+            self._left_out(node, error)
+
+    def _left_out(self, node: int, error: Error) -> None:
+        """A node that said why it cannot join would say so again; one that was lost on the way is asked again."""
+        if error.code == CLIENT_RAISED:
+            self._known.add(node)
+        if (node, error.reason) not in self._complained:
+            self._complained.add((node, error.reason))
+            self._notice(f"a node cannot join: {error.reason}")
 
     def _seat(self, grid: Grid, config: ConfigRecord, node: int, introduction: Introduction) -> None:
         if introduction.role != CLIENT:
@@ -171,7 +184,7 @@ class JoinedNodes:
             self._notice(f"a node says that it is client {number}; this run has 0 to {last}: it is left out")
             return
         holder = self._nodes.get(number)
-        if holder is not None and self._ask(grid, [holder], config):
+        if holder is not None and self._ask(grid, [holder], config)[0]:
             self._notice(f"two nodes say that they are client {number}: the later one is left out")
             return
         self._nodes[number] = node
@@ -187,21 +200,23 @@ class JoinedNodes:
         """The lowest number that nobody has; beyond the last where there is none."""
         return next(number for number in range(self._clients + 1) if number not in self._nodes)
 
-    def _ask(self, grid: Grid, nodes: Iterable[int], config: ConfigRecord) -> dict[int, Introduction]:
-        """Who these nodes are, of those that answer with something that fits."""
+    def _ask(
+        self, grid: Grid, nodes: Iterable[int], config: ConfigRecord
+    ) -> tuple[dict[int, Introduction], dict[int, Error]]:
+        """Who these nodes are, of those that answer with something that fits, and the errors of others."""
         asked = list(nodes)
         if not asked:
-            return {}
+            return {}, {}
         messages = [Message(RecordDict({"config": ConfigRecord(dict(config))}), node, JOIN) for node in asked]
         told: dict[int, Introduction] = {}
+        cannot: dict[int, Error] = {}
         for reply in ClientsGrid(grid, asked).send_and_receive(messages, timeout=ANSWER_S):
             node = reply.metadata.src_node_id
             if reply.has_error():
-                self._known.add(node)
-                self._notice(f"a node cannot join: {reply.error.reason}")
+                cannot[node] = reply.error
             elif (said := _introduction(reply)) is not None and node in asked:
                 told[node] = said
-        return told
+        return told, cannot
 
 
 def introduction(role: str, *, client: int = ANY, images: int = 0, key: str = "") -> RecordDict:
