@@ -13,12 +13,13 @@ import psutil
 import pytest
 import torch
 
+from splitfed.bench import scale, scl, scl_epoch, scl_memory, startup, wire
 from splitfed.bench import scenario as whole
-from splitfed.bench import scl, scl_epoch, scl_memory, startup, wire
 from splitfed.cli import exit_codes
 from splitfed.cli.bench import BENCHMARKS
 from splitfed.cli.main import main
 from splitfed.data import Unavailable
+from splitfed.errors import Refused
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.wire.codec import CODECS
 from tests.small_scenario import small
@@ -141,6 +142,41 @@ def test_a_scenario_that_there_is_not_ends_as_the_scenario_itself_does(capsys: p
     assert lines(capsys)["medmnist_splt"]["exit_code"] == exit_codes.USER_MISTAKE
 
 
+def test_scale_tells_the_servers_cost_per_client(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scale, "WARM_UP_ROUNDS", 1)
+    command = ["bench", "scale", "--clients", "2", "3", "--rounds", "1", "--steps", "2", "--codecs"]
+    assert main(command) == exit_codes.OK
+    found = lines(capsys)
+    assert set(found) == {"2 clients", "3 clients"}
+    for line in found.values():
+        check_figures(line)
+        assert line["step_p50_ms"] <= line["step_p99_ms"]
+        assert line["rounds_per_minute"] > 0
+        assert line["server_cpu_s_per_client_and_round"] > 0
+    assert found["2 clients"]["server_cpu_relative"] == found["2 clients"]["server_memory_relative"] == 1
+
+
+def test_scale_ends_where_a_client_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "SECRET", "another")
+    with pytest.raises(Refused, match="BAD_TOKEN"):
+        scale.measured(2, rounds=1, steps=2)
+
+
+@pytest.mark.slow
+def test_scale_runs_a_scenario_per_codec(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "scale", "--clients", "--codecs", "float32", "int8"]) == exit_codes.OK
+    found = lines(capsys)
+    full, quarter = found["codec float32"], found["codec int8"]
+    for line in (full, quarter):
+        check_figures(line)
+        assert line["valid"]
+        assert 0 < line["strongest_ssim"] <= 1
+    assert quarter["activation_bytes_per_image"] < full["activation_bytes_per_image"] / 3
+    assert quarter["wire_bytes_per_image"] < full["wire_bytes_per_image"]
+
+
 def test_startup_times_the_interpreter_alone_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "startup", "--repeats", "1"]) == exit_codes.OK
     found = lines(capsys)
@@ -176,6 +212,8 @@ def test_each_explains_itself(what: str, capsys: pytest.CaptureFixture[str]) -> 
         (["fuzz", "--inputs", "0"], "at least 1, found '0'"),
         (["fuzz", "--first", "-1"], "expected 0 or more, found '-1'"),
         (["fuzz", "--case", "nothing"], "invalid choice: 'nothing'"),
+        (["scale", "--clients", "2", "0"], "at least 1, found '0'"),
+        (["scale", "--codecs", "int9"], "invalid choice: 'int9'"),
         (["wire", "--steps", "-5"], "at least 1, found '-5'"),
         (["wire", "--speed", "5"], "unrecognized arguments: --speed"),
         (["scenario", "--slow"], "unrecognized arguments: --slow"),
