@@ -39,7 +39,7 @@ DEADLINE_S = 600.0
 """Of a step: many clients share few cores."""
 
 
-class Case(NamedTuple):
+class Cost(NamedTuple):
     """What a number of clients came to.
 
     Attributes:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def client_lines(clients: Sequence[int], rounds: int, steps: int) -> Iterator[dict[str, Any]]:
     """A line per number of clients."""
-    first: Case | None = None
+    first: Cost | None = None
     for number in clients:
         case = measured(number, rounds, steps)
         first = first or case
@@ -101,7 +101,7 @@ def client_lines(clients: Sequence[int], rounds: int, steps: int) -> Iterator[di
         }
 
 
-def measured(clients: int, rounds: int, steps: int) -> Case:
+def measured(clients: int, rounds: int, steps: int) -> Cost:
     """Rounds of so many clients with a server of their own.
 
     Memory is from a server that has trained one client to one that holds what it does for all of them.
@@ -122,7 +122,7 @@ def measured(clients: int, rounds: int, steps: int) -> Case:
         after = server.usage()
     # what the first client takes was there before
     growth = (after.resident_bytes - alone) / max(clients - 1, 1)
-    return Case(round_s, step_s, (after.cpu_s - before.cpu_s) / clients / rounds, growth)
+    return Cost(round_s, step_s, (after.cpu_s - before.cpu_s) / clients / rounds, growth)
 
 
 def _round(server: Server, number: int, clients: int, steps: int, batch: tuple[Tensor, Tensor]) -> list[float]:
