@@ -96,7 +96,8 @@ def run(
         data_root: where to look for data sets first.
         resume: the directory of a run to go on with; its finished cells are kept.
         jobs: cells at a time, each in a process of its own where there are several.
-        runner: ``local``; ``deploy`` for a federation of processes; or ``ray`` to spread the cells over a Ray cluster.
+        runner: ``local``; ``deploy`` for a federation of processes; or ``ray``: the clients of a cell take turns in Ray
+            actors on this machine, and with several jobs cells are spread over a Ray cluster.
         superlink: ``host:port`` of a federation that runs already, for ``deploy``; else one is started on this machine.
         share: whether others may read the run, as far as this user's umask lets them. It holds private images: else it
             is this user's alone. One that is resumed stays as open as it is.

@@ -16,7 +16,7 @@ from splitfed.plugins import Registry
 from splitfed.views.text import byte_count
 
 BRINGS = {
-    "ray": "--runner ray, cells on a cluster",
+    "ray": "--runner ray: clients or cells on Ray",
     "dp": "the epsilon of the defense dpsgd",
     "fid": "the scores fid_lite0 and fid",
     "medical": "DICOM, and TIFF files that Pillow does not read",

@@ -62,7 +62,8 @@ def add_parser(commands: Commands) -> None:
         "--runner",
         choices=("local", "deploy", "ray"),
         default="local",
-        help="where cells run: here; in a federation of processes; or on a Ray cluster",
+        help="here; deploy: in a federation of processes; ray: a cell's clients on Flower's simulation engine, with "
+        "--jobs cells on a Ray cluster",
     )
     parser.add_argument(
         "--superlink",

@@ -20,6 +20,7 @@ from splitfed.experiment.context import RunContext
 from splitfed.experiment.images import load_images
 from splitfed.experiment.provenance import provenance
 from splitfed.experiment.results_keeper import ResultsKeeper
+from splitfed.experiment.stage import OnThisMachine, Train
 from splitfed.experiment.threads import one_thread
 from splitfed.federation.shares import own_positions
 from splitfed.files import as_open_as, as_path, check_place
@@ -28,7 +29,7 @@ from splitfed.records.bus import Bus, Subscriber
 from splitfed.records.manifest import Manifest, Provenance
 from splitfed.records.results import CellResult
 from splitfed.records.store import WITH_OUT, RunStore
-from splitfed.runners import processes
+from splitfed.runners import local_clients, processes
 from splitfed.runners.unfinished import attempt
 
 WITHOUT_LOCK = "no locks on this file system: nothing keeps a second process from resuming this run while it goes on"
@@ -89,10 +90,11 @@ def run(
 def _spread(
     context: RunContext, record: ResultsKeeper, cells: Sequence[Cell], *, jobs: int, runner: str, data_root: Path | None
 ) -> None:
-    """Run these cells: one after the other here, or several at a time elsewhere."""
-    if jobs == 1 and runner == "local":
+    """Run these cells: one after the other with the server here, or several at a time elsewhere."""
+    if jobs == 1:
+        stage = OnThisMachine(_train(context, runner))
         for cell in cells:
-            record.close(cell, attempt(partial(measure, context, cell)))
+            record.close(cell, attempt(partial(measure, context, cell, stage)))
         return
     elsewhere = partial(_measure_elsewhere, context.store.path.resolve(), data_root and data_root.resolve())
     _run_cells(runner)(cells, elsewhere, jobs=jobs, on_event=context.bus.emit, on_outcome=record.close)
@@ -120,6 +122,16 @@ def _order(
         stage = held.enter_context(InFederation(membership))
         for cell in cells:
             record.close(cell, attempt(partial(measure, context, cell, stage)))
+
+
+def _train(context: RunContext, runner: str) -> Train:
+    """Where the clients of a cell run that takes place here."""
+    if runner == "ray":
+        from splitfed.runners import ray_clients  # an optional extra
+
+        ray_clients.check(context.notice)
+        return ray_clients.train
+    return local_clients.train
 
 
 def _run_cells(runner: str) -> Callable[..., None]:

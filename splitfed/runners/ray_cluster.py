@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from splitfed.config.scenario import Cell
 from splitfed.errors import UserError
 from splitfed.runners.processes import RunCell, Say
+from splitfed.runners.ray_package import load_ray, on_loopback
 from splitfed.runners.unfinished import CellFailure, Outcome, attempt
 
 CORES_PER_CELL = 2
@@ -37,11 +39,12 @@ def run_cells(
     Raises:
         UserError: Ray is not installed, or the cluster cannot be reached.
     """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; without, it warns
-    ray = _ray()
+    ray = load_ray()
     queue_of = _queue_type()
+    address = os.environ.get("RAY_ADDRESS") or "local"
     try:
-        context = ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
+        with on_loopback(ray) if address == "local" else nullcontext():
+            context = ray.init(address, ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
     except (ConnectionError, RuntimeError) as error:
         raise UserError(f"no Ray cluster: {error}. Check RAY_ADDRESS, or unset it to use this machine alone") from None
     cores = min(CORES_PER_CELL, int(ray.cluster_resources().get("CPU", 1)))
@@ -76,14 +79,6 @@ def _outcome(ray: Any, reference: Any) -> Outcome:
 def _work(cell: Cell, run_cell: RunCell, queue: Any) -> Outcome:
     """What a machine of the cluster does."""
     return attempt(lambda: run_cell(cell, queue.put))
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise UserError("--runner ray needs Ray: pip install 'splitfed[ray]'") from None
-    return ray
 
 
 def _queue_type() -> Any:

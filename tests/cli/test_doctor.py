@@ -97,7 +97,9 @@ def test_an_extra_says_what_it_brings_and_is_never_needed() -> None:
     assert check("extra dp") == ("extra dp", "installed: the epsilon of the defense dpsgd (opacus)", "", False)
     ray, medical = check("extra ray"), check("extra medical")
     assert (ray.mark, ray.cure) == ("–", "")
-    assert ray.found.startswith("not installed: --runner ray, cells on a cluster; pip install 'splitfed[ray]' (ray is")
+    assert ray.found.startswith(
+        "not installed: --runner ray: clients or cells on Ray; pip install 'splitfed[ray]' (ray is"
+    )
     assert "tifffile 2023.1.1, want >=2024.1" in medical.found
 
 

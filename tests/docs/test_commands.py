@@ -43,6 +43,7 @@ NOT_RUN = {
     "source .venv/bin/activate": "a matter of the reader's shell",
     "splitfed data fetch": "a download",
     "splitfed attacker": "waits for a split service; tests/attacker runs it",
+    "splitfed scenario --runner": "needs the extra ray; tests/runners runs it",
     "splitfed report --features": "trains three classifiers, needs the extra umap; its own test does it in small",
 }
 """Commands that are not run, with the reason. Ours are parsed, targets of make and extras looked up."""

@@ -208,7 +208,7 @@ def test_cells_at_a_time_come_to_the_same(finished: Finished, scenario_of: Scena
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_cells_on_a_ray_cluster_come_to_the_same(finished: Finished, scenario_of: ScenarioOf, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra ray is not installed")
-    _elsewhere("ray", 1, scenario_of, tmp_path, finished)
+    _elsewhere("ray", 2, scenario_of, tmp_path, finished)
 
 
 def test_less_than_one_cell_at_a_time_is_refused(scenario_of: ScenarioOf, tmp_path: Path) -> None:

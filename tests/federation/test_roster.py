@@ -38,7 +38,7 @@ class Nodes(LocalGrid):
 
     def come(self, node: int, client: int, app: ClientApp | None = None) -> None:
         """This node is there from now on, and says that it is this client."""
-        config = {"partition-id": client, "num-partitions": 3}
+        config: dict[str, bool | float | int | str] = {"partition-id": client, "num-partitions": 3}
         self._contexts[node] = Context(run_id=1, node_id=node, node_config=config, state=RecordDict(), run_config={})
         if app is not None:
             self.apps[node] = app
@@ -84,7 +84,8 @@ def config(job_of: JobOf) -> ConfigRecord:
 def grid(shares: Shares, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
     monkeypatch.setattr(roster, "ANSWER_S", 10.0)
     monkeypatch.setattr(roster, "PAUSE_S", 0.01)
-    with Nodes(build_client_app(lambda _, number: shares[number])) as nodes:
+    nodes = Nodes(build_client_app(lambda _, number: shares[number]))
+    with nodes:
         yield nodes
 
 

@@ -19,6 +19,7 @@ from splitfed.errors import DataError, LinkLost, PluginError, UnfinishedError, U
 from splitfed.experiment import run as experiment
 from splitfed.experiment.cell import measure
 from splitfed.experiment.context import RunContext
+from splitfed.experiment.stage import Stage
 from splitfed.federation.client import StreamReport
 from splitfed.federation.task import Task
 from splitfed.records import events
@@ -101,7 +102,7 @@ def test_a_bug_weighs_more_than_what_the_user_can_mend_and_that_more_than_what_m
 
 # Ray leaves handles of its own processes open
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(("runner", "jobs"), [("local", 1), ("local", 2), ("ray", 1)])
+@pytest.mark.parametrize(("runner", "jobs"), [("local", 1), ("local", 2), ("ray", 1), ("ray", 2)])
 def test_a_cell_that_cannot_be_trained_is_invalid_and_the_next_cells_run(
     runner: str, jobs: int, scenario_of: ScenarioOf, run_dir: Path
 ) -> None:
@@ -209,10 +210,10 @@ def test_a_bug_in_one_cell_is_raised_with_its_traceback_after_the_others_have_ru
     scenario_of: ScenarioOf, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def stumble(run: RunContext, cell: Cell) -> CellResult:
+    def stumble(run: RunContext, cell: Cell, stage: Stage) -> CellResult:
         if cell.name == "laplace":
             raise KeyError("weights")
-        return measure(run, cell)
+        return measure(run, cell, stage)
 
     monkeypatch.setattr("splitfed.experiment.run.measure", stumble)
     scenario = scenario_of(federation={"rounds": 1}, defense=[{"name": "laplace"}, {"name": "none"}])
