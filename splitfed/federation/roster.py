@@ -115,7 +115,7 @@ class JoinedNodes:
         self._notice = notice
         self._nodes: dict[int, int] = {}  # by the client's number
         self._known: set[int] = set()
-        self._complained: set[tuple[int, str]] = set()
+        self._complained: set[tuple[int, str | None]] = set()
         self._begun = False
         self._roles = dict(roles or {})
         self.others: dict[str, int] = {}
