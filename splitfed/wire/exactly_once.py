@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-_Key = tuple[str, int, int, Phase]  # run, round, client, phase
+_Client = tuple[str, int]  # run, client
+_Key = tuple[int, Phase]  # round, phase
 
 _SUPERSEDED_KEPT = 16  # names of streams that a seat remembers, so that an older one does not take it back
 
@@ -239,11 +240,12 @@ class Ledger:
     def __init__(self, host: SessionHost) -> None:
         self._host = host
         self._lock = threading.Lock()
-        self._seats: dict[_Key, Seat] = {}
+        # by client: what one of them does costs the same however many there are
+        self._seats: dict[_Client, dict[_Key, Seat]] = {}
 
     def __len__(self) -> int:
         """How many seats are kept."""
-        return len(self._seats)
+        return sum(map(len, self._seats.values()))
 
     def take_seat(self, hello: Hello, stream: bytes) -> tuple[Seat, int, int]:
         """The seat that ``hello`` asks for, the turn on it and the next step; see `Seat.take`.
@@ -251,34 +253,36 @@ class Ledger:
         Raises:
             Refused: by the host, or because there is nothing to go on from.
         """
-        key = (hello.run, hello.round, hello.client, hello.phase)
+        client, key = (hello.run, hello.client), (hello.round, hello.phase)
         with self._lock:
-            seat = self._seats.setdefault(key, Seat())
+            seat = self._seats.setdefault(client, {}).setdefault(key, Seat())
         try:
             turn, next_step = seat.take(hello, stream, self._host)
         except BaseException:
-            self._clear(key, seat)
+            self._clear(client, key, seat)
             raise
         with self._lock:
-            self._seats[key] = seat  # another stream that was refused meanwhile may have cleared it
-        self._forget_before(hello)
+            own = self._seats.setdefault(client, {})
+            own[key] = seat  # another stream that was refused meanwhile may have cleared it
+            self._forget_before(hello, own)
         return seat, turn, next_step
 
-    def _clear(self, key: _Key, seat: Seat) -> None:
-        """Keep no seat on which nobody was let sit down."""
+    def _clear(self, client: _Client, key: _Key, seat: Seat) -> None:
+        """Keep no seat on which nobody was let sit down, and no client without one."""
         with self._lock:
-            if not seat.taken and self._seats.get(key) is seat:
-                del self._seats[key]
+            own = self._seats.get(client, {})
+            if not seat.taken and own.get(key) is seat:
+                del own[key]
+            if not own:
+                self._seats.pop(client, None)
 
-    def _forget_before(self, hello: Hello) -> None:
+    @staticmethod
+    def _forget_before(hello: Hello, own: dict[_Key, Seat]) -> None:
         """Drop what this client will not come back to: earlier rounds, and phases that it has finished."""
-        with self._lock:
-            for key, seat in list(self._seats.items()):
-                run, round_, client, phase = key
-                same_client = (run, client) == (hello.run, hello.client)
-                past = round_ < hello.round or (phase is not hello.phase and seat.finished)
-                if same_client and past:
-                    del self._seats[key]
+        for key, seat in list(own.items()):
+            round_, phase = key
+            if round_ < hello.round or (phase is not hello.phase and seat.finished):
+                del own[key]
 
 
 def _check_moved(session: Session | FeatureSession, next_step: int) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from splitfed.experiment.shares import shares
 
 from splitfed import data
 from splitfed.config.scenario import Scenario
 from splitfed.data import Splits
 from splitfed.experiment import run as experiment
-from splitfed.experiment.shares import shares
 from splitfed.federation.job import Job
 from splitfed.records.store import RunStore
 from tests.federation.harness import train
