@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from splitfed.experiment.shares import shares
+from splitfed.federation.shares import shares
 
 from splitfed import data
 from splitfed.config.scenario import Scenario
