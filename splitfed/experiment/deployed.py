@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -131,11 +130,11 @@ class _Following:
             return None
 
     def _take(self, told: Told) -> None:
+        self._keep(told.files)
         match told.news:
             case Happened(event=line):
                 self._happened(line)
             case Overheard(message=line):
-                self._keep(told.files)
                 self._overheard(line)
             case Trained():
                 self._result = trained.from_bytes(told.files.get(RESULT, b""), self._context.job)
@@ -164,9 +163,10 @@ class _Following:
             return
         self._attacker_said(message)
 
-    def _keep(self, files: Mapping[str, bytes]) -> None:
-        """Put what the attacker made and tapped where it would lie had the lab mounted it itself."""
-        for name, content in files.items():
+    def _keep(self, files: dict[str, bytes]) -> None:
+        """Put what the attacker made and tapped where it would lie had the lab mounted it itself; once, though each
+        line of a Message comes with all its files."""
+        for name in list(files):
             for prefix, folder in (
                 (OBSERVATIONS, self._context.observations),
                 (ATTACK, self._context.folder / "attack"),
@@ -174,7 +174,7 @@ class _Following:
                 own = name.removeprefix(prefix)
                 if name.startswith(prefix) and own == Path(own).name and own not in ("", ".", ".."):
                     folder.mkdir(parents=True, exist_ok=True)
-                    write_whole(folder / own, content)
+                    write_whole(folder / own, files.pop(name))
 
 
 def _key_of(context: CellContext) -> str:

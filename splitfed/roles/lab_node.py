@@ -25,7 +25,7 @@ STOP_S = 5.0
 
 
 class Told(NamedTuple):
-    """A piece of news, and the files that came with it or before."""
+    """A piece of news, and the files of the Message that brought it: its own, and those of other news in there."""
 
     news: News
     files: dict[str, bytes]
@@ -33,6 +33,9 @@ class Told(NamedTuple):
 
 class LabNode:
     """Registers with a SuperLink; a context manager.
+
+    Attributes:
+        app: what answers the server.
 
     Raises:
         UserError: the SuperLink turns it away.
@@ -46,6 +49,7 @@ class LabNode:
         self._stopped = threading.Event()
         self._registered = threading.Event()
         self._error: Exception | None = None
+        self.app = self._built()
         self._thread = threading.Thread(target=self._serve, daemon=True, name="lab")
 
     def __enter__(self) -> LabNode:
@@ -74,14 +78,14 @@ class LabNode:
 
     def _serve(self) -> None:
         try:
-            with FlowerNode(self._app(), self._membership, self._stopped) as node:
+            with FlowerNode(self.app, self._membership, self._stopped) as node:
                 node.serve(self._registered.set)
         except Exception as error:
             self._error = error
         finally:
             self._registered.set()
 
-    def _app(self) -> ClientApp:
+    def _built(self) -> ClientApp:
         app = ClientApp()
 
         @app.query("join")
@@ -99,7 +103,6 @@ class LabNode:
                     continue
                 self._heard = number + 1
                 self._hear(line, files)
-                files = {}
             return Message(RecordDict({}), reply_to=message)
 
         return app
