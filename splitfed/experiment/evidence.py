@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
 from splitfed.attacker.protocol import Done
-from splitfed.defenses.base import TapEvidence, TrainingPlan
+from splitfed.defenses.base import TapEvidence
 from splitfed.experiment.context import CellContext
 from splitfed.federation.client import Client
 from splitfed.federation.client_app import connect_over_grpc
 from splitfed.federation.outcome import FederationResult
+from splitfed.federation.repeated import (
+    CHECKED_BATCHES,
+    ends,
+    not_reproduced,
+    payload_bytes_per_image,
+    rows_seen,
+    tap_evidence,
+)
 from splitfed.federation.task import Task
 from splitfed.metrics import gates
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.gates import GateResult
-from splitfed.types import Images, Observation, Phase
-from splitfed.wire.codec import CODECS
+from splitfed.types import Observation, Phase
 from splitfed.wire.observations import read_observations
-
-CHECKED_BATCHES = 16
-"""How many tapped batches the gate `defense_acts` looks at."""
-REPEATED_BATCHES = 2
-"""How many tapped batches of each client the gate `held_front` has made once more."""
-
-ROUNDING = 1e-4
-"""By how much of its largest number a batch may differ when it is made once more."""
 
 
 class AuditEvidence:
@@ -47,7 +42,7 @@ class AuditEvidence:
         clients, number = self._context.clients, observed[0].client
         own = [observation for observation in observed if observation.client == number]
         plan = self._context.job.plan([len(client.train) for client in clients])
-        return tap_evidence(self._victim(number), clients[number].train, own, self._result, plan)
+        return tap_evidence(self._victim(number), own, self._result.measures, plan)
 
     def sealed(self, done: Done | None) -> bool:
         """Whether the wire was to be under TLS, and the attacker found it so and read nothing.
@@ -76,7 +71,7 @@ class AuditEvidence:
         Args:
             front_before: the fingerprint of the front that the attacker says it held; empty where it says nothing.
         """
-        chosen = {number: own[:: max(len(own) - 1, 1)][:REPEATED_BATCHES] for number, own in self._by_client().items()}
+        chosen = {number: ends(own) for number, own in self._by_client().items()}
         differing = [batch for number, own in chosen.items() for batch in not_reproduced(self._victim(number), own)]
         return gates.held_front(
             held=front_before,
@@ -88,10 +83,8 @@ class AuditEvidence:
     def activation_bytes_per_image(self) -> float | None:
         """Measured on what was observed: the codec's payload for the audit's batches; None where nothing was."""
         observed = self._observed[:CHECKED_BATCHES]
-        codec = CODECS[self._context.run.scenario.federation.codec]
-        images = sum(len(observation.activation) for observation in observed)
-        payload_bytes = sum(codec.encode(observation.activation).nbytes for observation in observed)
-        return payload_bytes / images if images else None
+        codec = self._context.run.scenario.federation.codec
+        return payload_bytes_per_image(observed, codec) if observed else None
 
     def _by_client(self) -> dict[int, list[Observation]]:
         by_client: dict[int, list[Observation]] = {}
@@ -116,64 +109,3 @@ def _ciphertext(done: Done | None) -> int:
 def _audited(context: CellContext) -> Sequence[Observation]:
     seen = read_observations(context.observations, round=context.audit_round, phase=Phase.AUDIT)
     return sorted((o for o in seen if o.client < len(context.clients)), key=lambda o: (o.client, o.step))
-
-
-@torch.no_grad()
-def tap_evidence(
-    victim: Task, images: Images, observations: Sequence[Observation], result: FederationResult, plan: TrainingPlan
-) -> TapEvidence:
-    """What was tapped of one client's audit, beside what its front gives for the same batches.
-
-    Args:
-        victim: a client's, with the final front in evaluation mode.
-        images: its training images.
-        observations: of its AUDIT stream, in the order of their steps, at least one.
-        result: with what each client's defense measured.
-        plan: how long each client trained.
-    """
-    codec = CODECS[victim.job.scenario.federation.codec]
-    rows = [_rows(victim, observation) for observation in observations]
-    clean = [codec.decode(codec.encode(victim.activation(Phase.AUDIT, r))) for r in rows]
-    seen = images[torch.cat(rows)]
-    return TapEvidence(
-        front=victim.front,
-        pixels=seen.pixels,
-        labels=seen.labels,
-        clean=torch.cat(clean),
-        tapped=torch.cat([o.activation for o in observations]),
-        measures=[measures for _, measures in sorted(result.measures.items())],
-        plan=plan,
-    )
-
-
-def not_reproduced(victim: Task, observations: Iterable[Observation]) -> list[str]:
-    """Which of one client's tapped AUDIT batches are not what the front in `victim` and the defense make of its images.
-
-    All is repeated, the draws of a randomized defense too, so that nothing but rounding may differ.
-    """
-    return [f"client {o.client}, step {o.step}" for o in observations if not _is_repeated(victim, o)]
-
-
-def _is_repeated(victim: Task, observation: Observation) -> bool:
-    rows = _rows(victim, observation)
-    if int(rows.max()) >= len(victim.client.images.train):
-        return False
-    codec = CODECS[victim.job.scenario.federation.codec]
-    again = codec.decode(codec.encode(victim.sent(Phase.AUDIT, observation.round, observation.step, rows)))
-    if again.shape != observation.activation.shape:
-        return False
-    return float((again - observation.activation).abs().max()) <= ROUNDING * float(again.abs().max())
-
-
-def _rows(victim: Task, observation: Observation) -> Tensor:
-    """Which of the client's images a batch of an evaluation holds."""
-    start = observation.step * victim.job.scenario.federation.batch_size
-    return torch.arange(start, start + len(observation.activation))
-
-
-def rows_seen(observations: Iterable[Observation], sent: Mapping[int, int]) -> int:
-    """How many of the images that each client sent in the audit, by its number, were observed."""
-    seen = Counter[int]()
-    for observation in observations:
-        seen[observation.client] += len(observation.activation)
-    return sum(min(seen[client], images) for client, images in sent.items())

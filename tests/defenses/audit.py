@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from splitfed.defenses.base import TapEvidence
-from splitfed.experiment.evidence import tap_evidence
 from splitfed.federation.backs import BackHost
 from splitfed.federation.client import Client, ClientImages
 from splitfed.federation.job import Job
 from splitfed.federation.outcome import FederationResult
+from splitfed.federation.repeated import tap_evidence
 from splitfed.federation.task import Task
 from splitfed.metrics.gates import GateResult, defense_acts
 from splitfed.types import Observation, Phase
@@ -41,7 +41,7 @@ def audited(job: Job, shares: Sequence[ClientImages]) -> TapEvidence:
     victim = Task(Client(job, 0, shares[0], lambda _, hello: TappedLink(host, hello, seen)))
     victim.front.load_state_dict(result.front.state_dict())
     victim.evaluate(Phase.AUDIT, host.round, [])
-    return tap_evidence(victim, shares[0].train, seen, result, job.plan([len(s.train) for s in shares]))
+    return tap_evidence(victim, seen, result.measures, job.plan([len(s.train) for s in shares]))
 
 
 def gate(job: Job, evidence: TapEvidence) -> GateResult:
