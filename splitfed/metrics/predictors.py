@@ -21,7 +21,12 @@ def class_mean(auxiliary: Images, victims: Images) -> Tensor:
 
     A class without auxiliary images gets the mean over all of them.
     """
+    return class_means(auxiliary)[victims.labels]
+
+
+def class_means(auxiliary: Images) -> Tensor:
+    """What `class_mean` guesses for each class: (K, C, H, W)."""
     means = auxiliary.pixels.mean(dim=0).repeat(len(auxiliary.classes), 1, 1, 1)
     for label in torch.unique(auxiliary.labels).tolist():
         means[label] = auxiliary.pixels[auxiliary.labels == label].mean(dim=0)
-    return means[victims.labels]
+    return means

@@ -35,6 +35,16 @@ def reid_top1(reconstruction: Tensor, target: Tensor, *, n: int = 1000) -> ReidR
     Raises:
         ValueError: there is no image.
     """
+    hits = reid_hits(reconstruction, target, n=n)
+    return ReidResult(rate=float(hits.double().mean()), chance=1.0 / len(hits), n=len(hits))
+
+
+def reid_hits(reconstruction: Tensor, target: Tensor, *, n: int = 1000) -> Tensor:
+    """Which of the first ``n`` reconstructions `reid_top1` counts: bool, (min(n, B),).
+
+    Raises:
+        ValueError: there is no image.
+    """
     n = min(n, int(target.shape[0]))
     if n == 0:
         raise ValueError("re-identification needs at least one image")
@@ -44,5 +54,4 @@ def reid_top1(reconstruction: Tensor, target: Tensor, *, n: int = 1000) -> ReidR
     distances = truths.square().sum(dim=1) - 2.0 * guesses @ truths.T
     own = distances.diagonal().clone()
     distances.fill_diagonal_(float("inf"))
-    hits = own < distances.min(dim=1).values - TIE_TOLERANCE
-    return ReidResult(rate=float(hits.double().mean()), chance=1.0 / n, n=n)
+    return own < distances.min(dim=1).values - TIE_TOLERANCE

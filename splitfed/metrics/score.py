@@ -34,16 +34,33 @@ def score(reconstructions: Tensor, truth: Images, *, class_mean_psnr_db: Tensor,
     structure = ssim(reconstructions, truth.pixels).double()
     reid = reid_top1(reconstructions, truth.pixels)
     return {
-        "psnr_db": float(psnr.mean()),
-        "psnr_db_ci95": bootstrap_ci95(psnr, seed=seed),
-        "psnr_db_p99": float(torch.quantile(psnr, 0.99)),
-        "psnr_excess_db": float((psnr - class_mean_psnr_db).mean()),
-        "ssim": float(structure.mean()),
-        "ssim_ci95": bootstrap_ci95(structure, seed=seed),
+        **reduced(psnr, structure, class_mean_psnr_db=class_mean_psnr_db, seed=seed),
         "ssim_cropped": METRICS["ssim_cropped"].mean(reconstructions, truth.pixels),
         "reid_top1": reid.rate,
         "reid_chance": reid.chance,
         "n": len(truth),
+    }
+
+
+def reduced(psnr_db: Tensor, ssim: Tensor, *, class_mean_psnr_db: Tensor, seed: int) -> dict[str, Any]:
+    """What scores per image come to: means, intervals, the worst-protected percent, the excess over the class mean.
+
+    Args:
+        psnr_db: of each image, float64, (N,).
+        ssim: of the same images, float64, (N,).
+        class_mean_psnr_db: PSNR of the class-mean predictor on the same images, dB, (N,).
+        seed: for the bootstrap over images.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    return {
+        "psnr_db": float(psnr_db.mean()),
+        "psnr_db_ci95": bootstrap_ci95(psnr_db, seed=seed),
+        "psnr_db_p99": float(torch.quantile(psnr_db, 0.99)),
+        "psnr_excess_db": float((psnr_db - class_mean_psnr_db).mean()),
+        "ssim": float(ssim.mean()),
+        "ssim_ci95": bootstrap_ci95(ssim, seed=seed),
     }
 
 

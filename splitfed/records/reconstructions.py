@@ -46,10 +46,19 @@ def read_reconstruction(cell: Path, name: str, shape: ImageShape) -> Reconstruct
         AttackError: the name leads elsewhere, or the file holds something else.
     """
     with _opened(cell, name) as file:
-        try:
-            index, images = _arrays(file)
-        except Exception as error:  # whatever zipfile and NumPy raise for bytes that are not theirs
-            raise AttackError(f"{name!r} holds no reconstructions: {error or type(error).__name__}") from error
+        return parse_reconstruction(file, name, shape)
+
+
+def parse_reconstruction(file: IO[bytes], name: str, shape: ImageShape) -> Reconstruction:
+    """The reconstructions in a file that is open already.
+
+    Raises:
+        AttackError: it holds something else.
+    """
+    try:
+        index, images = _arrays(file)
+    except Exception as error:  # whatever zipfile and NumPy raise for bytes that are not theirs
+        raise AttackError(f"{name!r} holds no reconstructions: {error or type(error).__name__}") from error
     _check(name, index, images, shape)
     return Reconstruction(index=index, images=torch.from_numpy(images))
 
