@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from splitfed.attacks import ATTACKS
 from splitfed.config.components import Component
-from splitfed.config.scenario import Scenario
+from splitfed.config.scenario import CLIENTS_OWN, Scenario
 from splitfed.data import check_name
 from splitfed.defenses import DEFENSES, build
 from splitfed.errors import DataError, ScenarioError, unknown
@@ -28,7 +28,7 @@ def check(scenario: Scenario, source: str) -> None:
 
     for key, name in (("data.name", scenario.data.name), ("data.fallback", scenario.data.fallback)):
         try:
-            if name is not None:
+            if name is not None and name != CLIENTS_OWN:
                 check_name(name)
         except DataError as error:
             raise ScenarioError(f"{source}: {key}: {error}") from error

@@ -14,6 +14,9 @@ from splitfed.config.components import Component, distinct_labels
 from splitfed.config.tables import AttackerOptions, DataOptions, FederationOptions, ModelOptions
 from splitfed.options import Options
 
+CLIENTS_OWN = "clients"
+"""The name of a data set of which each client holds its own part, and nobody the whole."""
+
 
 class Cell(Options):
     """One defense with its options, under one seed."""
@@ -30,6 +33,9 @@ class Scenario(Options):
     about: str = ""
     threat: Literal["split", "end_to_end"] = "split"
     """What the attacker sees: the output of the first linear layer, or of the last hidden one."""
+    truth: Literal["lab", "clients"] = "lab"
+    """Who holds the private images that reconstructions are scored against: the lab, all of them; or each client its
+    own, in a deployment whose lab has none. Then clients report scores, and nothing else of their images."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     seeds: int = Field(default=1, ge=1, le=100)
     """Repeats: seed, seed + 1, ..."""
@@ -68,6 +74,17 @@ class Scenario(Options):
                 'federation.labels = "client" leaves the server no layer: it holds the hidden ones, of which there are '
                 f'none with threat = "{self.threat}" and model.hidden_layers = {self.model.hidden_layers}'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _truth_is_somewhere(self) -> Scenario:
+        if self.truth == "clients" and self.metrics:
+            raise ValueError(
+                f'metrics ({", ".join(self.metrics)}) compare all originals at one place, which truth = "clients" '
+                "has not: leave them out"
+            )
+        if self.truth == "lab" and self.data.name == CLIENTS_OWN:
+            raise ValueError(f'data.name = "{CLIENTS_OWN}" leaves the lab without images: it needs truth = "clients"')
         return self
 
     @property

@@ -14,6 +14,8 @@ class DataOptions(Options):
     """Which images, how many, and how they are spread over the clients."""
 
     name: str
+    """A data set (`splitfed datasets`); or "clients" where each client brings a folder of its own, which needs ``truth
+    = "clients"``. Then `train` is the most images that they may hold together, `aux` and `test` mean nothing."""
     fallback: str | None = None
     """Data set to use, under a loud banner, when `name` cannot be found or downloaded."""
     path: str | None = None

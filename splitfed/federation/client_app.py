@@ -64,7 +64,7 @@ def build_client_app(
         message: Message, context: Context, part: Callable[[Task], nn.Module] = lambda task: task.held
     ) -> tuple[Task, ConfigRecord]:
         config = message.content.config_records["config"]
-        number = _number(context, config)
+        number = number_of(context, config)
         key = (str(config["run"]), number)
         if key not in clients or clients[key].job.token != config["token"]:  # a server that was started anew
             for other in [other for other in clients if other[0] != key[0]]:
@@ -80,10 +80,13 @@ def build_client_app(
     @app.query("join")
     def join(message: Message, context: Context) -> Message:
         number = int(context.node_config["partition-id"])
-        images = 0
-        if number != ANY:  # who has no images says so now
-            images = len(images_of(Job.from_config(message.content.config_records["config"]), number).train)
-        return Message(introduction(CLIENT, client=number, images=images), reply_to=message)
+        job = Job.from_config(message.content.config_records["config"])
+        if number == ANY and job.classes:
+            return Message(introduction(CLIENT), reply_to=message)
+        held = images_of(job, max(number, 0)).train  # who has no images says so now; all shares are of one shape
+        images = 0 if number == ANY else len(held)
+        told = introduction(CLIENT, client=number, images=images, classes=len(held.classes), shape=held.shape)
+        return Message(told, reply_to=message)
 
     @app.train("prepare")
     def prepare(message: Message, context: Context) -> Message:
@@ -108,7 +111,7 @@ def build_client_app(
     return app
 
 
-def _number(context: Context, config: ConfigRecord) -> int:
+def number_of(context: Context, config: ConfigRecord) -> int:
     """The client's own number, or the one that the server has given it."""
     own = int(context.node_config["partition-id"])
     return int(str(config["client"])) if own == ANY else own

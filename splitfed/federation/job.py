@@ -29,8 +29,8 @@ class Job:
         run: names the cell on the wire.
         scenario: the whole experiment.
         cell: the defense and the seed.
-        shape: of one image.
-        classes: how many classes there are.
+        shape: of one image; all zeros until the clients have said it.
+        classes: how many classes there are; 0 until the clients have said it.
         secret: the server's: what the clients' tokens are derived from; a client's copy has none.
         token: a client's: with it a stream proves whose it is.
     """

@@ -17,6 +17,7 @@ from flwr.serverapp import Grid
 from splitfed.errors import SplitfedError
 from splitfed.federation.attendance import CLIENT_RAISED
 from splitfed.federation.clients_grid import ClientsGrid
+from splitfed.types import ImageShape
 
 JOIN = "query.join"
 """The type of the Message that asks a node who it is."""
@@ -24,6 +25,8 @@ CLIENT = "client"
 """The role of a node that holds images."""
 ANY = -1
 """The number of a client that takes whichever is free."""
+NO_SHAPE = ImageShape(0, 0, 0)
+"""Of images that nobody knows yet."""
 ANSWER_S = 30.0
 """How long a node may take to say who it is; it may have to load its images first."""
 PAUSE_S = 0.2
@@ -73,12 +76,22 @@ class Introduction(NamedTuple):
         client: its number; `ANY` where the server is to say.
         images: how many it trains on; 0 where it does not know yet.
         key: what shows that it may have its role.
+        classes: of its images; 0 where it does not know yet, as `channels`, `height` and `width`, those of one image.
     """
 
     role: str
     client: int = ANY
     images: int = 0
     key: str = ""
+    classes: int = 0
+    channels: int = 0
+    height: int = 0
+    width: int = 0
+
+    @property
+    def shape(self) -> ImageShape:
+        """Of one image."""
+        return ImageShape(self.channels, self.height, self.width)
 
 
 _KINDS = {name: type(value) for name, value in Introduction("")._asdict().items()}
@@ -100,6 +113,7 @@ class JoinedNodes:
     Attributes:
         others: nodes of other roles, by role; of two of one role the newer.
         images: how many images each client said that it trains on, by its number.
+        said: all that each client said of itself.
     """
 
     def __init__(
@@ -120,6 +134,7 @@ class JoinedNodes:
         self._roles = dict(roles or {})
         self.others: dict[str, int] = {}
         self.images: dict[int, int] = {}
+        self.said: dict[int, Introduction] = {}
 
     def refresh(self, grid: Grid, config: ConfigRecord) -> None:
         """Ask the nodes that are new; before the first round wait for all clients.
@@ -147,6 +162,10 @@ class JoinedNodes:
             KeyError: it is no client's.
         """
         return {node: client for client, node in self._nodes.items()}[node]
+
+    def node_of(self, client: int) -> int | None:
+        """The node of the client with this number; None where it has not joined."""
+        return self._nodes.get(client)
 
     def clients_of(self, grid: Grid) -> Grid:
         """The same grid, with no nodes but those of clients, in the order of their numbers."""
@@ -189,6 +208,7 @@ class JoinedNodes:
             return
         self._nodes[number] = node
         self.images[number] = introduction.images
+        self.said[number] = introduction
 
     def _cast(self, node: int, introduction: Introduction) -> None:
         """Give a node its role, if it may have it."""
@@ -219,9 +239,11 @@ class JoinedNodes:
         return told, cannot
 
 
-def introduction(role: str, *, client: int = ANY, images: int = 0, key: str = "") -> RecordDict:
+def introduction(
+    role: str, *, client: int = ANY, images: int = 0, key: str = "", classes: int = 0, shape: ImageShape = NO_SHAPE
+) -> RecordDict:
     """What a node answers that is asked who it is; see `Introduction`."""
-    return RecordDict({"who": ConfigRecord(Introduction(role, client, images, key)._asdict())})
+    return RecordDict({"who": ConfigRecord(Introduction(role, client, images, key, classes, *shape)._asdict())})
 
 
 def _introduction(reply: Message) -> Introduction | None:

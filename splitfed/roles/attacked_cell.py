@@ -9,16 +9,20 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from splitfed.attacker import protocol
 from splitfed.attacker.config import AttackerConfig
+from splitfed.attacker.knowledge_files import load_auxiliary
 from splitfed.attacker.protocol import AUXILIARY, FRONTS, MESSAGES, Final, Message, forget_fronts, front_path
 from splitfed.attacker.work import Attacker, StoppedEarly
 from splitfed.errors import UserError
 from splitfed.files import make_private, write_whole
+from splitfed.metrics.predictors import class_means
 from splitfed.models.front import Front
 from splitfed.roles.lab_protocol import ATTACK, OBSERVATIONS
+from splitfed.roles.scoring_protocol import SharedAuxiliary
 from splitfed.types import Observation
 from splitfed.wire.observations import ObservationWriter
 from splitfed.wire.tap import Tap
@@ -77,6 +81,16 @@ class AttackedCell:
         write_whole(front_path(self._config.knowledge, round_number), content.getvalue())
         if self._config.keep_rounds:
             forget_fronts(self._config.knowledge, before=round_number - self._config.keep_rounds)
+
+    def shared_auxiliary(self) -> SharedAuxiliary:
+        """What it shows of its own images to who scores baselines, and looks for an overlap.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        own = load_auxiliary(self._config.knowledge, self._config.image_shape)
+        hashes = np.frombuffer(b"".join(own.content_hashes()), np.uint8).reshape(len(own), -1)
+        return SharedAuxiliary(hashes, own.pixels.mean(dim=0), class_means(own), own.classes)
 
     def finish(self, final: Final) -> None:
         """Training is over."""

@@ -16,7 +16,7 @@ from splitfed.attacker.protocol import MESSAGES
 from splitfed.federation.arrays import to_arrays
 from splitfed.federation.clients_grid import ClientsGrid
 from splitfed.models.front import Front
-from splitfed.roles.attacker_protocol import AFTER, END, FINAL, FRONT, REPORT
+from splitfed.roles.attacker_protocol import AFTER, END, FINAL, FRONT, REPORT, SHARE
 from splitfed.roles.parcel import unpack
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,11 @@ class AttackerLine:
             if time.monotonic() > deadline:
                 self._notice(f"the attacker was not done within {deadline_s:g} s (attacker.deadline_s)")
                 return
+
+    def shared(self) -> RecordDict:
+        """What the attacker shows of its own images; empty where it does not answer."""
+        reply = self._exchange(SHARE, RecordDict({}), ANSWER_S) if self._begun else None
+        return RecordDict({}) if reply is None or reply.has_error() else reply.content
 
     def close(self) -> None:
         """Nothing more is wanted."""

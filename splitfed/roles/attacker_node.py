@@ -22,7 +22,7 @@ from splitfed.federation.job import Job
 from splitfed.federation.roster import introduction
 from splitfed.files import as_open_as, file_name, make_private
 from splitfed.roles.attacked_cell import AttackedCell
-from splitfed.roles.attacker_protocol import AFTER, ATTACKER, END, FINAL, FRONT, REPORT
+from splitfed.roles.attacker_protocol import AFTER, ATTACKER, END, FINAL, FRONT, REPORT, SHARE
 from splitfed.roles.config import AttackerNodeOptions
 from splitfed.roles.parcel import pack
 from splitfed.types import Observation
@@ -102,6 +102,10 @@ class AttackerNode:
             news = self._current().news(int(str(config[AFTER])))
             files = {name: content for _, own in news for name, content in own.items()}
             return Message(pack([line for line, _ in news], files), reply_to=message)
+
+        @app.query(_action(SHARE))
+        def share(message: Message, context: Context) -> Message:  # noqa: ARG001
+            return Message(self._current().shared_auxiliary().to_record(), reply_to=message)
 
         @app.query(_action(END))
         def end(message: Message, context: Context) -> Message:  # noqa: ARG001

@@ -16,5 +16,8 @@ REPORT = "query.report"
 """Asks for news from number `AFTER` on; the answer is a `parcel` of lines of `attacker.protocol.MESSAGES`."""
 AFTER = "after"
 """The key under which a report is asked for by the number of lines that were heard."""
+SHARE = "query.share"
+"""Asks for what identifies its own images and for their means, in a run whose lab has no images
+(`scoring_protocol.SharedAuxiliary`)."""
 END = "query.end"
 """Says that nothing more is wanted of this cell."""

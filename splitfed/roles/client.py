@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from splitfed import data
+from splitfed.config.scenario import CLIENTS_OWN
 from splitfed.data import Dataset
 from splitfed.data.splits import distinct_images
 from splitfed.errors import DataError
@@ -21,6 +22,7 @@ from splitfed.federation.shares import find_images, shares, split_images
 from splitfed.roles.config import ClientOptions, OwnImages
 from splitfed.roles.health import Health
 from splitfed.roles.node import FlowerNode
+from splitfed.roles.scoring_client import ScoringClient
 from splitfed.seeding import seed_for
 from splitfed.types import Images
 
@@ -36,7 +38,8 @@ def play(settings: ClientOptions, stopped: threading.Event) -> None:
     torch.set_num_threads(1)  # as in a run on one machine: another number sums in another order
     number = ANY if settings.client == "any" else settings.client
     ready = threading.Event()
-    app = build_client_app(HeldImages(settings), stopped=stopped.is_set)
+    held = HeldImages(settings)
+    app = ScoringClient(build_client_app(held, stopped=stopped.is_set), held, most=settings.scores)
 
     def say_ready() -> None:
         ready.set()
@@ -47,9 +50,14 @@ def play(settings: ClientOptions, stopped: threading.Event) -> None:
 
 
 class HeldImages:
-    """Finds the client's images; those of the present job are kept (`federation.client_app.ImagesOf`)."""
+    """Finds the client's images; those of the present job are kept (`federation.client_app.ImagesOf`).
+
+    Attributes:
+        synthetic: whether those that are kept are drawn.
+    """
 
     def __init__(self, settings: ClientOptions) -> None:
+        self.synthetic = False
         self._settings = settings
         self._kept: tuple[object, ClientImages] | None = None
         self._lock = threading.Lock()
@@ -64,20 +72,28 @@ class HeldImages:
         with self._lock:
             if self._kept is None or self._kept[0] != key:
                 found = self._own(job) if self._settings.images is not None else self._share(job, number)
-                _check_fit(found.train, job)
                 self._kept = key, found
+            if job.classes:  # else the run is only asking what clients hold
+                _check_fit(self._kept[1].train, job)
             return self._kept[1]
 
     def _share(self, job: Job, number: int) -> ClientImages:
         """Its share, by number, of the scenario's data set."""
+        if job.scenario.data.name == CLIENTS_OWN:
+            raise DataError(
+                "this run is of images that each client brings, and this one has none: name a folder of "
+                "its own (images.folder)"
+            )
         dataset = find_images(job.scenario, self._settings.data_root, on_notice=logger.warning)
+        self.synthetic = dataset.synthetic
         return shares(job.scenario, split_images(job.scenario, dataset), job.cell.seed)[number]
 
     def _own(self, job: Job) -> ClientImages:
         """Its own folder, a part of it held out."""
         own = self._settings.images
         assert own is not None
-        dataset = data.load("folder", path=own.folder, image_size=job.shape.height)
+        dataset = data.load("folder", path=own.folder, image_size=job.shape.height or job.scenario.data.image_size)
+        self.synthetic = False
         trained, held_out = hold_out(dataset, own.held_out, job.scenario.seed)
         return ClientImages(_with_classes(trained, own), _with_classes(held_out, own))
 

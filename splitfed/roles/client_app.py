@@ -16,6 +16,7 @@ from splitfed.federation.client_app import build_client_app
 from splitfed.federation.roster import ANY
 from splitfed.roles.client import HeldImages
 from splitfed.roles.config import ClientOptions, load_settings
+from splitfed.roles.scoring_client import ScoringClient
 
 SETTINGS_KEY = "settings"
 
@@ -34,7 +35,8 @@ class SuperNodeApp(ClientApp):
             raise UserError(f"give the SuperNode --node-config '{SETTINGS_KEY}=\"client.toml\"'")
         settings = load_settings(ClientOptions, Path(str(path)))
         context.node_config["partition-id"] = ANY if settings.client == "any" else settings.client
-        return build_client_app(HeldImages(settings))(message, context)
+        held = HeldImages(settings)
+        return ScoringClient(build_client_app(held), held, most=settings.scores)(message, context)
 
 
 app = SuperNodeApp()

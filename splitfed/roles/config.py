@@ -70,6 +70,9 @@ class ClientOptions(RoleOptions):
     """Where the scenario's data set lies; else as `splitfed scenario` looks for it."""
     addresses: tuple[Address, ...] = ()
     """Where it reaches the server, in turn; else what the server says."""
+    scores: int = Field(default=200, ge=0)
+    """How many reconstructions of each of its images it scores in runs whose lab has no images, all runs since it was
+    started together; 0 for none. Each score tells a little of the image: see docs/threat_models.md."""
 
 
 class SuperLinkOptions(Options):

@@ -54,12 +54,88 @@ class Failed(Spoken):
     by_settings: bool
 
 
+class Agreed(Spoken):
+    """What the clients say that they all hold alike, in a run whose lab has no images."""
+
+    kind: Literal["agreed"] = "agreed"
+    shape: tuple[int, int, int]
+    classes: int
+
+
+class Scored(Spoken):
+    """How a client scores what was made of its own images: lists over the same images, rounded
+    (`metrics.by_image.DECIMALS`).
+
+    `image` says which of its training images; `hit`, of the first of them, whether the picture's nearest original among
+    these is its own. `baseline` tells a predictor that saw no activation from an attack.
+    """
+
+    kind: Literal["scored"] = "scored"
+    what: str
+    baseline: bool
+    client: int
+    image: tuple[int, ...]
+    hit: tuple[int, ...]
+    psnr_db: tuple[float, ...]
+    ssim: tuple[float, ...]
+    ssim_cropped: tuple[float, ...]
+
+
+class Tapped(Spoken):
+    """What the attacker has of the audit: images by the client's number, and what one takes at the cut."""
+
+    kind: Literal["tapped"] = "tapped"
+    rows: dict[str, int]
+    activation_bytes_per_image: float
+
+
+class Judged(Spoken):
+    """What a client finds where its own images are needed.
+
+    Attributes:
+        checked: tapped batches that it made once more.
+        differing: those of them that came out otherwise.
+        findings: what the defense says of itself, at this client's tapped batches.
+        failed: those of them by which it does not act.
+        shared: images of the attacker's own that are among the client's.
+        auxiliary: how many it was shown.
+        same_classes: whether its classes are those of the attacker's images, in their order.
+        synthetic: whether its images are drawn.
+        test_counts: its held-out images of each class.
+        figures: what the defense reports beside the scores.
+    """
+
+    kind: Literal["judged"] = "judged"
+    client: int
+    checked: int
+    differing: int
+    findings: int
+    failed: int
+    shared: int
+    auxiliary: int
+    same_classes: bool
+    synthetic: bool
+    test_counts: tuple[int, ...]
+    figures: dict[str, float]
+
+
+class Unjudged(Spoken):
+    """What nobody says, of a client where it has a number, and why."""
+
+    kind: Literal["unjudged"] = "unjudged"
+    what: str
+    client: int | None
+    reason: str
+
+
 class Over(Spoken):
     """Nothing more comes of this cell."""
 
     kind: Literal["over"] = "over"
 
 
-News = Happened | Overheard | Trained | Failed | Over
+Verdict = Agreed | Scored | Tapped | Judged | Unjudged
+"""What comes from the clients, where they hold the truth and the lab does not."""
+News = Happened | Overheard | Trained | Failed | Over | Verdict
 NEWS = Lines[News](News, "kind")
 """Reads and writes them."""

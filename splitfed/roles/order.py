@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from splitfed.config.scenario import Cell, Scenario
 from splitfed.federation.job import Job
@@ -23,8 +23,8 @@ class Order(Record):
             the same name and key goes on from its last finished round.
         scenario: the whole experiment, as JSON.
         cell: the defense and the seed, as JSON.
-        shape: of one image: channels, height, width.
-        classes: how many there are.
+        shape: of one image: channels, height, width; all zeros where the clients are to say it.
+        classes: how many there are; 0 where the clients are to say it.
     """
 
     run: str = Field(min_length=1, max_length=MOST_RUN_CHARACTERS)
@@ -32,7 +32,13 @@ class Order(Record):
     scenario: str
     cell: str
     shape: tuple[int, int, int]
-    classes: int = Field(ge=2)
+    classes: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _says_what_is_trained(self) -> Order:
+        if self.classes < 2 and self.job("").scenario.truth != "clients":
+            raise ValueError(f"classes is {self.classes}; expected at least 2, as the lab has the images")
+        return self
 
     @classmethod
     def of(cls, job: Job, key: str) -> Order:

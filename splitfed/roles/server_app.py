@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,11 +28,13 @@ from splitfed.files import file_name, make_private
 from splitfed.models.front import Front
 from splitfed.records import events
 from splitfed.records.events import EVENTS, Event
+from splitfed.roles.agreement import agreed
 from splitfed.roles.attacker_line import AttackerLine
 from splitfed.roles.attacker_protocol import ATTACKER
+from splitfed.roles.clients_truth import ClientsTruth
 from splitfed.roles.config import ServerOptions, load_settings
 from splitfed.roles.lab_line import LabLine
-from splitfed.roles.lab_protocol import LAB, RESULT, Failed, Happened, Over, Overheard, Trained
+from splitfed.roles.lab_protocol import LAB, RESULT, Agreed, Failed, Happened, Over, Overheard, Trained
 from splitfed.roles.order import RUN_CONFIG_KEY, Order
 from splitfed.roles.step_teller import StepTeller
 from splitfed.roles.trained import to_bytes
@@ -82,6 +85,7 @@ class Deployed:
         self._lab = LabLine(grid, lambda: self._roster.others.get(LAB), order.key)
         self._attacker = AttackerLine(grid, lambda: self._roster.others.get(ATTACKER), self._overhear, self._notice)
         self._checkpoint = _checkpoint(settings.state, order)
+        self._truth: ClientsTruth | None = None
 
     def play(self) -> None:
         """Train, have the attack run to its end, and see to it that the lab hears of it.
@@ -90,9 +94,15 @@ class Deployed:
             SplitfedError: there is no result.
         """
         try:
+            if self._job.scenario.truth == "clients":
+                self._agree()
             result = self._federation().run(self._grid)
             self._lab.tell(Trained(), {RESULT: to_bytes(result)})
+            if self._truth is not None:
+                self._truth.begin(result)
             self._attack(result)
+            if self._truth is not None:
+                self._truth.conclude(self._attacker.shared())
         except SplitfedError as error:
             self._lab.tell(Failed(reason=str(error), by_settings=isinstance(error, TrainingFailed)))
             raise
@@ -101,6 +111,17 @@ class Deployed:
             self._lab.tell(Over())
             if not self._lab.close():
                 logger.warning("the lab did not hear of it to the end; ordered again, the cell goes on from here")
+
+    def _agree(self) -> None:
+        """Learn from the clients what they hold.
+
+        Raises:
+            SplitfedError: they hold what does not fit together.
+        """
+        self._roster.refresh(self._grid, self._job.to_config([]))
+        shape, classes = agreed(self._roster.said)
+        self._job = replace(self._job, shape=shape, classes=classes)
+        self._lab.tell(Agreed(shape=(shape.channels, shape.height, shape.width), classes=classes))
 
     def _federation(self) -> Federation:
         return Federation(
@@ -129,6 +150,8 @@ class Deployed:
         """What clients are told to dial."""
         addresses = list(self._settings.addresses or (self._settings.listen,))
         self._config = self._job.to_config(addresses)
+        if self._job.scenario.truth == "clients":
+            self._truth = ClientsTruth(self._grid, self._roster, self._job, self._config, self._lab.tell)
         return addresses
 
     def prepared(self, done: int, total: int) -> None:
@@ -165,6 +188,8 @@ class Deployed:
         self._tell(events.ClientProgress(cell=self._cell, **vars(report)))
 
     def _overhear(self, line: str, files: Mapping[str, bytes]) -> None:
+        if self._truth is not None:
+            line, files = self._truth.overhear(line, files), {}
         self._lab.tell(Overheard(message=line), files)
 
     def _notice(self, text: str) -> None:
