@@ -19,6 +19,7 @@ from splitfed.records.bus import Bus
 from splitfed.records.reconstructions import check_name, read_reconstruction
 from splitfed.records.store import RunStore
 from splitfed.records.strips import save_strip
+from splitfed.roles.lab_protocol import Verdict
 from splitfed.types import FitEvidence, Images, Reconstruction
 
 STRIP_TILES = 12
@@ -41,7 +42,7 @@ class AttackListener:
         self._attacked: list[protocol.Attacked] = []
         self._said: set[tuple[str, str]] = set()
 
-    def hear(self, message: protocol.Message) -> None:
+    def hear(self, message: protocol.Message | Verdict) -> None:
         """Called from the thread that listens to the attacker's process.
 
         What it says is a stranger's: a name, a file or a number that does not fit costs the attack its score.
@@ -113,7 +114,7 @@ class AttackListener:
     def _finished(self, message: protocol.Attacked) -> None:
         check_name(message.attack)
         if message.fit is not None:
-            _check_finite(message.fit)
+            check_finite(message.fit)
         reconstruction = self._load(message.reconstructions)
         self._attacked.append(message)
         if message.fit is not None and len(reconstruction):
@@ -161,7 +162,12 @@ class AttackListener:
         self._bus.emit(events.Notice(message=f"{self._cell}: {message}", level=level))
 
 
-def _check_finite(fit: FitEvidence) -> None:
+def check_finite(fit: FitEvidence) -> None:
+    """Whether what an attack says of its training are numbers.
+
+    Raises:
+        AttackError: one is not finite.
+    """
     for name, value in vars(fit).items():
         if not math.isfinite(value):
             raise AttackError(f"its {name} is {value}")

@@ -26,6 +26,15 @@ def measure(run: RunContext, cell: Cell, stage: Stage = HERE) -> CellResult:
         cell: the defense and the seed.
         stage: where it takes place.
     """
+    say_begun(run, cell)
+    try:
+        return _measure(CellContext.of(run, cell), stage)
+    except TrainingFailed as failure:
+        return failed_cell(cell=cell, majority_rate=run.majority_rate, reason=str(failure))
+
+
+def say_begun(run: RunContext, cell: Cell) -> None:
+    """Say that a cell begins."""
     federation = run.scenario.federation
     run.bus.emit(
         events.CellStarted(
@@ -36,10 +45,6 @@ def measure(run: RunContext, cell: Cell, stage: Stage = HERE) -> CellResult:
             clients=federation.clients,
         )
     )
-    try:
-        return _measure(CellContext.of(run, cell), stage)
-    except TrainingFailed as failure:
-        return failed_cell(cell=cell, majority_rate=run.majority_rate, reason=str(failure))
 
 
 def _measure(context: CellContext, stage: Stage) -> CellResult:

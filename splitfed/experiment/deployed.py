@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -25,16 +26,21 @@ from splitfed.roles.lab_protocol import (
     ATTACK,
     OBSERVATIONS,
     RESULT,
+    Agreed,
     Failed,
     Happened,
+    Judged,
     Over,
     Overheard,
+    Scored,
+    Tapped,
     Trained,
+    Unjudged,
 )
 from splitfed.roles.membership import Membership
 from splitfed.roles.order import Order
 from splitfed.roles.superlink import SuperLink
-from splitfed.types import Images
+from splitfed.types import Images, ImageShape
 
 PATIENCE_S = 1.0
 """Between two looks at whether the run is still on."""
@@ -87,7 +93,7 @@ class _Following:
 
     def __init__(self, context: CellContext, hear: Hear) -> None:
         self._context = context
-        self._attacker_said = hear
+        self._hear = hear
         self._result: FederationResult | None = None
         self._trained_at = 0.0
         self._over = False
@@ -143,6 +149,18 @@ class _Following:
                 self._failed = told.news
             case Over():
                 self._over = True
+            case Agreed():
+                self._agree(told.news)
+            case Tapped() | Scored() | Judged() | Unjudged():
+                self._hear(told.news)
+
+    def _agree(self, said: Agreed) -> None:
+        """The lab, which holds no images, is told what the clients' are like."""
+        job = self._context.job
+        if not job.classes:
+            job = replace(job, shape=ImageShape(*said.shape), classes=said.classes)
+            self._context = replace(self._context, job=job)
+        self._hear(said)
 
     def _happened(self, line: str) -> None:
         try:
@@ -161,7 +179,7 @@ class _Following:
         except ValidationError:
             self._context.notice(f"the attacker said something unexpected: {line.strip()[:200]}")
             return
-        self._attacker_said(message)
+        self._hear(message)
 
     def _keep(self, files: dict[str, bytes]) -> None:
         """Put what the attacker made and tapped where it would lie had the lab mounted it itself; once, though each

@@ -126,6 +126,8 @@ def measure(
     embed = embed or umap_embedding()
     bus = Bus(*subscribers)
     scenario = recorded_scenario(store)
+    if scenario.truth == "clients":
+        raise UserError(f'{store.path}: --features needs the run\'s images, and its lab held none (truth = "clients")')
     root = None if data_root is None else as_path(data_root)
     plan = _plan(scenario, load_images(scenario, root, bus, of_run=store)[1])
     guess = class_mean(plan.known, plan.shown)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from splitfed import data
 from splitfed.config.scenario import Scenario
 from splitfed.data import Dataset, Splits
@@ -23,7 +25,7 @@ def load_images(
     """The scenario's images, split; the same ones each time.
 
     Args:
-        scenario: says which images.
+        scenario: says which images; none where the clients hold the truth.
         data_root: where to look first.
         bus: told of a fallback and of progress.
         of_run: a run that was started on them before: then no fallback stands in, and other images are refused.
@@ -31,11 +33,27 @@ def load_images(
     Raises:
         DataError: they cannot be found, are fewer than the scenario wants, or are not those of the run.
     """
+    if scenario.truth == "clients":
+        return no_images(scenario)
     dataset = _load_new(scenario, data_root, bus) if of_run is None else _load_again(scenario, data_root, bus, of_run)
     splits = split_images(scenario, dataset)
     for absent in absent_classes(splits):
         bus.emit(events.Notice(message=f"{absent}: scores say nothing of it", level="warning"))
     return dataset, splits
+
+
+def no_images(scenario: Scenario) -> tuple[Dataset, Splits]:
+    """What a lab holds whose clients hold the truth."""
+    dataset = Dataset(
+        name=scenario.data.name,
+        pixels=np.zeros((0, 0, 0, 0), np.uint8),
+        labels=np.zeros(0, np.int64),
+        classes=(),
+        synthetic=False,
+        note="images that the clients hold and the lab does not",
+    )
+    none = dataset.take(np.zeros(0, np.int64))
+    return dataset, Splits(train=none, aux=none, test=none, duplicates=0)
 
 
 def _load_new(scenario: Scenario, data_root: Path | None, bus: Bus) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from splitfed.config.scenario import Cell
 from splitfed.config.tables import FederationOptions
@@ -13,7 +13,15 @@ from splitfed.experiment.tidy import identity, tidy
 from splitfed.experiment.verdict import REFERENCE_GATE, judged, reference_gate
 from splitfed.federation.participants import participants_per_round
 from splitfed.records import events
-from splitfed.records.results import SCHEMA, CellResult, DatasetInfo, Results, TrainingInfo, all_valid
+from splitfed.records.results import (
+    SCHEMA,
+    BaselineScore,
+    CellResult,
+    DatasetInfo,
+    Results,
+    TrainingInfo,
+    all_valid,
+)
 from splitfed.records.summary import summarize
 from splitfed.runners.unfinished import CellFailure, Outcome, check_all_finished
 
@@ -86,15 +94,29 @@ class ResultsKeeper:
         results = run.store.results
         first_seed = [cell for cell in results.cells if cell.seed == run.scenario.seed]
         try:
-            save_cells_compared(run.store, CellContext.of(run, cells[0]).truth, first_seed, run.notice)
+            self._draw(first_seed)
         finally:
             check_all_finished(self.unfinished, len(cells), run.store.path)
         run.bus.emit(events.RunFinished(results=results, valid=results.valid))
         return results
 
+    def _draw(self, cells: Sequence[CellResult]) -> None:
+        """The pictures that compare these cells."""
+        run = self._run
+        truth = CellContext.of(run, run.scenario.cells()[0]).truth
+        save_cells_compared(run.store, truth, cells, run.notice)
+
+    def _describe(self) -> str:
+        """What the run is of, in a paragraph."""
+        return self._run.dataset.described()
+
+    def _baselines(self) -> Mapping[str, BaselineScore]:
+        """What predictors without any activation score."""
+        return self._run.baselines
+
     def _say_what_to_expect(self, cells: Sequence[Cell]) -> None:
         run = self._run
-        run.notice(run.dataset.described(), level="info")
+        run.notice(self._describe(), level="info")
         if not any(cell.defense.name == UNDEFENDED for cell in cells):
             run.notice("no undefended cell in this run: nothing shows that this attacker works at all")
         if not training_info(run.scenario.federation).repeats:
@@ -132,7 +154,7 @@ class ResultsKeeper:
         reference = next((cell for cell in cells if cell.seed == seed and cell.defense == UNDEFENDED), None)
         if reference is None or reference.sealed:  # a wire that nobody can read says nothing of the attacker
             return cells
-        gate = reference_gate(reference, self._run.baselines, self._run.scenario.attacker.margin_db)
+        gate = reference_gate(reference, self._baselines(), self._run.scenario.attacker.margin_db)
         return [
             judged(cell, [gate]) if cell.seed == seed and REFERENCE_GATE not in cell.gates else cell for cell in cells
         ]
@@ -148,7 +170,8 @@ class ResultsKeeper:
             vantage=run.scenario.attacker.vantage,
             dataset=self._dataset_info(),
             metrics=run.scenario.metrics,
-            baselines=run.baselines,
+            truth=run.scenario.truth,
+            baselines=dict(self._baselines()),
             cells=tuple(ordered),
             summary=summarize(ordered),
             valid=all_valid(cells),

@@ -15,6 +15,8 @@ from pathlib import Path
 from splitfed.config.recorded import recorded_scenario
 from splitfed.config.scenario import Cell, Scenario
 from splitfed.errors import UserError
+from splitfed.experiment import blind_cell
+from splitfed.experiment.blind_run import BlindKeeper, BlindRun
 from splitfed.experiment.cell import measure
 from splitfed.experiment.context import RunContext
 from splitfed.experiment.images import load_images
@@ -58,6 +60,11 @@ def run(
         raise UserError("a deployment has one server, which trains one cell at a time: leave --jobs out")
     if superlink is not None and runner != "deploy":
         raise UserError("--superlink names a federation that runs already: it goes with --runner deploy")
+    if scenario.truth == "clients" and superlink is None:
+        raise UserError(
+            'truth = "clients" leaves this lab without images: it needs a federation whose clients hold theirs '
+            "(--runner deploy --superlink HOST:PORT)"
+        )
     out, data_root = as_path(out), None if data_root is None else as_path(data_root)
     resumed = None if resume is None else _reopen(scenario, as_path(resume))
     # what is missing is said before there is a directory that would be left behind
@@ -67,8 +74,9 @@ def run(
     with ExitStack() as held:
         alone = resumed is None or held.enter_context(resumed.running())
         dataset, splits = load_images(scenario, data_root, bus, of_run=resumed)
-        for seed in sorted({cell.seed for cell in scenario.cells()}):
-            own_positions(scenario, splits.train.labels, seed)
+        if scenario.truth == "lab":
+            for seed in sorted({cell.seed for cell in scenario.cells()}):
+                own_positions(scenario, splits.train.labels, seed)
         store = held.enter_context(resumed or _create(scenario, out, provenance(dataset, data_root), share))
         if resumed is None:
             alone = held.enter_context(store.running())
@@ -78,6 +86,9 @@ def run(
         if not alone:
             context.notice(WITHOUT_LOCK)
         record = ResultsKeeper(context)
+        if scenario.truth == "clients":
+            context = BlindRun.of(context)
+            record = BlindKeeper(context)
         cells = record.begin()
         if runner == "deploy":
             _order(context, record, cells, superlink=superlink, data_root=data_root)
@@ -121,7 +132,10 @@ def _order(
             membership = Membership(superlink)
         stage = held.enter_context(InFederation(membership))
         for cell in cells:
-            record.close(cell, attempt(partial(measure, context, cell, stage)))
+            if isinstance(context, BlindRun):
+                record.close(cell, attempt(partial(blind_cell.measure, context, cell, stage)))
+            else:
+                record.close(cell, attempt(partial(measure, context, cell, stage)))
 
 
 def _train(context: RunContext, runner: str) -> Train:

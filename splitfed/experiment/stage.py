@@ -16,6 +16,7 @@ from splitfed.experiment.watcher import CellWatcher
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
 from splitfed.federation.outcome import FederationResult
+from splitfed.roles.lab_protocol import Verdict
 from splitfed.runners import local_clients
 from splitfed.runners.watched import TrainingWatcher
 from splitfed.types import Images
@@ -46,8 +47,8 @@ class Played(NamedTuple):
     auxiliary: Images | None = None
 
 
-Hear = Callable[[Message], None]
-"""Gets what the attacker says."""
+Hear = Callable[[Message | Verdict], None]
+"""Gets what the attacker says; and what the clients say, where they hold the truth."""
 Stage = Callable[[CellContext, Hear], Played]
 """Plays one cell; all that the attacker has to say was heard when it returns."""
 

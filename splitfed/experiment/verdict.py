@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from splitfed.attacker.protocol import Attacked, Done
@@ -20,7 +20,7 @@ from splitfed.metrics.predictors import class_mean, mean_image
 from splitfed.metrics.quality import psnr_db
 from splitfed.metrics.score import predictor_score, score
 from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
-from splitfed.types import Images, Reconstruction
+from splitfed.types import FitEvidence, Images, Reconstruction
 
 REFERENCE_GATE = "attack_beats_class_mean"
 """The gate that is measured on the undefended cell and holds for all cells of its seed."""
@@ -69,10 +69,19 @@ def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:
     Of several that are as good up to `TIE`, the one that was mounted first: one that goes on from another and adds
     nothing to it is not the stronger for its rounding, and may be scored on fewer images.
     """
-    fits = {o.report.attack: o.report.fit for o in outcomes if not o.report.is_control and o.report.fit}
-    scores = {name: fit.validation_ssim for name, fit in fits.items() if math.isfinite(fit.validation_ssim)}
+    return strongest_of([outcome.report for outcome in outcomes])
+
+
+def strongest_of(reports: Sequence[Attacked]) -> str | None:
+    """The same by what the attacks say of themselves."""
+    scores = {name: fit.validation_ssim for name, fit in fits(reports).items() if math.isfinite(fit.validation_ssim)}
     best = max(scores.values(), default=math.nan)
     return next((name for name, of_name in scores.items() if of_name >= best - TIE), None)
+
+
+def fits(reports: Sequence[Attacked]) -> dict[str, FitEvidence]:
+    """How each attack learned, by name; controls do not."""
+    return {report.attack: report.fit for report in reports if not report.is_control and report.fit}
 
 
 def victim_fingerprint(result: FederationResult) -> str:
@@ -115,7 +124,6 @@ def cell_gates(
     ``refused`` has by name the attacks whose reconstructions could not be scored, and why. Of a ``sealed`` cell,
     ``coverage`` says that there was nothing to observe; what is asked of observations is then asked of none.
     """
-    fits = {o.report.attack: o.report.fit for o in outcomes if not o.report.is_control and o.report.fit}
     return [
         gates.completed(),
         gates.clients_took_part(
@@ -124,7 +132,7 @@ def cell_gates(
             allowed=options.missed_rounds_allowed,
             reason=result.missed_because,
         ),
-        *([] if sealed else [gates.attack_learned(fits, refused)]),
+        *([] if sealed else [gates.attack_learned(fits([o.report for o in outcomes]), refused)]),
         gates.victim_unchanged(before, after),
         coverage,
         *([] if sealed else [front, gates.defense_acts(defense.findings(evidence) if evidence is not None else [])]),
@@ -168,7 +176,36 @@ def cell_result(
         for o in outcomes
         if len(o.reconstruction)
     }
-    controls = {o.report.attack for o in outcomes if o.report.is_control}
+    return scored_cell(
+        cell=cell,
+        result=result,
+        majority_rate=majority_rate,
+        activation_bytes_per_image=activation_bytes_per_image,
+        scores=scores,
+        controls={o.report.attack for o in outcomes if o.report.is_control},
+        strongest=best,
+        gate_results=gate_results,
+        figures=figures,
+        attack_s=attack_s,
+        sealed=sealed,
+    )
+
+
+def scored_cell(
+    *,
+    cell: Cell,
+    result: FederationResult,
+    majority_rate: float,
+    activation_bytes_per_image: float | None,
+    scores: Mapping[str, AttackScore],
+    controls: Collection[str],
+    strongest: str | None,
+    gate_results: Sequence[GateResult],
+    figures: Figures,
+    attack_s: float,
+    sealed: bool = False,
+) -> CellResult:
+    """A trained cell whose attacks and controls have scores, by name."""
     found = CellResult(
         cell=cell.name,
         defense=cell.defense.name,
@@ -185,7 +222,7 @@ def cell_result(
         attack_s=attack_s,
         attacks={name: value for name, value in scores.items() if name not in controls},
         controls={name: value for name, value in scores.items() if name in controls},
-        strongest=best,
+        strongest=strongest,
         sealed=sealed,
         gates={},
         gate_details={},

@@ -24,14 +24,15 @@ class Provenance(Record):
 
     ``name`` is the data set's, the stand-in's where one stood in; ``image_size`` is the edge of the images in pixels.
     ``location`` is the folder or file that was read, None for what is drawn or ships with a package; ``root`` the
-    folder below which it was found, None where the user named it, or there is none.
+    folder below which it was found, None where the user named it, or there is none. A lab that holds no images has 0 of
+    them.
     """
 
     name: str
     synthetic: bool
     identity: str
-    images: int = Field(ge=1)
-    image_size: int = Field(ge=1)
+    images: int = Field(ge=0)
+    image_size: int = Field(ge=0)
     location: Path | None
     root: Path | None
 

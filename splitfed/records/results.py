@@ -79,6 +79,17 @@ class BaselineScore(Record):
     ssim_cropped: Number
 
 
+class ClientScore(Record):
+    """What one client measured of an attack on its own images alone: means over ``n`` images; re-identification is
+    among these."""
+
+    psnr_db: Number
+    ssim: Number
+    reid_top1: Number
+    reid_chance: Number
+    n: int
+
+
 class AttackScore(Record):
     """How close one attack or control came, over ``n`` of the ``sent`` images whose activations traveled under the
     final front; intervals are 95 % bootstrap intervals of the mean.
@@ -86,7 +97,9 @@ class AttackScore(Record):
     ``psnr_db_p99`` is the 99th percentile over images (the worst protected percent), ``psnr_excess_db`` the
     mean above the class-mean predictor, ``reid_top1`` in [0, 1] with its chance level beside it. ``ssim`` is over the
     whole map, ``ssim_cropped`` scikit-image's scalar, null for images below 11 pixels. ``fid_lite0`` and ``fid`` are of
-    the strongest attack where the scenario asks for them; null for too few images, and for all others.
+    the strongest attack where the scenario asks for them; null for too few images, and for all others. ``by_client``
+    has by its number what each client measured, where truth was with the clients; re-identification is then the rate
+    over all images, each sought among its own client's, and its chance level the mean of theirs.
     """
 
     psnr_db: Number
@@ -102,6 +115,7 @@ class AttackScore(Record):
     sent: int
     fid_lite0: Number = None
     fid: Number = None
+    by_client: dict[str, ClientScore] = Field(default_factory=dict)
 
 
 class CellResult(Record):
@@ -176,7 +190,8 @@ class Results(Record):
 
     ``vantage`` is where the attacker looked on: at the ``wire``, or at the ``server``. ``baselines`` are what
     predictors without any activation score, ``metrics`` what the scenario asked for beside what is always measured.
-    ``training`` is null in results from before it was recorded.
+    ``training`` is null in results from before it was recorded. ``truth`` says who held the private images that
+    reconstructions were scored against: the lab, or each client its own.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -187,6 +202,7 @@ class Results(Record):
     vantage: Literal["wire", "server"] = "wire"
     dataset: DatasetInfo
     metrics: tuple[str, ...]
+    truth: Literal["lab", "clients"] = "lab"
     baselines: dict[str, BaselineScore]
     cells: tuple[CellResult, ...]
     summary: tuple[DefenseSummary, ...]

@@ -10,6 +10,20 @@ from splitfed.records.auxiliary import AuxiliaryIdentity
 from splitfed.records.features import FeatureRecord, FeatureSettings, NetworkFeatures
 from splitfed.records.lock import LockHolder
 from splitfed.records.record import Record
+from splitfed.records.results import ClientScore
+from splitfed.roles.lab_protocol import (
+    Agreed,
+    Failed,
+    Happened,
+    Judged,
+    Over,
+    Overheard,
+    Scored,
+    Tapped,
+    Trained,
+    Unjudged,
+)
+from splitfed.roles.order import Order
 from splitfed.types import FitEvidence
 from splitfed.wire.observations import ObservationHead
 from tests.views.fabricated import cell_result, manifest, run_results
@@ -87,6 +101,39 @@ EXAMPLES: dict[type[Record], Record] = {
         _FEATURES,
         _NETWORK,
         _SETTINGS,
+        ClientScore(psnr_db=20.0, ssim=0.5, reid_top1=0.5, reid_chance=0.25, n=4),
+        Happened(event="{}"),
+        Overheard(message="{}"),
+        Trained(),
+        Failed(reason="a", by_settings=True),
+        Over(),
+        Agreed(shape=(1, 8, 8), classes=10),
+        Scored(
+            what="ridge",
+            baseline=False,
+            client=0,
+            image=(0, 1),
+            hit=(1,),
+            psnr_db=(20.0, 21.5),
+            ssim=(0.5, 0.25),
+            ssim_cropped=(),
+        ),
+        Tapped(rows={"0": 8}, activation_bytes_per_image=128.0),
+        Judged(
+            client=0,
+            checked=2,
+            differing=0,
+            findings=1,
+            failed=0,
+            shared=0,
+            auxiliary=8,
+            same_classes=True,
+            synthetic=False,
+            test_counts=(1, 2),
+            figures={"delta": 1e-5},
+        ),
+        Unjudged(what="ridge", client=None, reason="a"),
+        Order(run="a/none", key="0123456789abcdef", scenario="{}", cell="{}", shape=(1, 8, 8), classes=10),
         AuxiliaryIdentity(images=8, identity="00"),
         LockHolder(pid=1, host="here", since="2026-01-01T00:00:00+00:00"),
     )

@@ -34,7 +34,7 @@ PLACES: list[tuple[str | int, ...]] = [
     ("summary", 1, "difference_to_none", "ssim"),
 ]
 """Every kind of table in `results.json`."""
-FREE = {"fid_lite0", "fid", "sealed", "training", "vantage"}
+FREE = {"fid_lite0", "fid", "by_client", "sealed", "training", "truth", "vantage"}
 
 
 def at(place: tuple[str | int, ...], value: Any) -> dict[str, Any]:
