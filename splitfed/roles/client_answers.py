@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from flwr.app import Message, MetricRecord
+from flwr.app import MetricRecord, RecordDict
 from pydantic import ValidationError
 
 from splitfed.errors import SplitfedError
@@ -20,11 +21,11 @@ class BadAnswer(SplitfedError):
     """An answer that cannot be used; the message says why."""
 
 
-def scored(reply: Message, what: str, client: int, asked: int, images: int, *, baseline: bool) -> Scored:
+def scored(answer: RecordDict, what: str, client: int, asked: int, images: int, *, baseline: bool) -> Scored:
     """A client's scores.
 
     Args:
-        reply: as it came.
+        answer: as it came.
         what: the attack or predictor that it is about.
         client: whose answer it is.
         asked: pictures that it was asked about.
@@ -34,7 +35,7 @@ def scored(reply: Message, what: str, client: int, asked: int, images: int, *, b
     Raises:
         BadAnswer: it is something else, or of other images.
     """
-    numbers = _record(reply, NUMBERS)
+    numbers = _record(answer, NUMBERS)
     image, hit = _listed(numbers, IMAGE), _listed(numbers, HIT)
     scores = {name: _listed(numbers, name) for name in SCORES}
     if len(set(image)) != asked or not all(isinstance(row, int) and 0 <= row < images for row in image):
@@ -59,16 +60,19 @@ def scored(reply: Message, what: str, client: int, asked: int, images: int, *, b
     )
 
 
-def judged(reply: Message, client: int, classes: int) -> Judged:
+def judged(answer: RecordDict, client: int, classes: int) -> Judged:
     """What a client judged.
 
     Raises:
         BadAnswer: it is something else.
     """
-    numbers = dict(_record(reply, NUMBERS))
-    figures = dict(_record(reply, FIGURES))
+    numbers = dict(_record(answer, NUMBERS).items())
+    figures = dict(_record(answer, FIGURES))
     flags = {name: bool(numbers.pop(name, 0)) for name in ("same_classes", "synthetic")}
-    counts = numbers.pop("test_counts", [])
+    counts = _listed(numbers, "test_counts")
+    numbers.pop("test_counts", None)
+    if low := sorted(name for name, value in numbers.items() if not isinstance(value, list) and value < 0):
+        raise BadAnswer(f"its {low[0]} is {numbers[low[0]]}; expected 0 or more")
     try:
         found = Judged(client=client, test_counts=tuple(counts), figures=figures, **numbers, **flags)  # type: ignore
     except (ValidationError, TypeError) as error:
@@ -80,14 +84,14 @@ def judged(reply: Message, client: int, classes: int) -> Judged:
     return found
 
 
-def _record(reply: Message, name: str) -> MetricRecord:
-    record = reply.content.metric_records.get(name)
+def _record(answer: RecordDict, name: str) -> MetricRecord:
+    record = answer.metric_records.get(name)
     if record is None:
         raise BadAnswer(f"it has no {name}")
     return record
 
 
-def _listed(numbers: MetricRecord, name: str) -> list[int] | list[float]:
+def _listed(numbers: Mapping[str, object], name: str) -> list[int] | list[float]:
     values = numbers.get(name, [])
     if not isinstance(values, list):
         raise BadAnswer(f"its {name} are no list")

@@ -36,6 +36,7 @@ from splitfed.roles.client_answers import BadAnswer, judged, scored
 from splitfed.roles.lab_protocol import ATTACK, OBSERVATIONS, News, Tapped, Unjudged
 from splitfed.roles.scoring_protocol import (
     BY_CLASS,
+    INDEX,
     JUDGE,
     KNOWN,
     MADE,
@@ -143,9 +144,9 @@ class ClientsTruth:
     def _score(self, what: str, made: Mapping[int, ArrayRecord], *, baseline: bool) -> None:
         questions = {client: RecordDict({MADE: arrays}) for client, arrays in made.items()}
         for client, reply in self._ask(SCORE, what, questions).items():
-            asked = self._images[client] if baseline else len(made[client]["index"].numpy())
+            asked = self._images[client] if baseline else made[client][INDEX].shape[0]
             try:
-                self._tell(scored(reply, what, client, asked, self._images[client], baseline=baseline))
+                self._tell(scored(reply.content, what, client, asked, self._images[client], baseline=baseline))
             except BadAnswer as error:
                 self._tell(Unjudged(what=what, client=client, reason=str(error)))
 
@@ -164,7 +165,7 @@ class ClientsTruth:
             questions[client][TAPPED] = arrays_of({str(step): batch.numpy() for step, batch in batches.items()})
         for client, reply in self._ask(JUDGE, "the audit", questions).items():
             try:
-                self._tell(judged(reply, client, self._job.classes))
+                self._tell(judged(reply.content, client, self._job.classes))
             except BadAnswer as error:
                 self._tell(Unjudged(what="the audit", client=client, reason=str(error)))
 

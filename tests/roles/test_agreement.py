@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from splitfed.config.scenario import Scenario
 from splitfed.errors import ScenarioError, SplitfedError
@@ -18,6 +19,7 @@ from splitfed.federation.roster import ANY, CLIENT, NO_SHAPE, Introduction, Join
 from splitfed.roles.agreement import agreed
 from splitfed.roles.client import HeldImages
 from splitfed.roles.config import ClientOptions, OwnImages
+from splitfed.roles.order import Order
 from splitfed.runners.local_grid import LocalGrid
 
 JobOf = Callable[..., Job]
@@ -105,6 +107,13 @@ def test_a_client_of_any_number_says_what_its_images_are_like(job_of: JobOf) -> 
 
 
 # what a scenario may ask for
+
+
+def test_an_order_without_a_shape_is_of_a_lab_without_images(job_of: JobOf) -> None:
+    unknown = [replace(job_of(truth=truth), shape=NO_SHAPE, classes=0) for truth in ("clients", "lab")]
+    assert Order.of(unknown[0], "0123456789abcdef").job("").classes == 0
+    with pytest.raises(ValidationError, match="expected at least 2, as the lab has the images"):
+        Order.of(unknown[1], "0123456789abcdef")
 
 
 def test_a_set_of_which_each_client_holds_a_part_needs_truth_at_the_clients(scenario_of: ScenarioOf) -> None:
