@@ -17,7 +17,8 @@ class DataOptions(Options):
     """A data set (`splitfed datasets`); or "clients" where each client brings a folder of its own, which needs ``truth
     = "clients"``. Then `train` is the most images that they may hold together, `aux` and `test` mean nothing."""
     fallback: str | None = None
-    """Data set to use, under a loud banner, when `name` cannot be found or downloaded."""
+    """Data set to use, under a loud banner, when `name` cannot be found or downloaded; never with ``truth =
+    "clients"``."""
     path: str | None = None
     """Where the images lie, for ``name = "folder"``."""
     attribute: str | None = None

@@ -11,7 +11,7 @@ from types import TracebackType
 from pydantic import ValidationError
 
 from splitfed.attacker.knowledge_files import load_auxiliary
-from splitfed.attacker.protocol import AUXILIARY, MESSAGES
+from splitfed.attacker.protocol import AUXILIARY, MESSAGES, Done
 from splitfed.errors import DataError, SplitfedError, TrainingFailed
 from splitfed.experiment.context import CellContext
 from splitfed.experiment.stage import Hear, Played
@@ -95,7 +95,7 @@ class _Following:
         self._context = context
         self._hear = hear
         self._result: FederationResult | None = None
-        self._trained_at = 0.0
+        self._trained_at = self._attacked_at = 0.0
         self._over = False
         self._failed: Failed | None = None
 
@@ -121,7 +121,7 @@ class _Following:
             details = superlink.standing(run).details or "its log says why"
             raise SplitfedError(f"the server ended without a result: {details}. Go on with --resume")
         before = victim_fingerprint(self._result)
-        attack_s = time.monotonic() - self._trained_at
+        attack_s = (self._attacked_at or time.monotonic()) - self._trained_at
         return Played(self._result, before, attack_s, self._auxiliary())
 
     def _auxiliary(self) -> Images | None:
@@ -179,6 +179,8 @@ class _Following:
         except ValidationError:
             self._context.notice(f"the attacker said something unexpected: {line.strip()[:200]}")
             return
+        if isinstance(message, Done):
+            self._attacked_at = time.monotonic()
         self._hear(message)
 
     def _keep(self, files: dict[str, bytes]) -> None:

@@ -102,7 +102,7 @@ class ToldByClients:
         differing = [f"one of client {each.client}" for each in judges for _ in range(each.differing)]
         failed = sum(each.failed for each in judges)
         findings = sum(each.findings for each in judges)
-        acts = f"{failed} of {findings} findings, measured by the clients on their own tapped batches, show no defense"
+        acts = f"{failed} of {findings} findings of the clients on their own tapped batches say that it does not act"
         shared = sum(each.shared for each in judges)
         own = max((each.auxiliary for each in judges), default=0)
         strangers = [str(each.client) for each in judges if not each.same_classes]

@@ -68,10 +68,12 @@ class HeldImages:
         Raises:
             DataError: they cannot be found, or are not what the job is about.
         """
-        key = (job.scenario.data, job.scenario.seed, job.cell.seed, job.scenario.federation.clients, number)
+        own = self._settings.images is not None
+        share = None if own else (job.cell.seed, job.scenario.federation.clients, number)
+        key = (job.scenario.data, job.scenario.seed, share)
         with self._lock:
             if self._kept is None or self._kept[0] != key:
-                found = self._own(job) if self._settings.images is not None else self._share(job, number)
+                found = self._own(job) if own else self._share(job, number)
                 self._kept = key, found
             if job.classes:  # else the run is only asking what clients hold
                 _check_fit(self._kept[1].train, job)
@@ -84,7 +86,10 @@ class HeldImages:
                 "this run is of images that each client brings, and this one has none: name a folder of "
                 "its own (images.folder)"
             )
-        dataset = find_images(job.scenario, self._settings.data_root, on_notice=logger.warning)
+        scenario = job.scenario
+        if scenario.truth == "clients":  # nobody else sees the images: no results under another set's name
+            scenario = scenario.model_copy(update={"data": scenario.data.model_copy(update={"fallback": None})})
+        dataset = find_images(scenario, self._settings.data_root, on_notice=logger.warning)
         self.synthetic = dataset.synthetic
         return shares(job.scenario, split_images(job.scenario, dataset), job.cell.seed)[number]
 

@@ -12,10 +12,12 @@ from PIL import Image
 from pydantic import ValidationError
 
 from splitfed.config.scenario import Scenario
-from splitfed.errors import ScenarioError, SplitfedError
+from splitfed.data.locations import DATA_VARIABLE
+from splitfed.errors import DataError, ScenarioError, SplitfedError
 from splitfed.federation.client_app import build_client_app
 from splitfed.federation.job import Job
 from splitfed.federation.roster import ANY, CLIENT, NO_SHAPE, Introduction, JoinedNodes
+from splitfed.files import CACHE_VARIABLE
 from splitfed.roles.agreement import agreed
 from splitfed.roles.client import HeldImages
 from splitfed.roles.config import ClientOptions, OwnImages
@@ -92,6 +94,21 @@ def test_a_client_without_a_folder_cannot_join_where_each_brings_its_own(job_of:
     with pytest.raises(SplitfedError, match="no client joined"):
         joined(job, [HeldImages(ClientOptions(client=0))], notices)
     assert "name a folder of its own (images.folder)" in notices[0]
+
+
+def test_a_client_without_the_data_set_takes_no_other_under_its_name(
+    job_of: JobOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results would speak of images that nobody but the client has seen."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    data = {"name": "medical_mnist", "fallback": "digits", "image_size": 8}
+    held = HeldImages(ClientOptions(client=0))
+    assert held(job_of(data=data), 0).train.shape == (1, 8, 8)
+    with pytest.raises(DataError, match="medical_mnist"):
+        HeldImages(ClientOptions(client=0))(job_of(data=data, truth="clients"), 0)
 
 
 def test_a_client_of_any_number_says_what_its_images_are_like(job_of: JobOf) -> None:

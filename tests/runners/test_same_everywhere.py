@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from splitfed.federation.shares import shares
 
 from splitfed import data
 from splitfed.config.scenario import Scenario
 from splitfed.data import Splits
 from splitfed.experiment import run as experiment
 from splitfed.federation.job import Job
+from splitfed.federation.shares import shares
 from splitfed.records.store import RunStore
 from tests.federation.harness import train
 from tests.runners.everywhere import Trained, measured, trained
