@@ -185,7 +185,9 @@ class _Following:
 
     def _keep(self, files: dict[str, bytes]) -> None:
         """Put what the attacker made and tapped where it would lie had the lab mounted it itself; once, though each
-        line of a Message comes with all its files."""
+        line of a Message comes with all its files. A lab that is to see no images keeps none of them."""
+        if self._context.run.scenario.truth == "clients":
+            return
         for name in list(files):
             for prefix, folder in (
                 (OBSERVATIONS, self._context.observations),
