@@ -50,7 +50,7 @@ def every_other(call: int) -> None:
 def line(before: Trouble = nothing, after: Trouble = nothing, key: str = KEY) -> Iterator[tuple[LabLine, LabNode]]:
     lab = LabNode(Membership("127.0.0.1:1"))
     lab.begin(KEY)
-    with LocalGrid(Troubled(lab._app(), before, after), clients=1) as grid:
+    with LocalGrid(Troubled(lab.app, before, after), clients=1) as grid:
         yield LabLine(grid, lambda: 1, key), lab
 
 

@@ -34,6 +34,7 @@ from splitfed.records.manifest import Manifest
 from splitfed.records.reconstructions import FOLDER
 from splitfed.records.results import CellResult
 from splitfed.records.store import RunStore
+from splitfed.roles.lab_protocol import Verdict
 from splitfed.runners import local_clients
 from splitfed.runners.watched import TrainingWatcher
 
@@ -58,7 +59,7 @@ class StruckStage:
         """Play one cell."""
         self._context = context
 
-        def overhear(message: protocol.Message) -> None:
+        def overhear(message: protocol.Message | Verdict) -> None:
             if isinstance(message, protocol.Attacked) and self._fault.name == "attacker writes garbage":
                 file = context.folder / FOLDER / message.reconstructions
                 self.struck = file.is_file()
