@@ -85,6 +85,7 @@ def run(
     jobs: int = 1,
     runner: str = "local",
     superlink: str | None = None,
+    certs: str | Path | None = None,
     share: bool = False,
     subscribers: Sequence[Subscriber] = (),
 ) -> Run:
@@ -99,6 +100,7 @@ def run(
         runner: ``local``; ``deploy`` for a federation of processes; or ``ray``: the clients of a cell take turns in Ray
             actors on this machine, and with several jobs cells are spread over a Ray cluster.
         superlink: ``host:port`` of a federation that runs already, for ``deploy``; else one is started on this machine.
+        certs: the lab's own folder of what ``splitfed certs`` made, where that federation is under TLS.
         share: whether others may read the run, as far as this user's umask lets them. It holds private images: else it
             is this user's alone. One that is resumed stays as open as it is.
         subscribers: called with every event (`splitfed.records.events`).
@@ -123,6 +125,7 @@ def run(
         jobs=jobs,
         runner=runner,
         superlink=superlink,
+        certs=certs,
         share=share,
         subscribers=subscribers,
     )

@@ -19,6 +19,7 @@ EXAMPLES = """\
 examples:
   splitfed certs certs --clients 3 --host lab.example.org --host 10.0.0.5
   splitfed certs certs --add client-3
+  splitfed certs certs --register 127.0.0.1:8000
 
 Each party gets its own folder, and no other; ca.key.pem stays where it is: whoever has it can be any of them.
 """
@@ -47,6 +48,11 @@ def add_parser(commands: Commands) -> None:
         "--days", type=_up_to(MOST_DAYS), default=365, metavar="D", help="until they expire (default 365)"
     )
     parser.add_argument("--add", metavar="PARTY", help="one more party for the authority that is there: client-3, say")
+    parser.add_argument(
+        "--register",
+        metavar="HOST:PORT",
+        help="have the SuperLink there let in all parties of this folder, by their keys as nodes",
+    )
     parser.set_defaults(command=run)
 
 
@@ -63,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Make them, and say where they are."""
     from splitfed.errors import UserError
 
-    if arguments.add is None:
+    if arguments.register is not None:
+        _register(arguments)
+    elif arguments.add is None:
         _make(arguments)
     elif arguments.clients is None:
         _add(arguments)
@@ -92,3 +100,11 @@ def _add(arguments: argparse.Namespace) -> None:
 
     ends = add_party(arguments.folder, arguments.add, hosts=arguments.hosts, days=arguments.days)
     print(f"{arguments.folder / arguments.add}/ for the machine of {arguments.add}, good until {ends:%Y-%m-%d}")
+
+
+def _register(arguments: argparse.Namespace) -> None:
+    from splitfed.roles.server import let_in
+    from splitfed.wire.certificates import LAB
+
+    new = let_in(arguments.register, arguments.folder / LAB, arguments.folder)
+    print(f"{arguments.register} lets in all parties of {arguments.folder}: {new} were new to it")

@@ -70,6 +70,7 @@ def add_parser(commands: Commands) -> None:
         metavar="HOST:PORT",
         help="with --runner deploy: a federation that runs already, see docs/deploy.md",
     )
+    parser.add_argument("--certs", type=path, metavar="DIR", help="with --superlink: the lab's certificates, under TLS")
     parser.add_argument(
         "--live",
         choices=("auto", "terminal", "plain", "none"),
@@ -126,6 +127,7 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
                 jobs=arguments.jobs,
                 runner=arguments.runner,
                 superlink=arguments.superlink,
+                certs=arguments.certs,
                 share=arguments.share,
                 subscribers=subscribers,
             )

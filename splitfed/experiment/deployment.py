@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,12 +25,17 @@ from splitfed.roles.config import AttackerNodeOptions, ClientOptions, RoleOption
 from splitfed.roles.membership import Membership
 from splitfed.runners import child
 from splitfed.types import Images
+from splitfed.wire.certificate_folders import make_certificates
+from splitfed.wire.certificates import ATTACKER, LAB
+from splitfed.wire.tls import SERVER, client_name
 
 START_S = 90.0
 """How long a role may take until it is ready; several on a machine of few cores import PyTorch at the same time."""
 STOP_S = 12.0
 """How long it may take to stop; it allows itself ten seconds."""
 POLL_S = 0.1
+CERTIFICATES_DAYS = 30
+"""A run takes less; one that is resumed makes new ones."""
 
 
 class _Party(NamedTuple):
@@ -40,7 +46,9 @@ class _Party(NamedTuple):
 
 
 @contextmanager
-def deployment(folder: Path, *, clients: int, data_root: Path | None, auxiliary: Images) -> Iterator[Membership]:
+def deployment(
+    folder: Path, *, clients: int, data_root: Path | None, auxiliary: Images, sealed: bool = False
+) -> Iterator[Membership]:
     """The server with a SuperLink, `clients` clients and the attacker, each a process; how the lab takes part.
 
     Args:
@@ -48,11 +56,17 @@ def deployment(folder: Path, *, clients: int, data_root: Path | None, auxiliary:
         clients: how many.
         data_root: where the scenario's data set lies, of which each client takes its share.
         auxiliary: the attacker's own images.
+        sealed: whether all links are under TLS, with certificates that are made for this.
 
     Raises:
         SplitfedError: one of them did not get ready; the message quotes its log.
     """
     make_private(folder)
+    certs = folder / "certs" if sealed else None
+    if certs is not None:
+        shutil.rmtree(certs, ignore_errors=True)  # of an earlier attempt
+        make_certificates(certs, clients=clients, hosts=[], days=CERTIFICATES_DAYS)
+    of = _Certificates(certs)
     superlink, split, relay, *probes = [f"127.0.0.1:{port}" for port in _free_ports(clients + 5)]
     health = iter(probes)
     settings: dict[str, RoleOptions] = {
@@ -62,7 +76,8 @@ def deployment(folder: Path, *, clients: int, data_root: Path | None, auxiliary:
             addresses=(relay, split),
             state=folder / "server",
             health=next(health),
-            start_superlink=SuperLinkOptions(),
+            certs=of[SERVER],
+            start_superlink=SuperLinkOptions(nodes=certs),
         ),
         "attacker": AttackerNodeOptions(
             superlink=superlink,
@@ -71,17 +86,29 @@ def deployment(folder: Path, *, clients: int, data_root: Path | None, auxiliary:
             auxiliary=folder / "attacker-images" / AUXILIARY,
             state=folder / "attacker",
             health=next(health),
+            certs=of[ATTACKER],
         ),
     }
     for number in range(clients):
-        settings[f"client-{number}"] = ClientOptions(
-            superlink=superlink, client=number, data_root=data_root, health=next(health)
+        name = client_name(number)
+        settings[name] = ClientOptions(
+            superlink=superlink, client=number, data_root=data_root, health=next(health), certs=of[name]
         )
     save_auxiliary(folder / "attacker-images", auxiliary)
     with ExitStack() as held:
         parties = [held.enter_context(_started(name, options, folder)) for name, options in settings.items()]
         _await_all(parties)
-        yield Membership(superlink)
+        yield Membership.of(superlink, of[LAB])
+
+
+class _Certificates:
+    """The folder of each party, where there are certificates."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def __getitem__(self, party: str) -> Path | None:
+        return None if self._folder is None else self._folder / party
 
 
 @contextmanager

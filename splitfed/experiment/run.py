@@ -46,6 +46,7 @@ def run(
     jobs: int = 1,
     runner: str = "local",
     superlink: str | None = None,
+    certs: str | Path | None = None,
     share: bool = False,
     subscribers: Sequence[Subscriber] = (),
 ) -> RunStore:
@@ -60,12 +61,19 @@ def run(
         raise UserError("a deployment has one server, which trains one cell at a time: leave --jobs out")
     if superlink is not None and runner != "deploy":
         raise UserError("--superlink names a federation that runs already: it goes with --runner deploy")
+    if runner == "deploy" and scenario.attacker.vantage != "wire":
+        raise UserError(
+            'a deployed attacker stands at the wire: attacker.vantage = "server" goes with --runner local or ray'
+        )
+    if superlink is not None and scenario.federation.tls != (certs is not None):
+        raise UserError("federation.tls and --certs go together: the lab's own folder of what splitfed certs made")
     if scenario.truth == "clients" and superlink is None:
         raise UserError(
             'truth = "clients" leaves this lab without images: it needs a federation whose clients hold theirs '
             "(--runner deploy --superlink HOST:PORT)"
         )
     out, data_root = as_path(out), None if data_root is None else as_path(data_root)
+    certs = None if certs is None else as_path(certs)
     resumed = None if resume is None else _reopen(scenario, as_path(resume))
     # what is missing is said before there is a directory that would be left behind
     check_place(out if resumed is None else resumed.path, elsewhere=WITH_OUT)
@@ -91,7 +99,7 @@ def run(
             record = BlindKeeper(context)
         cells = record.begin()
         if runner == "deploy":
-            _order(context, record, cells, superlink=superlink, data_root=data_root)
+            _order(context, record, cells, superlink=superlink, certs=certs, data_root=data_root)
         else:
             _spread(context, record, cells, jobs=jobs, runner=runner, data_root=data_root)
         record.finish()
@@ -112,7 +120,13 @@ def _spread(
 
 
 def _order(
-    context: RunContext, record: ResultsKeeper, cells: Sequence[Cell], *, superlink: str | None, data_root: Path | None
+    context: RunContext,
+    record: ResultsKeeper,
+    cells: Sequence[Cell],
+    *,
+    superlink: str | None,
+    certs: Path | None,
+    data_root: Path | None,
 ) -> None:
     """Run these cells in a federation of processes: one that runs already, or one that is started for this."""
     from splitfed.experiment.deployed import InFederation
@@ -126,10 +140,11 @@ def _order(
                 clients=context.scenario.federation.clients,
                 data_root=data_root,
                 auxiliary=context.splits.aux,
+                sealed=context.scenario.federation.tls,
             )
             membership = held.enter_context(place)
         else:
-            membership = Membership(superlink)
+            membership = Membership.of(superlink, certs)
         stage = held.enter_context(InFederation(membership))
         for cell in cells:
             if isinstance(context, BlindRun):

@@ -45,6 +45,7 @@ def build_client_app(
     *,
     connect: Connect | None = None,
     credentials: Callable[[int], grpc.ChannelCredentials] | None = None,
+    addresses: Sequence[str] = (),
     on_step: OnStep | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> ClientApp:
@@ -54,6 +55,7 @@ def build_client_app(
         images_of: finds a client's own images.
         connect: opens the streams; over gRPC by default.
         credentials: for TLS on these, by the client's number.
+        addresses: where the server is reached, in turn; by default what it says itself.
         on_step: told after each training step.
         stopped: asked before each step; once true, clients leave their round.
     """
@@ -97,7 +99,7 @@ def build_client_app(
     @app.train()
     def train(message: Message, context: Context) -> Message:
         task, config = begin(message, context)
-        report = task.train(_round(config), _addresses(config))
+        report = task.train(_round(config), addresses or _addresses(config))
         reply = _reply(message, to_arrays(task.held), _metrics(report, task.job))
         reply.content["measures"] = ConfigRecord(dict(report.measures))
         return reply
@@ -105,7 +107,7 @@ def build_client_app(
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         task, config = begin(message, context)
-        report = task.evaluate(Phase(int(str(config["phase"]))), _round(config), _addresses(config))
+        report = task.evaluate(Phase(int(str(config["phase"]))), _round(config), addresses or _addresses(config))
         return _reply(message, None, _metrics(report, task.job))
 
     return app

@@ -39,7 +39,15 @@ def play(settings: ClientOptions, stopped: threading.Event) -> None:
     number = ANY if settings.client == "any" else settings.client
     ready = threading.Event()
     held = HeldImages(settings)
-    app = ScoringClient(build_client_app(held, stopped=stopped.is_set), held, most=settings.scores)
+    tls = settings.tls()
+    own = None if tls is None else tls.channel_credentials()  # a mistake in the files is told now
+    app = build_client_app(
+        held,
+        credentials=None if own is None else lambda _: own,
+        addresses=settings.addresses,
+        stopped=stopped.is_set,
+    )
+    app = ScoringClient(app, held, most=settings.scores)
 
     def say_ready() -> None:
         ready.set()

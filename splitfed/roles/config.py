@@ -14,21 +14,9 @@ from splitfed.errors import ScenarioError
 from splitfed.options import Options, explain
 from splitfed.roles.membership import Membership
 from splitfed.wire.address import split_address
+from splitfed.wire.tls import TlsFiles
 
 Settings = TypeVar("Settings", bound="RoleOptions")
-
-
-class TlsOptions(Options):
-    """Certificates, as `splitfed certs` makes them."""
-
-    ca: UserPath
-    """Verifies those of the others."""
-    certificate: UserPath
-    """This party's own."""
-    key: UserPath
-    """To the certificate; readable by this party alone."""
-    node_key: UserPath | None = None
-    """This party's key as a Flower node, whose public half the SuperLink knows; without, it makes one for itself."""
 
 
 class RoleOptions(Options):
@@ -36,16 +24,18 @@ class RoleOptions(Options):
 
     superlink: Address = "127.0.0.1:8000"
     """host:port of Flower's SuperLink."""
-    tls: TlsOptions | None = None
-    """Without, everything travels in clear."""
+    certs: UserPath | None = None
+    """This party's folder of certificates and keys, as `splitfed certs` makes it; without, all travels in clear."""
     health: Address | None = None
     """host:port that answers GET /health with 200 once the role is ready; none by default."""
 
     def membership(self, number: int = -1) -> Membership:
         """How the role's node takes part."""
-        if self.tls is None:
-            return Membership(self.superlink, number=number)
-        return Membership(self.superlink, self.tls.ca, self.tls.node_key, number)
+        return Membership.of(self.superlink, self.certs, number)
+
+    def tls(self) -> TlsFiles | None:
+        """What the split service is put under TLS with."""
+        return None if self.certs is None else TlsFiles.in_folder(self.certs)
 
 
 class OwnImages(Options):
@@ -82,6 +72,8 @@ class SuperLinkOptions(Options):
     """The address of this machine that it listens on; 0.0.0.0 for all of them."""
     database: UserPath | None = None
     """A file in which it keeps its state, so that it can be started again; in memory by default."""
+    nodes: UserPath | None = None
+    """The folder that `splitfed certs` made, whose parties alone it lets in; goes with `certs`."""
 
 
 class ServerOptions(RoleOptions):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from splitfed.wire.certificate_folders import NODE_KEY_FILE
+from splitfed.wire.tls import CA_FILE
+
 
 @dataclass(frozen=True)
 class Membership:
@@ -22,3 +25,11 @@ class Membership:
     ca: Path | None = None
     key: Path | None = None
     number: int = -1
+
+    @classmethod
+    def of(cls, superlink: str, certs: Path | None, number: int = -1) -> Membership:
+        """With a party's folder of certificates and keys (`wire.certificate_folders`), or in clear."""
+        if certs is None:
+            return cls(superlink, number=number)
+        key = certs / NODE_KEY_FILE
+        return cls(superlink, certs / CA_FILE, key if key.exists() else None, number)

@@ -20,9 +20,11 @@ from typing import BinaryIO
 from splitfed.errors import SplitfedError, UserError
 from splitfed.files import make_private, write_whole
 from splitfed.records.record import to_json
-from splitfed.roles.config import ServerOptions, TlsOptions
+from splitfed.roles.config import ServerOptions
 from splitfed.roles.health import Health
 from splitfed.wire.address import join_address, split_address
+from splitfed.wire.certificate_folders import NODE_PUBLIC_KEY_FILE
+from splitfed.wire.tls import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +60,28 @@ def play(settings: ServerOptions, stopped: threading.Event) -> None:
             log = held.enter_context((settings.state / "superlink.log").open("ab"))
             children.append(held.enter_context(_child("flower-superlink", _superlink(settings), home, log=log)))
         _await_superlink(settings, children, stopped)
+        if settings.start_superlink is not None and settings.start_superlink.nodes is not None:
+            let_in(settings.superlink, settings.certs, settings.start_superlink.nodes)
         children.append(held.enter_context(_child("flower-superexec", _superexec(settings), home, settings=settings)))
         ready.set()
         logger.info("ready: waiting for runs of the SuperLink at %s", settings.superlink)
         while not stopped.wait(POLL_S):
             _check_alive(children)
+
+
+def let_in(superlink: str, certs: Path | None, nodes: Path) -> int:
+    """Have a SuperLink know the parties in this folder by their keys; how many are new to it.
+
+    Raises:
+        UserError: it cannot be reached, or there are no keys in the folder.
+    """
+    from splitfed.roles.superlink import SuperLink  # imports Flower, which takes a second
+
+    keys = sorted(nodes.glob(f"*/{NODE_PUBLIC_KEY_FILE}"))
+    if not keys:
+        raise UserError(f"{nodes} holds no {NODE_PUBLIC_KEY_FILE} of any party: make them with splitfed certs")
+    with SuperLink(superlink, None if certs is None else certs / CA_FILE) as control:
+        return sum(control.register(path) for path in keys)
 
 
 def program(name: str) -> str:
@@ -85,18 +104,18 @@ def _superlink(settings: ServerOptions) -> list[str]:
     arguments += ["--disable-runtime-dependency-installation"]
     if options.database is not None:
         arguments += ["--database", str(options.database)]
-    if settings.tls is None:
+    if settings.certs is None:
         return [*arguments, "--insecure"]
-    arguments += _certificates(settings.tls)
-    return [*arguments, "--enable-supernode-auth"] if settings.tls.node_key is not None else arguments
+    return [*arguments, *_certificates(settings.certs), "--enable-supernode-auth"]
 
 
-def _certificates(tls: TlsOptions) -> list[str]:
-    return ["--ssl-ca-certfile", str(tls.ca), "--ssl-certfile", str(tls.certificate), "--ssl-keyfile", str(tls.key)]
+def _certificates(certs: Path) -> list[str]:
+    names = {"--ssl-ca-certfile": CA_FILE, "--ssl-certfile": CERTIFICATE_FILE, "--ssl-keyfile": KEY_FILE}
+    return [word for option, name in names.items() for word in (option, str(certs / name))]
 
 
 def _superexec(settings: ServerOptions) -> list[str]:
-    sealed = ["--insecure"] if settings.tls is None else ["--root-certificates", str(settings.tls.ca)]
+    sealed = ["--insecure"] if settings.certs is None else ["--root-certificates", str(settings.certs / CA_FILE)]
     return ["--runtime-api-address", settings.superlink, *sealed]
 
 
@@ -151,24 +170,24 @@ def _await_superlink(
 ) -> None:
     """Wait until the SuperLink answers; for one that others start, for as long as it takes."""
     deadline = time.monotonic() + START_S
-    while not stopped.is_set() and not superlink_answers(settings.superlink, settings.tls):
+    while not stopped.is_set() and not superlink_answers(settings.superlink, settings.certs):
         _check_alive(children)
         if children and time.monotonic() > deadline:
             raise SplitfedError(f"the SuperLink at {settings.superlink} did not answer within {START_S:g} s")
         stopped.wait(POLL_S)
 
 
-def superlink_answers(address: str, tls: TlsOptions | None) -> bool:
+def superlink_answers(address: str, certs: Path | None = None) -> bool:
     """Whether a SuperLink is there."""
     host, port = split_address(address)
     try:
-        if tls is None:
+        if certs is None:
             url = f"http://{join_address(host, port)}/health"
             with urllib.request.urlopen(url, timeout=2.0) as answer:
                 return bool(answer.status == 200)
         import ssl
 
-        context = ssl.create_default_context(cafile=str(tls.ca))
+        context = ssl.create_default_context(cafile=str(certs / CA_FILE))
         url = f"https://{join_address(host, port)}/health"
         with urllib.request.urlopen(url, timeout=2.0, context=context) as answer:
             return bool(answer.status == 200)

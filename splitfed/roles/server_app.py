@@ -123,13 +123,26 @@ class Deployed:
         self._job = replace(self._job, shape=shape, classes=classes)
         self._lab.tell(Agreed(shape=(shape.channels, shape.height, shape.width), classes=classes))
 
+    def _check_seal(self) -> None:
+        """Whether the wire is as the lab believes it to be: what the attacker cannot see is no merit of a defense.
+
+        Raises:
+            TrainingFailed: it is not.
+        """
+        sealed, wanted = self._settings.certs is not None, self._job.scenario.federation.tls
+        if sealed != wanted:
+            is_, said = ("under TLS", "false") if sealed else ("in clear", "true")
+            raise TrainingFailed(f"this server's wire is {is_}, and the scenario says federation.tls = {said}: set it")
+
     def _federation(self) -> Federation:
+        tls = self._settings.tls()
         return Federation(
             self._job,
             self,
             checkpoint=self._checkpoint,
             roster=self._roster,
             address=self._settings.listen,
+            credentials=None if tls is None else tls.server_credentials(),
         )
 
     def _attack(self, result: FederationResult) -> None:

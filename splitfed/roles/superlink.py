@@ -11,12 +11,16 @@ from types import TracebackType
 from typing import NamedTuple, TypeVar
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from flwr.cli.build import build_fab_from_files
 from flwr.common.serde import fab_to_proto, user_config_to_proto
-from flwr.proto.control_pb2 import ListRunsRequest, StartRunRequest, StopRunRequest
+from flwr.proto.control_pb2 import ListRunsRequest, RegisterNodeRequest, StartRunRequest, StopRunRequest
 from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from splitfed.errors import SplitfedError, UserError
 from splitfed.records.record import to_json
@@ -79,6 +83,31 @@ class SuperLink:
             raise SplitfedError(f"the SuperLink at {self.address} started no run")
         return int(started.run_id)
 
+    def register(self, key: Path) -> bool:
+        """Have the node with this public key let in; False where it is known already.
+
+        Raises:
+            UserError: the SuperLink cannot be reached, or the file is no public key.
+        """
+        try:
+            public = load_ssh_public_key(key.read_bytes())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{key} is no public key in OpenSSH's form: {error}") from None
+        if not isinstance(public, ec.EllipticCurvePublicKey):
+            raise UserError(f"{key} is no elliptic-curve key: Flower wants one, as splitfed certs makes it")
+        try:
+            self._client.RegisterNode(RegisterNodeRequest(public_key=public_key_to_bytes(public)))
+        except httpx.HTTPStatusError as error:
+            said = FlowerError.from_json(error.response.text)
+            if said is not None and said.code == ApiErrorCode.PUBLIC_KEY_ALREADY_IN_USE:
+                return False
+            raise UserError(
+                f"the SuperLink at {self.address} does not take {key}: {error.response.text[:300]}"
+            ) from None
+        except httpx.TransportError as error:
+            raise self._away(error) from None
+        return True
+
     def standing(self, run: int) -> Standing:
         """How this run stands.
 
@@ -103,13 +132,16 @@ class SuperLink:
         try:
             return ask()
         except httpx.TransportError as error:
-            raise UserError(
-                f"the SuperLink at {self.address} cannot be reached ({error or type(error).__name__}): see that it "
-                "runs, and whether it wants TLS"
-            ) from None
+            raise self._away(error) from None
         except httpx.HTTPStatusError as error:
             said = error.response.text[:300]
             raise UserError(f"the SuperLink at {self.address} answers {error.response.status_code}: {said}") from None
+
+    def _away(self, error: httpx.TransportError) -> UserError:
+        return UserError(
+            f"the SuperLink at {self.address} cannot be reached ({str(error) or type(error).__name__}): see that it "
+            "runs, and whether it wants TLS"
+        )
 
 
 def app_definition() -> bytes:

@@ -34,6 +34,7 @@ from splitfed.runners import step_reports
 from splitfed.runners.answer import answer
 from splitfed.runners.flower_engine import lent_grid
 from splitfed.runners.ray_package import load_ray, on_loopback
+from splitfed.runners.seal import seal_of
 from splitfed.runners.watched import TrainingWatcher
 
 logger = logging.getLogger(__name__)
@@ -55,14 +56,16 @@ def train(job: Job, clients: Sequence[ClientImages], watcher: TrainingWatcher, *
         SplitfedError: it could not be trained this time.
     """
     roster = JoinedNodes(len(clients), patience_s=JOIN_S, notice=logger.warning)
-    federation = Federation(job, watcher, checkpoint=checkpoint, roster=roster)
+    seal = seal_of(job)
+    credentials = None if seal is None else seal.server.server_credentials()
+    federation = Federation(job, watcher, checkpoint=checkpoint, roster=roster, credentials=credentials)
     results: list[FederationResult] = []
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="splitfed-", ignore_cleanup_errors=True)))
         ray = held.enter_context(_started_ray(folder))
         held.enter_context(step_reports.heard(folder, watcher.stepped))
         kept = [ray.put(images) for images in clients]  # for as long as there is a reference to each
-        app = cast(ClientApp, PlayedClients(str(folder), ray.put(kept)))
+        app = cast(ClientApp, PlayedClients(str(folder), ray.put(kept), seal and ray.put(seal)))
         grid = held.enter_context(lent_grid(app, len(clients), on_leave=(folder / _STOPPED).touch))
         build_server_app(federation, results)(grid, _flower_context())
     return results[0]
@@ -125,10 +128,12 @@ class PlayedClients:
     Attributes:
         folder: where clients report their steps, and are told to leave.
         shares: a reference to the references to what each client holds, by its number.
+        seal: a reference to what puts their streams under TLS, where the scenario asks for it.
     """
 
     folder: str
     shares: Any
+    seal: Any = None
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Play the client that this Message is for."""
@@ -150,7 +155,10 @@ class _Player:
         self._folder = Path(clients.folder)
         self._sent_before = self._sent_bytes = 0
         stopped = (self._folder / _STOPPED).exists
-        self._app = build_client_app(self._images, on_step=self._stepped, stopped=stopped)
+        seal = clients.seal and load_ray().get(clients.seal)
+        self._app = build_client_app(
+            self._images, credentials=seal and seal.of_client, on_step=self._stepped, stopped=stopped
+        )
 
     def __call__(self, message: Message, context: Context) -> Message:
         self._sent_before = self._sent_bytes

@@ -59,7 +59,9 @@ def heard(lab: LabNode, count: int) -> list[Told]:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [(nothing, nothing), (every_other, nothing), (nothing, every_other)], ids=str
+    ("before", "after"),
+    [(nothing, nothing), (every_other, nothing), (nothing, every_other)],
+    ids=["no trouble", "not heard", "the answer is lost"],
 )
 def test_it_is_told_once_and_in_order(before: Trouble, after: Trouble) -> None:
     with line(before, after) as (server, lab):
