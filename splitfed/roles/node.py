@@ -64,8 +64,13 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 LEAVE_S = 3.0
 """How long answers that are under way are waited for at the end, and how long taking leave may take."""
 
-LATER = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT})
-"""Of a SuperLink that is only just starting."""
+LATER = {
+    httpx.codes.BAD_GATEWAY: "it is only just starting",
+    httpx.codes.SERVICE_UNAVAILABLE: "it is only just starting",
+    httpx.codes.GATEWAY_TIMEOUT: "it is only just starting",
+    httpx.codes.PRECONDITION_FAILED: "it does not know this node's key yet: splitfed certs --register",
+}
+"""What may be otherwise a little later."""
 TURNED_AWAY = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 """Of one that does not know the node's key."""
 
@@ -235,10 +240,10 @@ class FlowerNode:
                     raise UserError(
                         f"SuperLink {self.where}: it answers {status}: {error.response.text[:300]}"
                     ) from None
-                reason = f"it answers {status}"
+                reason = LATER[httpx.codes(status)]
             if not told:
                 told = True
-                logger.info("the SuperLink at %s cannot be reached yet (%s); trying on", self.where, reason)
+                logger.info("no place at the SuperLink %s yet (%s); trying on", self.where, reason)
             self._stopped.wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return None

@@ -19,7 +19,7 @@ GRACE_S = 8.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stopping:
+class StopSignals:
     """While it is entered, SIGTERM and SIGINT set `asked`; whoever is not through after a grace is cut off. Files are
     replaced in one piece, so that nothing is lost to that but the work under way.
 
@@ -32,7 +32,7 @@ class Stopping:
     def __init__(self) -> None:
         self.asked = threading.Event()
 
-    def __enter__(self) -> Stopping:
+    def __enter__(self) -> StopSignals:
         self._before = {number: signal.signal(number, self._hear) for number in SIGNALS}
         return self
 
@@ -93,7 +93,7 @@ def until_stopped(work: Callable[[threading.Event], None], *, ends_with: int | N
         except BaseException as error:
             raised.append(error)
 
-    with Stopping() as stopping:
+    with StopSignals() as stopping:
         if ends_with is not None:
             stopping.follow(ends_with)
         thread = threading.Thread(target=run, name="role", daemon=True)
