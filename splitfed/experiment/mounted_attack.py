@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
-from splitfed.attacker.config import SETTLE_S, AttackerConfig, ComponentConfig
+from splitfed.attacker.config import AttackerConfig
 from splitfed.attacker.knowledge_files import save_auxiliary
+from splitfed.attacker.mounted import config_of
 from splitfed.attacker.protocol import Final, Message
 from splitfed.errors import AttackError
 from splitfed.experiment.attacker_process import AttackerProcess
@@ -16,11 +17,6 @@ from splitfed.models.front import Front
 from splitfed.wire.curious_host import CuriousHost
 from splitfed.wire.session import SessionHost
 
-CONTROL = "untrained"
-"""Always mounted: what an attack that was never trained would report."""
-SEALED_SETTLE_S = 0.5
-"""How long an attacker waits that will see nothing."""
-
 
 def attacker_config(context: CellContext, upstream: str | None) -> AttackerConfig:
     """What the attacker of this cell is told.
@@ -29,27 +25,14 @@ def attacker_config(context: CellContext, upstream: str | None) -> AttackerConfi
         context: the cell.
         upstream: where its relay leads; None where the server itself looks on.
     """
-    scenario = context.run.scenario
-    # at a sealed wire there is nothing to attack: the relay is up, and no attack learns for hours what it cannot use
-    attacks = [] if scenario.sealed else [ComponentConfig(name=a.name, options=a.options) for a in scenario.attack]
-    if all(attack.name != CONTROL for attack in attacks):
-        attacks.append(ComponentConfig(name=CONTROL))
-    return AttackerConfig(
+    return config_of(
+        context.run.scenario,
+        context.cell,
+        context.job.shape,
         upstream=upstream,
-        knowledge=context.knowledge.resolve(),
-        observations=context.observations.resolve(),
-        out=(context.folder / "attack").resolve(),
-        shape=context.job.shape,
-        width=scenario.model.width,
-        hidden_layers=scenario.client_layers,
-        seed=context.cell.seed,
-        defense=ComponentConfig(name=context.cell.defense.name, options=context.cell.defense.options),
-        attacks=tuple(attacks),
-        live_aux=scenario.attacker.live_aux,
-        live_images=scenario.attacker.live_images,
-        keep_rounds=scenario.attacker.keep_rounds,
-        threads=scenario.attacker.threads,
-        settle_s=SEALED_SETTLE_S if scenario.sealed else SETTLE_S,
+        knowledge=context.knowledge,
+        observations=context.observations,
+        out=context.folder / "attack",
     )
 
 

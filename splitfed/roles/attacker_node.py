@@ -12,9 +12,10 @@ from types import TracebackType
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from splitfed.attacker.config import AttackerConfig, ComponentConfig
+from splitfed.attacker.config import AttackerConfig
 from splitfed.attacker.knowledge_files import auxiliary_classes
 from splitfed.attacker.late_observer import LateObserver
+from splitfed.attacker.mounted import config_of
 from splitfed.attacker.protocol import AUXILIARY, Final
 from splitfed.errors import SplitfedError, UserError
 from splitfed.federation.arrays import load_arrays
@@ -31,9 +32,6 @@ from splitfed.wire.relay import Relay
 from splitfed.wire.tap import Tap
 
 logger = logging.getLogger(__name__)
-
-CONTROL = "untrained"
-"""Always mounted: what an attack that was never trained would report."""
 
 
 class AttackerNode:
@@ -148,25 +146,14 @@ class AttackerNode:
 
     def _config(self, job: Job, folder: Path) -> AttackerConfig:
         """What the attacker of a cell is told: the mechanism, which everyone knows, and where its folders are."""
-        scenario = job.scenario
-        attacks = [ComponentConfig(name=a.name, options=a.options) for a in scenario.attack]
-        if all(attack.name != CONTROL for attack in attacks):
-            attacks.append(ComponentConfig(name=CONTROL))
-        return AttackerConfig(
+        return config_of(
+            job.scenario,
+            job.cell,
+            job.shape,
             upstream=self._settings.upstream,
             knowledge=folder / "knowledge",
             observations=folder / "observations",
             out=folder / "attack",
-            shape=job.shape,
-            width=scenario.model.width,
-            hidden_layers=scenario.client_layers,
-            seed=job.cell.seed,
-            defense=ComponentConfig(name=job.cell.defense.name, options=job.cell.defense.options),
-            attacks=tuple(attacks),
-            live_aux=scenario.attacker.live_aux,
-            live_images=scenario.attacker.live_images,
-            keep_rounds=scenario.attacker.keep_rounds,
-            threads=scenario.attacker.threads,
         )
 
     def _save_auxiliary(self, folder: Path) -> None:

@@ -1,0 +1,56 @@
+"""What an attacker is told of one cell, whoever mounts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from splitfed.attacker.config import SETTLE_S, AttackerConfig, ComponentConfig
+from splitfed.config.scenario import Cell, Scenario
+from splitfed.types import ImageShape
+
+CONTROL = "untrained"
+"""Always mounted: what an attack that was never trained would report."""
+SEALED_SETTLE_S = 0.5
+"""How long an attacker waits that will see nothing."""
+
+
+def config_of(
+    scenario: Scenario,
+    cell: Cell,
+    shape: ImageShape,
+    *,
+    upstream: str | None,
+    knowledge: Path,
+    observations: Path,
+    out: Path,
+) -> AttackerConfig:
+    """The settings of the attacker of one cell: the mechanism, which everyone knows, and its folders.
+
+    Args:
+        scenario: the experiment.
+        cell: the defense and the seed.
+        shape: of an image.
+        upstream: where its relay leads; None where the server itself looks on.
+        knowledge: see `AttackerConfig`, as the others.
+    """
+    # at a sealed wire there is nothing to attack: the relay is up, and no attack learns for hours what it cannot use
+    attacks = [] if scenario.sealed else [ComponentConfig(name=a.name, options=a.options) for a in scenario.attack]
+    if all(attack.name != CONTROL for attack in attacks):
+        attacks.append(ComponentConfig(name=CONTROL))
+    return AttackerConfig(
+        upstream=upstream,
+        knowledge=knowledge.resolve(),
+        observations=observations.resolve(),
+        out=out.resolve(),
+        shape=shape,
+        width=scenario.model.width,
+        hidden_layers=scenario.client_layers,
+        seed=cell.seed,
+        defense=ComponentConfig(name=cell.defense.name, options=cell.defense.options),
+        attacks=tuple(attacks),
+        live_aux=scenario.attacker.live_aux,
+        live_images=scenario.attacker.live_images,
+        keep_rounds=scenario.attacker.keep_rounds,
+        threads=scenario.attacker.threads,
+        settle_s=SEALED_SETTLE_S if scenario.sealed else SETTLE_S,
+    )
