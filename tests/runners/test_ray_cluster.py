@@ -54,7 +54,7 @@ def run(work: Any, jobs: int, on_event: Callable[[Event], None]) -> dict[str, Ou
 
 
 class Outlast:
-    """A cell that says on which node it is, and stays there until a file says that it may end."""
+    """A cell that says on which node it is, and stays there until a file of its name says that it may end."""
 
     def __init__(self, may_end: Path) -> None:
         self._may_end = may_end
@@ -63,13 +63,12 @@ class Outlast:
         import ray
 
         say(Notice(message=f"{cell.name} {ray.get_runtime_context().get_node_id()}"))
-        while not self._may_end.exists():
+        while not (self._may_end / cell.name).exists():
             time.sleep(0.1)
         return changed(cell_result(), cell=cell.name)
 
 
 def test_each_machine_takes_a_cell_and_one_that_is_lost_takes_its_cell_with_it(cluster: Any, tmp_path: Path) -> None:
-    may_end = tmp_path / "may_end"
     places: dict[str, str] = {}
     lost: list[str] = []
 
@@ -81,9 +80,10 @@ def test_each_machine_takes_a_cell_and_one_that_is_lost_takes_its_cell_with_it(c
             second = next(iter(cluster.worker_nodes))
             lost.extend(name for name, at in places.items() if at == second.node_id)
             cluster.remove_node(second, allow_graceful=False)
-            may_end.touch()
+            for name in places.keys() - set(lost):
+                (tmp_path / name).touch()
 
-    outcomes = run(Outlast(may_end), 2, on_event)
+    outcomes = run(Outlast(tmp_path), 2, on_event)
     assert len(set(places.values())) == 2
     (gone,) = lost
     (kept,) = places.keys() - {gone}
