@@ -15,8 +15,9 @@ ENV PATH=/opt/splitfed/bin:$PATH \
     FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION=1
 RUN python3 -m venv /opt/splitfed \
  && useradd --create-home --uid 1000 splitfed \
- && mkdir /data /decoded /images /state /runs /certs \
- && chown splitfed /decoded /images /state /runs /certs
+ && mkdir -p /data /decoded /images /state /runs /authority /certs \
+ && for party in server superlink attacker lab client-0 client-1 client-2; do mkdir /certs/$party; done \
+ && chown -R splitfed /decoded /images /state /runs /authority /certs
 
 # splitfed itself, without what it needs: small, and made anew with each change.
 FROM base AS app

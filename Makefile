@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # strict: a warning, a link or an anchor that leads nowhere, is an error
 DOCS   := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-.PHONY: demo test lint bench soak proto schema docs dist-check clean
+.PHONY: demo test lint bench soak proto schema docs dist-check compose-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/splitfed scenario medmnist_split
@@ -28,6 +28,10 @@ docs: $(VENV)/.installed-dev
 
 dist-check: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.packaging.check_built
+
+# needs a Docker engine, or root, dockerd and debootstrap to start one
+compose-check: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.deploy.check_compose
 
 bench: $(VENV)/.installed
 	$(BIN)/splitfed bench wire
