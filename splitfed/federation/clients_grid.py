@@ -9,8 +9,8 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-POLL_S = 0.1
-"""Between two looks for replies; Flower's own grids take three seconds."""
+POLL_S, LONGEST_POLL_S = 0.05, 0.3
+"""Between two looks for replies, the longer the longer there was none; Flower's own grids take three seconds."""
 
 
 class ClientsGrid(Grid):
@@ -52,6 +52,7 @@ class ClientsGrid(Grid):
         waiting = {i: message.metadata.dst_node_id for i, message in zip(ids, asked, strict=False) if i}
         deadline = None if timeout is None else time.monotonic() + timeout
         replies: list[Message] = []
+        pause_s = POLL_S
         while waiting and (deadline is None or time.monotonic() < deadline):
             for reply in self._grid.pull_messages(list(waiting)):
                 node = waiting.pop(reply.metadata.reply_to_message_id, None)
@@ -59,6 +60,8 @@ class ClientsGrid(Grid):
                     reply.metadata.__dict__["_src_node_id"] = node
                 if reply.metadata.src_node_id == node:
                     replies.append(reply)
+                    pause_s = POLL_S
             if waiting:
-                time.sleep(POLL_S)
+                time.sleep(pause_s)
+                pause_s = min(1.5 * pause_s, LONGEST_POLL_S)
         return replies

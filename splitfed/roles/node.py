@@ -55,10 +55,11 @@ logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-POLL_S = 0.2
-"""Between two looks for Messages."""
-HEARTBEAT_S = 10.0
-"""Between two signs of life; a node that gives none for twice as long is taken for gone."""
+POLL_S, LONGEST_POLL_S = 0.1, 0.5
+"""Between two looks for Messages: short after one, longer the longer there was none."""
+HEARTBEAT_S, ANNOUNCED_S = 10.0, 30.0
+"""Between two signs of life, and what is announced: a node that gives none for twice that is taken for gone. The
+difference is for machines that have too much to do."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 """Between two tries to reach the SuperLink."""
 LEAVE_S = 3.0
@@ -135,7 +136,7 @@ class FlowerNode:
         public = public_key_to_bytes(self._public)
         if self._membership.key is None:
             self._call(partial(self._client.RegisterNode, RegisterNodeFleetRequest(public_key=public)))
-        request = ActivateNodeRequest(public_key=public, heartbeat_interval=HEARTBEAT_S)
+        request = ActivateNodeRequest(public_key=public, heartbeat_interval=ANNOUNCED_S)
         activated = self._call(partial(self._client.ActivateNode, request))
         if activated is None:
             return False
@@ -145,7 +146,7 @@ class FlowerNode:
 
     def _live(self, node: Node) -> None:
         """Give signs of life for as long as this is the node."""
-        request = SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_S)
+        request = SendNodeHeartbeatRequest(node=node, heartbeat_interval=ANNOUNCED_S)
         while not self._stopped.wait(HEARTBEAT_S) and node is self._node:
             try:
                 self._client.SendNodeHeartbeat(request)
@@ -153,6 +154,7 @@ class FlowerNode:
                 logger.debug("a sign of life did not arrive: %s", error)
 
     def _answer_until_forgotten(self) -> None:
+        pause_s = POLL_S
         while not self._stopped.is_set():
             try:
                 pulled = self._call(partial(self._client.PullMessages, PullMessagesRequest(node=self._node)))
@@ -160,8 +162,10 @@ class FlowerNode:
                 logger.warning("the SuperLink at %s does not know this node any more; it registers anew", self.where)
                 return
             if pulled is None or not pulled.messages_list:
-                self._stopped.wait(POLL_S)
+                self._stopped.wait(pause_s)
+                pause_s = min(1.5 * pause_s, LONGEST_POLL_S)
                 continue
+            pause_s = POLL_S
             trees = zip(pulled.messages_list, pulled.message_object_trees, strict=True)
             for head, tree in trees:
                 thread = threading.Thread(target=self._take, args=(head, tree), daemon=True, name="message")

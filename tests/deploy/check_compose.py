@@ -3,7 +3,8 @@
     python -m tests.deploy.check_compose
 
 The image is built from the Dockerfile; its heavy layers are this environment's own packages, mounted. `make
-compose-check` runs it. It exits with 1 where something is not as it should be, and with 0, loudly, where there is no engine.
+compose-check` runs it. It exits with 1 where something is not as it should be, and with 0, loudly, where there is no
+engine.
 """
 
 from __future__ import annotations
@@ -182,10 +183,8 @@ def main() -> int:
                     check(compose)
                 finally:
                     compose.down()
-                print(
-                    f"docker compose, profile {profile}: {check.__name__} in {time.monotonic() - began:.0f} s",
-                    flush=True,
-                )
+                took_s = time.monotonic() - began
+                say(f"docker compose, profile {profile}: {check.__name__} in {took_s:.0f} s")
     except NoEngine as reason:
         line = "!" * 100
         say(f"{line}\nNO CONTAINERS WERE CHECKED: {reason}\n{line}")

@@ -42,8 +42,14 @@ NOT_RUN = {
     "pip install": "a download; the extras that it names are looked up",
     "source .venv/bin/activate": "a matter of the reader's shell",
     "splitfed data fetch": "a download",
-    "splitfed attacker": "waits for a split service; tests/attacker runs it",
-    "splitfed scenario --runner": "needs the extra ray; tests/runners runs it",
+    "splitfed attacker": "waits for others; docs/test_deploy_page.py runs it",
+    "splitfed server": "waits for others; docs/test_deploy_page.py runs it",
+    "splitfed client": "waits for others; docs/test_deploy_page.py runs it",
+    "splitfed certs --register": "needs a SuperLink; docs/test_deploy_page.py runs it",
+    "splitfed scenario --superlink": "needs a federation that runs; docs/test_deploy_page.py runs it",
+    "splitfed scenario --runner": "starts processes, or needs the extra ray; tests/experiment and tests/runners run it",
+    "docker compose": "needs an engine; `make compose-check` runs it",
+    "make compose-check": ".ci/run runs it",
     "splitfed report --features": "trains three classifiers, needs the extra umap; its own test does it in small",
 }
 """Commands that are not run, with the reason. Ours are parsed, targets of make and extras looked up."""
