@@ -53,6 +53,13 @@ def seal(*parts: bytes | memoryview) -> bytes:
     return b"".join((*parts, _SEAL.pack(_CHECKSUM_TAG, _checksum(*parts))))
 
 
+def sealed(raw: bytes) -> bytes:
+    """These bytes with the right checksum: in place of the one that they end with, or else behind them."""
+    tail = raw[-_SEAL.size :]
+    has_one = len(tail) == _SEAL.size and _SEAL.unpack(tail)[0] == _CHECKSUM_TAG
+    return seal(raw[: -_SEAL.size] if has_one else raw)
+
+
 def unpack(kind: type[Frame], raw: bytes) -> tuple[Frame, memoryview]:
     """A frame without its ``data``, and its ``data`` as a view of ``raw`` (empty when absent).
 

@@ -23,6 +23,7 @@ from splitfed.wire.frames import (
     reason_name,
     refusal_frame,
     seal,
+    sealed,
     unpack,
 )
 from splitfed.wire.session import Hello
@@ -134,3 +135,12 @@ def test_a_refusal_of_a_newer_server_keeps_its_number() -> None:
     frame, _ = unpack(pb.ServerFrame, raw)
     assert reason_name(frame.refusal.reason) == "STALE_ROUND"
     assert reason_name(999) == "REASON_999"
+
+
+@given(raw=st.binary(max_size=60))
+def test_any_bytes_can_be_given_the_right_checksum_once(raw: bytes) -> None:
+    frame = seal(raw)
+    assert sealed(raw[:-SEAL_BYTES] + frame[-SEAL_BYTES:]) == seal(raw[:-SEAL_BYTES])
+    assert sealed(frame) == frame
+    assert sealed(frame[:-1] + b"?") == frame
+    assert sealed(frame + b"\0") == seal(frame + b"\0")

@@ -10,10 +10,19 @@ import torch
 from splitfed.errors import FrameError, Refused
 from splitfed.types import Observation, Phase
 from splitfed.wire._pb import split_pb2 as pb
-from splitfed.wire.codec import CODECS
+from splitfed.wire.codec import CODECS, Encoded, TensorSpec
 from splitfed.wire.curious_host import CuriousHost
 from splitfed.wire.exactly_once import Ledger, Seat
-from splitfed.wire.frames import backward_frame, done_frame, forward_frame, hello_frame, reason_name, unpack
+from splitfed.wire.frames import (
+    backward_frame,
+    done_frame,
+    forward_frame,
+    hello_frame,
+    reason_name,
+    seal,
+    sealed,
+    unpack,
+)
 from splitfed.wire.link import DirectLink, GrpcLink
 from splitfed.wire.service import SplitServer
 from tests.wire.halves import HalvesHost, keeps, trace_halves, trace_halves_whole
@@ -200,14 +209,23 @@ def backward(gradient: torch.Tensor = ONES, codec: str = "float32") -> bytes:
     return backward_frame(0, CODECS[codec].encode(gradient))
 
 
+NO_ROWS = Encoded(TensorSpec((0, WIDTH), "float32"), ())
+
 BAD: dict[str, tuple[list[bytes], str, str]] = {
     "labels": ([forward(torch.tensor([0, 1]))], "BAD_LABELS", "labels stay with the client, and here are 2"),
     "shape": ([forward(), backward(torch.ones(2, 3))], "WRONG_SHAPE", "features' shape"),
-    "no batch": ([forward(), backward(torch.ones(()))], "WRONG_SHAPE", "features' shape"),
+    "rows": ([forward(), backward(torch.ones(1, WIDTH))], "WRONG_SHAPE", "features' shape"),
+    "no rows": ([forward(), backward_frame(0, NO_ROWS)], "WRONG_SHAPE", "features' shape (2, 7), got (0, 7)"),
+    "no batch": (
+        [forward(), backward(torch.ones(()))],
+        "WRONG_SHAPE",
+        "a gradient by (B, d) features, got 0 dimensions",
+    ),
     "codec": ([forward(), backward(codec="int8")], "WRONG_CODEC", "want float32 as announced"),
     "not a number": ([forward(), backward(torch.full((2, WIDTH), torch.nan))], "NOT_FINITE", "NaN or infinite"),
     "large": ([forward(), backward(torch.ones(3600, WIDTH))], "OVERSIZED", "at most 100000 bytes"),
-    "truncated": ([forward(), backward()[:-4]], "GARBLED", "bytes"),
+    "truncated": ([forward(), sealed(backward()[: -len(seal()) - 4])], "GARBLED", "bytes"),
+    "damaged": ([forward(), backward()[:-7] + backward()[-6:]], "CORRUPTED", "its checksum is wrong"),
     "done between": ([forward(), done_frame(0, 0)], "OUT_OF_ORDER", "want the gradient of step 0 first"),
 }
 

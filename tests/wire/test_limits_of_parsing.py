@@ -10,7 +10,7 @@ from splitfed.wire._pb import split_pb2 as pb
 from splitfed.wire.checks import StreamRules
 from splitfed.wire.codec import CODECS
 from splitfed.wire.door import Door
-from splitfed.wire.frames import forward_frame, read_refusal_trailer, refusal_frame, refusal_trailer, unpack
+from splitfed.wire.frames import forward_frame, read_refusal_trailer, refusal_frame, refusal_trailer, sealed, unpack
 from splitfed.wire.http2 import PREFACE, Event, Message, MessageReader, Unreadable
 from splitfed.wire.proof import Claim, Metadata, client_token, prove
 from tests.wire.hosts import CLASSES, RUN, SECRET, WIDTH, hello
@@ -48,10 +48,10 @@ def test_a_frame_of_more_fields_than_any_has_is_not_walked_through() -> None:
     """64 MiB of empty fields would take a minute."""
     good = forward_frame(0, CODECS["float32"].encode(torch.ones(2, WIDTH)), None)
     unknown = b"\x80\x01\x00"
-    assert unpack(pb.ClientFrame, 62 * unknown + good)[0].forward.step == 0
+    assert unpack(pb.ClientFrame, sealed(62 * unknown + good))[0].forward.step == 0
     for tail in (good, b"", b"\xff" * 2**20):
         with pytest.raises(FrameError, match="more than 64 fields"):
-            unpack(pb.ClientFrame, 65 * unknown + tail)
+            unpack(pb.ClientFrame, sealed(65 * unknown + tail))
 
 
 ONES = CODECS["float32"].encode(torch.ones(2, WIDTH))
@@ -93,6 +93,9 @@ def test_a_proof_with_the_number_0_is_refused_like_any_old_one() -> None:
     class Visitor:
         def invocation_metadata(self) -> Metadata:
             return prove(Claim(RUN, 0, b"mine", 0), client_token(SECRET, 0))
+
+        def auth_context(self) -> dict[str, list[bytes]]:
+            return {}
 
         def cancel(self) -> None:
             pytest.fail("it had no place")

@@ -15,7 +15,7 @@ from splitfed.types import Observation
 from splitfed.wire.checks import StreamRules
 from splitfed.wire.codec import CODECS
 from splitfed.wire.curious_host import CuriousHost
-from splitfed.wire.frames import done_frame, forward_frame, hello_frame
+from splitfed.wire.frames import done_frame, forward_frame, hello_frame, seal
 from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
 from splitfed.wire.tap import Tap
@@ -45,7 +45,8 @@ FRAMES: dict[str, Callable[[int], bytes]] = {
     "large": lambda step: forward(step, shape=(4000, WIDTH)),
     "hello": lambda _: hello_frame(hello(), b"another"),
     "done": lambda step: done_frame(step, 2 * step),
-    "garbage": lambda _: b"\xff\xff",
+    "garbage": lambda _: seal(b"\xff\xff"),
+    "damaged": lambda _: b"\xff\xff",
 }
 HELLOS: dict[str, dict[str, object]] = {
     "good": {},

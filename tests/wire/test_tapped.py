@@ -19,6 +19,7 @@ from splitfed.wire.frames import (
     gradient_frame,
     hello_frame,
     refusal_frame,
+    seal,
 )
 from splitfed.wire.tapped import NoRoom, Room, TappedStream
 from tests.wire.hosts import CLASSES, WIDTH, hello
@@ -113,9 +114,10 @@ def test_a_stream_that_was_not_accepted_is_not_observed(answers: list[bytes]) ->
         forward_frame(1, CODECS["float32"].encode(torch.full((2, WIDTH), torch.nan)), torch.tensor([0, 0])),
         forward_frame(1, CODECS["float32"].encode(torch.ones(2, WIDTH)), torch.tensor([0, 0, 0])),
         HELLO,
-        b"\xff",
+        seal(b"\xff"),
+        forward(1)[:-1],
     ],
-    ids=["width", "label", "step", "codec", "NaN", "labels", "second hello", "garbage"],
+    ids=["width", "label", "step", "codec", "NaN", "labels", "second hello", "garbage", "damaged"],
 )
 @pytest.mark.parametrize("early", [False, True], ids=["after Accept", "before Accept"])
 def test_what_the_server_will_not_take_is_never_emitted_nor_what_follows(bad: bytes, early: bool) -> None:

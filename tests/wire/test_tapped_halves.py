@@ -24,6 +24,8 @@ from splitfed.wire.frames import (
     gradient_frame,
     hello_frame,
     refusal_frame,
+    seal,
+    sealed,
 )
 from splitfed.wire.relay import Relay
 from splitfed.wire.service import SplitServer
@@ -140,6 +142,7 @@ def test_a_stream_goes_on_in_either_half(questions: list[bytes]) -> None:
         [backward_frame(0, sent(codec="int8"))],
         [forward(0, torch.tensor([0, 1]))],
         [backward(0)[:-4]],
+        [sealed(backward(0)[: -len(seal()) - 4])],
     ],
 )
 def test_what_the_server_will_not_take_is_never_emitted_nor_what_follows(bad: list[bytes]) -> None:
@@ -175,7 +178,8 @@ FRAMES: dict[str, Callable[[int], bytes]] = {
     "large": lambda at: backward(at // 2, (4000, WIDTH)),
     "hello": lambda _: hello_frame(keeps(), b"another"),
     "done": lambda at: done_frame(at // 2, at // 2 * 2),
-    "garbage": lambda _: b"\xff\xff",
+    "garbage": lambda _: seal(b"\xff\xff"),
+    "damaged": lambda _: b"\xff\xff",
 }
 
 
