@@ -15,6 +15,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from torch import Tensor
 
 from splitfed.bench.fuzz import command
 from splitfed.bench.fuzz.conversations import CLIENT_FRAME, good_dial, spoilt_dials
@@ -26,12 +27,13 @@ from splitfed.bench.fuzz.messages import BYTE_MUTATIONS, drawn, mutated
 from splitfed.bench.fuzz.target import target
 from splitfed.cli import exit_codes
 from splitfed.cli.main import main
-from splitfed.wire import checks, door, exactly_once, http2, proof, tap, tapped, traffic
+from splitfed.wire import checks, door, exactly_once, http2, proof, stream, tap, tapped, traffic
+from splitfed.wire.frames import read_spec, read_tensor, sealed, unpack
 
 INPUTS = 20_000
 REASONS = {
     *("BAD_TOKEN", "STALE_ROUND", "WRONG_SHAPE", "OVERSIZED", "GARBLED", "NOT_FINITE", "OUT_OF_ORDER"),
-    *("UNKNOWN_CODEC", "WRONG_CODEC", "BAD_LABELS", "REPLAYED"),
+    *("UNKNOWN_CODEC", "WRONG_CODEC", "BAD_LABELS", "REPLAYED", "CORRUPTED"),
 }
 """What the inputs are refused for. UNKNOWN_RUN and UNKNOWN_CLIENT take a good proof of another run or client, of which
 nobody has the token; TOO_MANY_STREAMS and SUPERSEDED are no matter of what is said."""
@@ -55,6 +57,7 @@ def test_twenty_thousand_malformed_inputs_are_accounted_for_and_disturb_nobody()
     for name in ("conversations", "proofs"):
         assert sum(cases[name]["became"].values()) == cases[name]["inputs"]
     assert set(cases["conversations"]["became"]) | set(cases["proofs"]["became"]) >= REASONS
+    assert 0.03 < cases["conversations"]["became"]["CORRUPTED"] / cases["conversations"]["inputs"] < 0.12
     for name in ("answers", "connections"):  # bad enough to cost something, and good enough to be read
         became = cases[name]["became"]
         assert 0.1 < sum(became.get(f"{steps} observed", 0) for steps in (1, 2, 3, 4)) / cases[name]["inputs"] < 0.9
@@ -139,14 +142,14 @@ def _nothing(*_: object, **__: object) -> None:
 
 
 def a_rule_raises(patch: pytest.MonkeyPatch) -> None:
-    rule = checks.StreamRules._check_spec
+    rule = checks.StreamRules._check_codec
 
     def broken(self: checks.StreamRules, hello: Any, step: int, spec: Any) -> None:
         if spec.shape[0] == 0:
             raise KeyError(spec.shape)
         rule(self, hello, step, spec)
 
-    patch.setattr(checks.StreamRules, "_check_spec", broken)
+    patch.setattr(checks.StreamRules, "_check_codec", broken)
 
 
 def labels_are_let_through(patch: pytest.MonkeyPatch) -> None:
@@ -154,7 +157,50 @@ def labels_are_let_through(patch: pytest.MonkeyPatch) -> None:
 
 
 def any_step_is_answered(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(exactly_once, "check_step", _nothing)
+    again = exactly_once.Seat._again
+
+    def broken(self: exactly_once.Seat, *asked: Any) -> bytes:
+        return self._reply or again(self, *asked)
+
+    patch.setattr(exactly_once.Seat, "_again", broken)
+
+
+def a_half_may_be_left_out(patch: pytest.MonkeyPatch) -> None:
+    forward = exactly_once.Seat.forward
+
+    def broken(self: exactly_once.Seat, *asked: Any) -> bytes:
+        self._features = None
+        return forward(self, *asked)
+
+    patch.setattr(exactly_once.Seat, "forward", broken)
+
+
+def a_gradient_may_have_any_shape(patch: pytest.MonkeyPatch) -> None:
+    backward = exactly_once.Seat.backward
+
+    def broken(self: exactly_once.Seat, turn: int, step: int, gradient: Tensor) -> bytes:
+        self._features = self._features and tuple(gradient.shape)
+        return backward(self, turn, step, gradient)
+
+    patch.setattr(exactly_once.Seat, "backward", broken)
+
+
+def a_gradient_may_be_anything(patch: pytest.MonkeyPatch) -> None:
+    def broken(_: checks.StreamRules, __: Any, message: Any, data: memoryview) -> Tensor:
+        return read_tensor(read_spec(message.tensor), data)
+
+    patch.setattr(checks.StreamRules, "gradient", broken)
+
+
+def the_tap_takes_a_gradient_for_features(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(tapped.TappedStream, "_keeps_labels", False)
+
+
+def no_checksum_is_checked(patch: pytest.MonkeyPatch) -> None:
+    def broken(kind: Any, raw: bytes) -> Any:
+        return unpack(kind, sealed(raw))
+
+    patch.setattr(stream, "unpack", broken)
 
 
 def the_tap_has_a_rule_of_its_own(patch: pytest.MonkeyPatch) -> None:
@@ -231,6 +277,11 @@ BROKEN: list[tuple[str, Callable[[pytest.MonkeyPatch], None]]] = [
     ("conversations", a_rule_raises),
     ("conversations", labels_are_let_through),
     ("conversations", any_step_is_answered),
+    ("conversations", a_half_may_be_left_out),
+    ("conversations", a_gradient_may_have_any_shape),
+    ("conversations", a_gradient_may_be_anything),
+    ("conversations", the_tap_takes_a_gradient_for_features),
+    ("conversations", no_checksum_is_checked),
     ("conversations", the_tap_has_a_rule_of_its_own),
     ("conversations", the_tap_takes_what_is_refused),
     ("conversations", the_tap_keeps_its_room),
@@ -251,7 +302,7 @@ def test_what_is_broken_on_purpose_is_found(
     monkeypatch: pytest.MonkeyPatch, case: str, break_it: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     break_it(monkeypatch)
-    failures = command.inside(case, range(400), 0).failures
+    failures = command.inside(case, range(1000), 0).failures
     assert failures
     assert all(len(failure.numbers) == 1 for failure in failures), "the input is known"
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from google.protobuf.message import DecodeError
 
-from splitfed.bench.fuzz.host import ATTACKERS, CLASSES, ROUND, RUN, SECRET, WIDTH
+from splitfed.bench.fuzz.host import ATTACKERS, CLASSES, FEATURES, ROUND, RUN, SECRET, WIDTH
 from splitfed.bench.fuzz.messages import drawn, message_class, mutated
+from splitfed.bench.fuzz.strange import announced, strange_backward, strange_forward
 from splitfed.types import Phase
-from splitfed.wire.codec import CODECS, Encoded, TensorSpec
-from splitfed.wire.frames import done_frame, forward_frame, hello_frame
+from splitfed.wire.codec import CODECS
+from splitfed.wire.frames import backward_frame, done_frame, forward_frame, hello_frame, sealed
 from splitfed.wire.proof import Claim, Metadata, Numbers, client_token, prove
 from splitfed.wire.session import Hello
 
@@ -26,6 +24,10 @@ MAX_MESSAGE_BYTES = 50_000
 
 CLIENT_FRAME: Any = message_class("ClientFrame")
 SERVER_FRAME: Any = message_class("ServerFrame")
+
+_CHECKSUMMED = 0.9
+_KEEP_LABELS = 0.5
+_ODD_HALVES = 0.5  # few streams have halves, and few of those come as far as the second one of a step
 
 _numbers = Numbers()
 
@@ -54,19 +56,30 @@ def fresh_proof(client: int, stream: bytes, run: str = RUN) -> Metadata:
 def good_dial(rng: Random, number: int) -> Dialed:
     """A stream that any server takes to its end."""
     client, stream = rng.choice(ATTACKERS), b"%d" % number
-    codec, phase = rng.choice(list(CODECS)), rng.choice(list(Phase))
+    codec, phase = rng.choice(list(CODECS)), rng.choice((*Phase, Phase.TRAIN))
     batches = [rng.randint(1, 3) for _ in range(rng.choice((0, 1, 1, 2, 3, 4)))]
-    frames = [hello_frame(Hello(RUN, ROUND, client, phase, (WIDTH,), codec), stream)]
-    frames += [good_forward(step, batch, codec) for step, batch in enumerate(batches)]
+    keeps_labels = rng.random() < _KEEP_LABELS
+    frames = [hello_frame(Hello(RUN, ROUND, client, phase, (WIDTH,), codec, keeps_labels=keeps_labels), stream)]
+    for step, batch in enumerate(batches):
+        frames.append(good_forward(step, batch, codec, labels=not keeps_labels))
+        frames += [good_backward(step, batch, codec)] if keeps_labels and phase is Phase.TRAIN else []
     frames.append(done_frame(len(batches), sum(batches)))
     return Dialed(client, stream, frames, rng.choice((1, 1, 2, 99)))
 
 
 @cache
-def good_forward(step: int, batch: int, codec: str) -> bytes:
+def good_forward(step: int, batch: int, codec: str, *, labels: bool = True) -> bytes:
     """A batch that differs from step to step; any codec keeps its numbers."""
     tensor = torch.arange(batch * WIDTH, dtype=torch.float32).remainder(5).view(batch, WIDTH) + step
-    return forward_frame(step, CODECS[codec].encode(tensor), torch.arange(batch).remainder(CLASSES))
+    classes = torch.arange(batch).remainder(CLASSES) if labels else None
+    return forward_frame(step, CODECS[codec].encode(tensor), classes)
+
+
+@cache
+def good_backward(step: int, batch: int, codec: str) -> bytes:
+    """A gradient by the features of such a batch."""
+    gradient = torch.arange(batch * FEATURES, dtype=torch.float32).remainder(3).view(batch, FEATURES) - step
+    return backward_frame(step, CODECS[codec].encode(gradient))
 
 
 def spoilt_dial(rng: Random, number: int) -> Dialed:
@@ -84,9 +97,10 @@ def spoilt_dials(rng: Random, number: int) -> list[Dialed]:
         return [spoilt_dial(rng, number)]
     whole = good_dial(rng, number)
     cut = rng.randrange(len(whole.frames))
-    first, rest = list(whole.frames[:cut]), list(whole.frames[max(1, cut) :])
-    answered = max(0, cut - 1 - rng.choice((0, 0, 0, 1, 2)))
-    again = [_going_on_at(whole.frames[0], answered), *whole.frames[1 + answered : max(1, cut)], *rest]
+    answered = max(0, cut - 1 - rng.choice((0, 0, 0, 1, 2)))  # questions after the Hello
+    step = announced(whole.frames).step_at(1 + answered)
+    first = list(whole.frames[:cut])
+    again = [_going_on_at(whole.frames[0], step), *whole.frames[1 + answered :]]
     for frames in rng.choice(((first,), (again,), (first, again))):
         _spoil(frames, rng)
     return [whole._replace(frames=first), whole._replace(frames=again)]
@@ -95,18 +109,25 @@ def spoilt_dials(rng: Random, number: int) -> list[Dialed]:
 def _going_on_at(opening: bytes, step: int) -> bytes:
     frame = CLIENT_FRAME.FromString(opening)
     frame.hello.next_step = step
-    return bytes(frame.SerializeToString())
+    return sealed(frame.SerializeToString())
+
+
+def checksummed(raw: bytes, rng: Random) -> bytes:
+    """With the right checksum as a rule, or nothing deeper than that would ever be reached."""
+    return sealed(raw) if rng.random() < _CHECKSUMMED else raw
 
 
 def _spoil(frames: list[bytes], rng: Random) -> None:
     at = rng.randrange(len(frames)) if frames else 0
     way = rng.random()
-    if way < 0.5 and frames:
-        frames[at] = mutated(frames[at], CLIENT_FRAME, rng)
+    if announced(frames).in_halves and rng.random() < _ODD_HALVES:
+        _add_strange(frames, at, rng)
+    elif way < 0.5 and frames:
+        frames[at] = checksummed(mutated(frames[at], CLIENT_FRAME, rng), rng)
     elif way < 0.6:
-        frames.insert(at, drawn(CLIENT_FRAME, rng).SerializeToString())
+        frames.insert(at, checksummed(drawn(CLIENT_FRAME, rng).SerializeToString(), rng))
     elif way < 0.75:
-        frames.insert(at, _strange_forward(rng, frames, at))
+        _add_strange(frames, at, rng)
     elif way < 0.8:
         frames.insert(at, rng.choice(frames or [b""]))
     elif way < 0.85:
@@ -116,35 +137,13 @@ def _spoil(frames: list[bytes], rng: Random) -> None:
     elif way < 0.95:
         frames.append(rng.choice([*frames[at : at + 1], done_frame(rng.randrange(4), 1)]))
     else:
-        frames.insert(at, rng.randbytes(rng.choice((0, 1, 50, MAX_MESSAGE_BYTES + 1, 70_000))))
+        frames.insert(at, checksummed(rng.randbytes(rng.choice((0, 1, 50, MAX_MESSAGE_BYTES + 1, 70_000))), rng))
 
 
-def _strange_forward(rng: Random, frames: list[bytes], at: int) -> bytes:
-    """A Forward in its place that is a frame, with one thing or another that no server takes, or hardly any."""
-    codec = _codec_of(frames) if rng.random() < 0.8 else rng.choice(list(CODECS))
-    batch, width = rng.choice((1, 2, 3)), WIDTH
-    if rng.random() < 0.3:
-        batch, width = rng.choice((0, 1, 2, 900, 4000)), rng.choice((WIDTH, 0, 1, 7))
-    tensor = torch.ones(batch, width)
-    spec, buffers = CODECS[codec].encode(tensor) if tensor.numel() else (TensorSpec((batch, width), codec), ())
-    data = bytearray(b"".join(buffers))
-    if data and rng.random() < 0.4:  # NaN or infinity in most codecs
-        at_byte = rng.randrange(0, len(data), 4)
-        odd = rng.choice((b"\xff\xff\xff\xff", b"\x00\x00\x80\x7f", b"\x00\x7c", b"\x80\x7f"))
-        data[at_byte : at_byte + len(odd)] = odd
-    if rng.random() < 0.2:
-        scale = rng.choice((0.0, -1.0, math.nan, math.inf, 1e38, 1e300, 5e-324))
-        spec = spec._replace(scale=scale, zero_point=rng.choice((0, -(2**31), 2**31 - 1)))
-    labels = torch.full((batch,), rng.choice((0, CLASSES - 1, CLASSES, 2**32 - 1)))
-    if rng.random() < 0.3:
-        labels = labels.repeat(2)[: rng.choice((0, 1, batch + 1))]
-    step = at - 1 if at > 0 and rng.random() < 0.8 else rng.choice((0, 1, 2, 2**32 - 1))
-    return forward_frame(step, Encoded(spec, (memoryview(data),)), labels if len(labels) else None)
-
-
-def _codec_of(frames: list[bytes]) -> str:
-    """What a stream has announced, if it has."""
-    with suppress(DecodeError, IndexError):
-        announced = CLIENT_FRAME.FromString(frames[0]).hello.codec
-        return dict(enumerate(CODECS, 1)).get(announced, "float32")
-    return "float32"
+def _add_strange(frames: list[bytes], at: int, rng: Random) -> None:
+    in_halves = announced(frames).in_halves
+    if rng.random() < (0.6 if in_halves else 0.1):
+        at += in_halves and at % 2 == 1 and rng.random() < 0.8  # behind a Forward, as a rule
+        frames.insert(at, strange_backward(rng, frames, at))
+    else:
+        frames.insert(at, strange_forward(rng, frames, at))

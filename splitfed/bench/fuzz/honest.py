@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from splitfed.bench.fuzz.host import CLASSES, HONEST, ROUND, RUN, SECRET, WIDTH, linear, sgd
+from splitfed.bench.fuzz.host import CLASSES, FEATURES, HONEST, ROUND, RUN, SECRET, WIDTH, linear, sgd
 from splitfed.bench.fuzz.target import PATIENT, Seen, digest
 from splitfed.types import Phase
 from splitfed.wire.link import GrpcLink
@@ -20,7 +22,11 @@ from splitfed.wire.session import Hello
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from splitfed.wire.link import Link
+
 STEPS, BATCH, PIXELS = 25, 3, 9
+KEEP_LABELS = HONEST[1:]
+"""Of these the labels and the last layer stay with the client."""
 
 
 class Trained(NamedTuple):
@@ -41,8 +47,11 @@ def train(address: str, client: int) -> Trained:
     Raises:
         WireError: the stream was disturbed.
     """
-    hello = Hello(RUN, ROUND, client, Phase.TRAIN, (WIDTH,), token=client_token(SECRET, client))
+    keeps_labels = client in KEEP_LABELS
+    token = client_token(SECRET, client)
+    hello = Hello(RUN, ROUND, client, Phase.TRAIN, (WIDTH,), token=token, keeps_labels=keeps_labels)
     front = nn.Sequential(linear(PIXELS, WIDTH, seed=client), nn.ReLU())
+    head = linear(FEATURES, CLASSES, seed=4)
     optimizer = sgd(front)
     generator = torch.Generator().manual_seed(client)
     result, sent = hashlib.sha256(), Counter[Seen]()
@@ -51,17 +60,31 @@ def train(address: str, client: int) -> Trained:
             pixels = torch.rand(BATCH, PIXELS, generator=generator)
             labels = torch.randint(CLASSES, (BATCH,), generator=generator)
             activation = front(pixels)
-            sent[client, step, digest(activation.detach(), labels)] += 1
-            answer = link.forward(step, activation, labels)
-            assert answer.gradient is not None
+            sent[client, step, digest(activation.detach(), None if keeps_labels else labels)] += 1
+            ask = partial(_in_halves, head) if keeps_labels else _whole
+            loss, gradient = ask(link, step, activation, labels)
             optimizer.zero_grad()
-            activation.backward(answer.gradient)
+            activation.backward(gradient)
             optimizer.step()
-            result.update(_bytes(torch.tensor(answer.loss, dtype=torch.float64)) + _bytes(answer.gradient))
+            result.update(_bytes(torch.tensor(loss, dtype=torch.float64)) + _bytes(gradient))
         link.done(STEPS, STEPS * BATCH)
     for parameter in front.parameters():
         result.update(_bytes(parameter.detach()))
     return Trained(result.hexdigest(), sent)
+
+
+def _whole(link: Link, step: int, activation: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    loss, _, gradient = link.forward(step, activation, labels)
+    assert gradient is not None
+    return loss, gradient
+
+
+def _in_halves(head: nn.Module, link: Link, step: int, activation: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """Loss and gradient of a batch, of which the server learns no label."""
+    features = link.features(step, activation).requires_grad_()
+    loss = F.cross_entropy(head(features), labels)
+    (by_features,) = torch.autograd.grad(loss, features)
+    return loss.item(), link.backward(step, by_features)
 
 
 class HonestClients:

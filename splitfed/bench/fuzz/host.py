@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 RUN = "fuzz"
 SECRET = "fuzz"
 WIDTH, CLASSES = 6, 4
+FEATURES = 5
+"""How many numbers of an image the server answers with, where labels stay with the client."""
 ROUND = 1
 ATTACKERS = (0, 1)
 """Clients whose tokens the attackers hold: even what proves who it is may be garbage."""
@@ -35,7 +37,7 @@ class Applied(NamedTuple):
     phase: Phase
     step: int
     activation: Tensor
-    labels: Tensor
+    labels: Tensor | None
 
 
 class NotingSession:
@@ -78,6 +80,57 @@ class NotingSession:
         """Nothing is left to do."""
 
 
+class NotingFeatureSession:
+    """The same for a client that keeps its labels; it fails where the wire does not keep what it promises a session."""
+
+    def __init__(self, hello: Hello, applied: deque[Applied]) -> None:
+        self.next_step = 0
+        self._hello = hello
+        self._applied = applied
+        self._trunk = linear(WIDTH, FEATURES, seed=3)
+        self._optimizer = sgd(self._trunk)
+        self._leaf = self._output = self._gradient = torch.zeros(())
+        self._expected = "features"
+
+    def features(self, step: int, activation: Tensor) -> Tensor:
+        """What the layer makes of one batch."""
+        self._comes("features", step)
+        self._applied.append(Applied(self._hello.client, self._hello.phase, step, activation.clone(), None))
+        self._leaf = activation.requires_grad_()
+        self._output = self._trunk(self._leaf)
+        if self._hello.phase is Phase.TRAIN:
+            self._expected = "backward"
+        else:
+            self.next_step = step + 1
+        return self._output.detach()
+
+    def backward(self, step: int, gradient: Tensor) -> Tensor:
+        """The gradient by the activation."""
+        self._comes("backward", step)
+        if gradient.shape != self._output.shape or not bool(torch.isfinite(gradient).all()):
+            raise ValueError(f"a gradient that should have been refused: {gradient}")
+        (found,) = torch.autograd.grad(self._output, self._leaf, gradient, retain_graph=True)
+        self._gradient = gradient
+        self.next_step, self._expected = step + 1, "update"
+        return found
+
+    def update(self) -> None:
+        """A step of the optimizer."""
+        self._comes("update", self.next_step)
+        self._optimizer.zero_grad()
+        self._output.backward(self._gradient, inputs=list(self._trunk.parameters()))  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self._expected = "features"
+
+    def finish(self, steps: int, examples: int) -> None:  # noqa: ARG002
+        """Nothing is left to do."""
+        self._comes("features", steps)
+
+    def _comes(self, call: str, step: int) -> None:
+        if (call, step) != (self._expected, self.next_step):
+            raise ValueError(f"{call} of step {step}, where {self._expected} of {self.next_step} was to come")
+
+
 class NotingHost:
     """Takes `CLIENTS` clients of one run in one round; ``applied`` holds what its sessions were given, newest last."""
 
@@ -86,7 +139,7 @@ class NotingHost:
     def __init__(self) -> None:
         self.applied: deque[Applied] = deque(maxlen=_KEPT)
 
-    def open(self, hello: Hello) -> NotingSession:
+    def open(self, hello: Hello) -> NotingSession | NotingFeatureSession:
         """A fresh session.
 
         Raises:
@@ -100,7 +153,7 @@ class NotingHost:
             raise Refused("UNKNOWN_CLIENT", f"want below {CLIENTS}, got {hello.client}")
         if hello.shape != (WIDTH,):
             raise Refused("WRONG_SHAPE", f"want ({WIDTH},), got {hello.shape}")
-        return NotingSession(hello, self.applied)
+        return (NotingFeatureSession if hello.keeps_labels else NotingSession)(hello, self.applied)
 
 
 def linear(inputs: int, outputs: int, seed: int) -> nn.Linear:

@@ -1,9 +1,10 @@
 """The server and the tap in this process, without gRPC between them: each stream is judged by both, and by the books.
 
 The books: every stream that was opened is finished, refused, or broken, once; who was refused was told the same
-reason; every frame that was read has one answer, and no frame of a stream that proved nothing was read. The tap
-observes what was answered with a gradient and nothing else, to the bit what the session was given; what is neither
-answered nor observed it has ignored and counted; and nothing waits once the connection is over.
+reason; every frame that was read has one answer, of its kind and step, and no frame of a stream that proved nothing was
+read. The tap observes what was answered with a gradient, or with features where labels stay with the client, and
+nothing else, to the bit what the session was given; what is neither answered nor observed it has ignored and counted;
+and nothing waits once the connection is over.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
+from splitfed.bench.fuzz.books import Disagreement, agree, answered_batches, check_kinds
 from splitfed.bench.fuzz.conversations import MAX_MESSAGE_BYTES, SERVER_FRAME
 from splitfed.bench.fuzz.host import CLASSES, SECRET, Applied, NotingHost
 from splitfed.bench.fuzz.http2_frames import (
@@ -28,7 +30,7 @@ from splitfed.bench.fuzz.http2_frames import (
 )
 from splitfed.wire.backlog import Direction
 from splitfed.wire.checks import StreamRules
-from splitfed.wire.frames import read_refusal_trailer, reason_name
+from splitfed.wire.frames import read_refusal_trailer, reason_name, unpack
 from splitfed.wire.service import SplitServer
 from splitfed.wire.tap import Tap
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import grpc
+    from torch import Tensor
 
     from splitfed.bench.fuzz.alarms import Alarms
     from splitfed.bench.fuzz.conversations import Dialed
@@ -44,20 +47,6 @@ if TYPE_CHECKING:
 
 RULES = StreamRules(CLASSES, MAX_MESSAGE_BYTES)
 STREAM = 1
-
-
-class Disagreement(Exception):
-    """Two that should say the same do not."""
-
-
-def agree(what: str, one: object, other: object) -> None:
-    """Two views of one thing.
-
-    Raises:
-        Disagreement: they differ.
-    """
-    if one != other:
-        raise Disagreement(f"{what}: {one} is not {other}")
 
 
 class TurnedAway(Exception):
@@ -74,6 +63,10 @@ class CallWithoutGrpc:
     def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """What the client sent ahead."""
         return self._metadata
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        """What its certificate says: there is none."""
+        return {}
 
     def cancel(self) -> None:
         """Nobody waits here."""
@@ -154,7 +147,7 @@ class Inside:
         wire.end()
         heard = Heard(
             wire.read,
-            [SERVER_FRAME.FromString(answer) for answer in answers],
+            [unpack(SERVER_FRAME, answer)[0] for answer in answers],
             call.refusal.reason if call.refusal else None,
             list(self.seen),
             list(self.host.applied)[applied:],
@@ -163,6 +156,7 @@ class Inside:
         self.host.applied.clear()
         agree("errors in the server", self._alarms.kept, [])
         _check_server(dialed, heard, answers, self._books() - before)
+        check_kinds(dialed.frames, heard.answers)
         _check_tap(dialed, heard)
         agree("bytes that wait at the tap", self.tap.held_bytes, 0)
         agree("connections that the tap cannot read", self.tap.unparsed, 0)
@@ -250,7 +244,7 @@ def _check_server(dialed: Dialed, heard: Heard, answers: list[bytes], booked: Co
 
 
 def _check_tap(dialed: Dialed, heard: Heard) -> None:
-    answered = [answer.gradient.step for answer in heard.answers if answer.HasField("gradient")]
+    answered = answered_batches(dialed.frames, heard.answers)
     agree("steps that the tap observed", [observation.step for observation in heard.observed], answered)
     _check_activations(heard)
     if dialed.ahead == 1 and not heard.turned_away:
@@ -271,11 +265,15 @@ def _check_activations(heard: Heard) -> None:
             continue
         applied = given.pop(0)
         same = torch.equal(observation.activation, applied.activation)
-        labels = observation.labels is not None and torch.equal(observation.labels, applied.labels)
+        labels = _same(observation.labels, applied.labels)
         whose = (observation.client, observation.phase) == (applied.client, applied.phase)
         agree(f"step {observation.step} as the tap and the session have it", (same, labels, whose), (True,) * 3)
     if len(given) > (heard.refused is not None):  # its result may have been refused
         raise Disagreement(f"{len(given)} batches were given to a session that the tap did not observe")
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other if one is None or other is None else torch.equal(one, other)
 
 
 def _no_notice(_: str) -> None:

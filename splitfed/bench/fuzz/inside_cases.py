@@ -5,9 +5,17 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Any, cast
 
-from splitfed.bench.fuzz.conversations import Dialed, fresh_proof, good_dial, good_forward, spoilt_dials
+from splitfed.bench.fuzz.books import agree
+from splitfed.bench.fuzz.conversations import (
+    Dialed,
+    fresh_proof,
+    good_backward,
+    good_dial,
+    good_forward,
+    spoilt_dials,
+)
 from splitfed.bench.fuzz.host import HONEST, ROUND, RUN, SECRET, WIDTH
-from splitfed.bench.fuzz.inside import CallWithoutGrpc, Inside, agree
+from splitfed.bench.fuzz.inside import CallWithoutGrpc, Inside
 from splitfed.bench.fuzz.messages import message_class, mutated
 from splitfed.types import Phase
 from splitfed.wire.frames import done_frame, hello_frame
@@ -34,15 +42,19 @@ _LIARS = tuple(range(10, 18))
 
 
 class Bystander:
-    """An honest client whose stream goes on while others bombard the server; it starts anew when it is through."""
+    """An honest client whose stream goes on while others bombard the server; it starts anew when it is through.
+
+    Its labels travel in one stream, and stay with it in the next.
+    """
 
     def __init__(self, inside: Inside, quiet: Inside) -> None:
         self._inside = inside
-        self._expected = list(_honest_stream(quiet, 0))
+        self._quiet = [list(_honest_stream(quiet, stream)) for stream in (0, 1)]
         quiet.close()
         self._streams = 0
         self._answers: Iterator[bytes] = iter(())
-        self._heard = len(self._expected)
+        self._expected: list[bytes] = []
+        self._heard = 0
 
     def step(self) -> None:
         """Its next answer.
@@ -52,16 +64,20 @@ class Bystander:
         """
         if self._heard == len(self._expected):
             agree("an answer after the last", list(self._answers), [])
-            self._streams += 1
             self._answers, self._heard = _honest_stream(self._inside, self._streams), 0
+            self._expected = self._quiet[self._streams % 2]
+            self._streams += 1
         agree("what an honest client is answered", next(self._answers, None), self._expected[self._heard])
         self._heard += 1
 
 
 def _honest_stream(inside: Inside, number: int) -> Iterator[bytes]:
     client, stream = HONEST[0], b"honest %d" % number
-    frames = [hello_frame(Hello(RUN, ROUND, client, Phase.TRAIN, (WIDTH,)), stream)]
-    frames += [good_forward(step, 3, "float32") for step in range(_HONEST_STEPS)]
+    keeps_labels = number % 2 == 1
+    frames = [hello_frame(Hello(RUN, ROUND, client, Phase.TRAIN, (WIDTH,), keeps_labels=keeps_labels), stream)]
+    for step in range(_HONEST_STEPS):
+        frames.append(good_forward(step, 3, "float32", labels=not keeps_labels))
+        frames += [good_backward(step, 3, "float32")] if keeps_labels else []
     frames.append(done_frame(_HONEST_STEPS, 3 * _HONEST_STEPS))
     call = CallWithoutGrpc(fresh_proof(client, stream))
     return inside.server.stream(iter(frames), cast("grpc.ServicerContext", call))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 import torch
 
+from splitfed.bench.fuzz.books import answered_batches, check_kinds
 from splitfed.bench.fuzz.conversations import SERVER_FRAME, Dialed, fresh_proof, spoilt_dials
 from splitfed.bench.fuzz.host import ATTACKERS, CLASSES, HONEST, ROUND, RUN, SECRET, WIDTH
 from splitfed.bench.fuzz.http2_frames import DATA, END_STREAM, NONSENSE, frame, message, opening, request
@@ -21,7 +22,7 @@ from splitfed.errors import FrameError
 from splitfed.types import Phase
 from splitfed.wire.address import split_address
 from splitfed.wire.codec import CODECS
-from splitfed.wire.frames import done_frame, forward_frame, hello_frame, read_refusal_trailer, reason_name
+from splitfed.wire.frames import done_frame, forward_frame, hello_frame, read_refusal_trailer, reason_name, unpack
 from splitfed.wire.http2 import Ended, Message, MessageReader
 from splitfed.wire.limits import METHOD
 from splitfed.wire.proof import Claim, Metadata, client_token, prove
@@ -43,7 +44,7 @@ class Told(NamedTuple):
 
     Attributes:
         became: of its streams: the reason of a refusal, "finished", or "broken"; where all is heard.
-        answered: batches that a gradient came back for; without a digest where all is heard.
+        answered: batches that a gradient or features came back for; without a digest where all is heard.
         sent: batches that were sent as they should be, where not all is heard.
     """
 
@@ -92,8 +93,9 @@ class GrpcStreams:
         answers: list[Any] = []
         with suppress(grpc.RpcError):
             for raw in call:
-                answers.append(SERVER_FRAME.FromString(raw))
-        answered = Counter((dialed.client, each.gradient.step, "") for each in answers if each.HasField("gradient"))
+                answers.append(unpack(SERVER_FRAME, raw)[0])
+        check_kinds(dialed.frames, answers)
+        answered = Counter((dialed.client, step, "") for step in answered_batches(dialed.frames, answers))
         return Told(Counter([_end(answers, call)]), answered, Counter())
 
 
@@ -154,8 +156,9 @@ def _spoilt_connection(rng: Random, number: int, client: int) -> tuple[list[byte
     """Its bytes, and a digest of each batch in it, by step; no batch where nothing is proven."""
     stream, steps, batch = b"socket %d" % number, rng.randint(1, 3), rng.randint(1, 2)
     tensors = [torch.full((batch, WIDTH), number % 2**20 + step / 8) for step in range(steps)]
-    labels = torch.arange(batch).remainder(CLASSES)
-    frames = [hello_frame(Hello(RUN, ROUND, client, Phase.TEST, (WIDTH,)), stream)]
+    keeps_labels = rng.random() < 0.3
+    labels = None if keeps_labels else torch.arange(batch).remainder(CLASSES)
+    frames = [hello_frame(Hello(RUN, ROUND, client, Phase.TEST, (WIDTH,), keeps_labels=keeps_labels), stream)]
     frames += [forward_frame(step, CODECS["float32"].encode(tensor), labels) for step, tensor in enumerate(tensors)]
     frames.append(done_frame(steps, steps * batch))
     proven = rng.random() < 0.8
@@ -172,7 +175,7 @@ def _spoilt_connection(rng: Random, number: int, client: int) -> tuple[list[byte
 
 
 def _answers(peer: socket.socket) -> list[int]:
-    """Steps that were answered with a gradient, until the stream or the connection ends, or nothing comes."""
+    """Steps of batches that were answered, until the stream or the connection ends, or nothing comes."""
     reader = MessageReader(preface=False, max_message_bytes=2**20)
     steps: list[int] = []
     peer.settimeout(_SILENCE_S)
@@ -182,6 +185,6 @@ def _answers(peer: socket.socket) -> list[int]:
                 if isinstance(event, Ended) and event.stream == STREAM:
                     return steps
                 if isinstance(event, Message) and event.stream == STREAM:
-                    answer = SERVER_FRAME.FromString(event.payload)
-                    steps += [answer.gradient.step] if answer.HasField("gradient") else []
+                    answer, _ = unpack(SERVER_FRAME, event.payload)
+                    steps += [getattr(answer, kind).step for kind in ("gradient", "features") if answer.HasField(kind)]
     return steps

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from splitfed.bench.fuzz.books import Disagreement, agree
 from splitfed.bench.fuzz.honest import HonestClients, train
 from splitfed.bench.fuzz.host import ATTACKERS, HONEST
 from splitfed.bench.fuzz.inputs import randomness
-from splitfed.bench.fuzz.inside import Disagreement, agree
 from splitfed.bench.fuzz.live_cases import NOTHING
 
 if TYPE_CHECKING:

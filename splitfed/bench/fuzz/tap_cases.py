@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from splitfed.bench.fuzz.conversations import CLIENT_FRAME, SERVER_FRAME, good_dial
+from splitfed.bench.fuzz.books import agree
+from splitfed.bench.fuzz.conversations import CLIENT_FRAME, SERVER_FRAME, checksummed, good_dial
+from splitfed.bench.fuzz.host import FEATURES
 from splitfed.bench.fuzz.http2_frames import (
     END_HEADERS,
     END_STREAM,
@@ -19,10 +21,12 @@ from splitfed.bench.fuzz.http2_frames import (
     opening,
     request,
 )
-from splitfed.bench.fuzz.inside import RULES, STREAM, agree
+from splitfed.bench.fuzz.inside import RULES, STREAM
 from splitfed.bench.fuzz.messages import drawn, mutated
+from splitfed.bench.fuzz.strange import announced
 from splitfed.wire.backlog import Direction
-from splitfed.wire.frames import accept_frame, finished_frame, gradient_frame
+from splitfed.wire.codec import CODECS
+from splitfed.wire.frames import accept_frame, features_frame, finished_frame, gradient_frame
 from splitfed.wire.tap import Tap
 
 if TYPE_CHECKING:
@@ -88,9 +92,9 @@ class Answers:
         for _ in range(rng.choice((1, 1, 2, 4))):
             at = rng.randrange(len(answers) + 1)
             if rng.random() < 0.6 and at < len(answers):
-                answers[at] = mutated(answers[at], SERVER_FRAME, rng)
+                answers[at] = checksummed(mutated(answers[at], SERVER_FRAME, rng), rng)
             elif rng.random() < 0.5:
-                answers.insert(at, drawn(SERVER_FRAME, rng).SerializeToString())
+                answers.insert(at, checksummed(drawn(SERVER_FRAME, rng).SerializeToString(), rng))
             else:
                 rng.shuffle(answers)
         chunks = [
@@ -130,8 +134,7 @@ class Connections:
                 _spoil(chunks, rng)
         counted = self._watched.pass_by(chunks)
         seen = list(self._watched.seen)
-        if nonsense_alone:
-            check_seen(seen, dialed)
+        check_seen(seen, dialed, in_order=nonsense_alone)  # else a batch may have been repeated
         agree("what the tap counts of the same bytes in other portions", self._again(chunks, rng), counted)
         agree("what it observes of them", _digests(self._watched.seen), _digests(seen))
         return "given up" if counted["unparsed"] else f"{len(seen)} observed"
@@ -147,20 +150,22 @@ class Connections:
         return self._watched.pass_by(portions)
 
 
-def check_seen(seen: list[Observation], dialed: Dialed) -> None:
-    """Whatever is observed of a stream is a batch that its client sent, once each, and in order.
+def check_seen(seen: list[Observation], dialed: Dialed, *, in_order: bool = True) -> None:
+    """Whatever is observed of a stream is a batch that its client sent, and no bit of it is another; once each.
 
     Raises:
         Disagreement: it is not.
     """
-    sent = [CLIENT_FRAME.FromString(raw) for raw in dialed.frames[1:-1]]
+    questions = [CLIENT_FRAME.FromString(raw) for raw in dialed.frames]
+    sent = [question for question in questions if question.HasField("forward")]
     steps = [observation.step for observation in seen]
-    agree("steps observed, in order and once", steps, sorted(set(steps)))
+    if in_order:
+        agree("steps observed, in order and once", steps, sorted(set(steps)))
     for observation in seen:
         frame = sent[observation.step]
         agree("its step", observation.step, frame.forward.step)
         agree("its client", observation.client, dialed.client)
-        labels = None if observation.labels is None else observation.labels.tolist()
+        labels = [] if observation.labels is None else observation.labels.tolist()
         agree("its labels", labels, list(frame.forward.labels))
         batch, width = observation.activation.shape
         expected = torch.arange(batch * width).remainder(5).view(batch, width) + float(observation.step)
@@ -174,8 +179,20 @@ def _questions(dialed: Dialed) -> list[Chunk]:
 
 
 def _good_answers(dialed: Dialed) -> list[bytes]:
-    steps = len(dialed.frames) - 2
-    return [accept_frame(0), *(gradient_frame(step, 0.5, 1, None) for step in range(steps)), finished_frame(steps, 9)]
+    keeps_labels = announced(dialed.frames).keeps_labels
+    return [_good_answer(CLIENT_FRAME.FromString(raw), keeps_labels=keeps_labels) for raw in dialed.frames]
+
+
+def _good_answer(question: Any, *, keeps_labels: bool) -> bytes:
+    match question.WhichOneof("body"):
+        case "hello":
+            return accept_frame(0)
+        case "done":
+            return finished_frame(question.done.steps, question.done.examples)
+        case "forward" if keeps_labels:
+            rows = question.forward.tensor.shape[0]
+            return features_frame(question.forward.step, CODECS["float32"].encode(torch.ones(rows, FEATURES)))
+    return gradient_frame(getattr(question, question.WhichOneof("body")).step, 0.5, 1, None)
 
 
 def _good_connection(dialed: Dialed) -> list[Chunk]:
