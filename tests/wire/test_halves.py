@@ -113,6 +113,7 @@ def test_each_half_is_answered_from_memory_once_it_was_answered() -> None:
     _, turn, next_step = ledger.take_seat(keeps(next_step=0), b"mine")
     assert next_step == 1
     assert seat.backward(turn, 0, ONES) == gradient
+    assert seat.backward(turn, 0, ONES[:1]) == gradient, "whatever it holds"
     assert host.sessions[0].calls == ["features 0", "backward 0", "update 0"]
     assert unpack(pb.ServerFrame, features)[0].HasField("features")
     assert unpack(pb.ServerFrame, gradient)[0].HasField("gradient")

@@ -118,6 +118,14 @@ def test_a_gradient_answers_no_activation_that_was_sent_ahead() -> None:
     assert heard.hears(features(1)).ends().steps == [0, 1]
 
 
+def test_a_gradient_that_is_sent_again_may_have_any_shape() -> None:
+    """The server answers it from memory and goes on, and so does the tap."""
+    heard = Heard().hears(accept_frame(0)).says(forward(0)).hears(features(0)).says(backward(0)).hears(gradient(0))
+    heard.says(backward(0, shape=(1, WIDTH))).hears(gradient(0)).says(forward(1)).hears(features(1))
+    assert heard.steps == [0, 1]
+    assert heard.ignored == 0
+
+
 @pytest.mark.parametrize(
     "questions",
     [[backward(3), forward(4)], [backward(4), forward(5)], [forward(4), backward(4), forward(5)]],
@@ -172,6 +180,7 @@ FRAMES: dict[str, Callable[[int], bytes]] = {
     "far too early": lambda at: half(at + 2),
     "shape": lambda at: backward(at // 2, (2, WIDTH + 1)) if at % 2 else forward_frame(at // 2, sent((2, 3)), None),
     "rows": lambda at: backward(at // 2, (1, WIDTH)),
+    "again, other rows": lambda at: backward(max(0, at - 1) // 2, (1, WIDTH)),
     "codec": lambda at: (backward_frame if at % 2 else forward_frame_of)(at // 2, sent(codec="int8")),
     "labels": lambda at: forward(at // 2, torch.tensor([0, 1])),
     "NaN": lambda at: (backward_frame if at % 2 else forward_frame_of)(at // 2, sent(value=torch.nan)),
