@@ -51,6 +51,12 @@ class Place:
         path.write_text("\n".join([*lines, f'health = "{self.health[health]}"', text]), encoding="utf-8")
         return name
 
+    def through_the_relay(self) -> None:
+        """What the page says of a server that an attacker looks at: `addresses` names the relay, too."""
+        server = self.folder / "server" / "server.toml"
+        relay, own = self._ports["127.0.0.1:9092"], self._ports["127.0.0.1:9091"]
+        server.write_text(server.read_text().replace(f'addresses = ["{own}"]', f'addresses = ["{relay}", "{own}"]'))
+
     def command(self, words: list[str]) -> list[str]:
         """A printed command, on these ports."""
         return [self._ports.get(word, word) for word in words]
@@ -99,9 +105,7 @@ def small(words: list[str]) -> list[str]:
 def test_two_machines_by_hand(tmp_path: Path) -> None:
     place = Place(tmp_path, clients=2)
     place.told("server/server.toml", health="server")
-    server = tmp_path / "server" / "server.toml"
-    relay, own = place._ports["127.0.0.1:9092"], place._ports["127.0.0.1:9091"]
-    server.write_text(server.read_text().replace(f'addresses = ["{own}"]', f'addresses = ["{relay}", "{own}"]'))
+    place.through_the_relay()
     place.told("attacker/deployed.toml", health="attacker")
     deal = printed("splitfed data deal")
     ran(place, [*deal, *(word for setting in DIGITS[:-2] for word in ("--set", setting))])
@@ -132,6 +136,7 @@ def test_the_same_under_tls(tmp_path: Path) -> None:
     text = text.replace('host = "127.0.0.1" ', 'nodes = "certs"\nhost = "127.0.0.1" ')
     (tmp_path / "server" / "server.toml").write_text(text)
     place.told("server/server.toml", 'certs = "certs/server"', health="server")
+    place.through_the_relay()
     place.told("attacker/deployed.toml", 'certs = "certs/attacker"', health="attacker")
     deal = printed("splitfed data deal")
     ran(place, [*deal, *(word for setting in DIGITS[:-2] for word in ("--set", setting))])
