@@ -43,7 +43,7 @@ FROM base AS packages
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY constraints.txt /build/
 RUN python -m pip install --no-cache-dir --no-compile --constraint /build/constraints.txt \
-    ${TORCH_INDEX:+--index-url ${TORCH_INDEX} --extra-index-url https://pypi.org/simple} torch torchvision
+    ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}} torch torchvision
 COPY pyproject.toml /build/
 RUN python -c "import tomllib; print('\n'.join(tomllib.load(open('/build/pyproject.toml', 'rb'))['project']['dependencies']))" \
     > /build/requirements.txt \

@@ -90,7 +90,7 @@ def base_image(environment: dict[str, str], folder: Path) -> str:
     root = folder / "base"
     packages = "python3,python3-venv,python3-pip,ca-certificates"
     command = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root)]
-    subprocess.run([*command, "http://deb.debian.org/debian"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, _mirror()], check=True, stdout=subprocess.DEVNULL)
     _trust_what_the_host_trusts(root)
     archive = subprocess.Popen(["tar", "-C", str(root), "-cf", "-", "."], stdout=subprocess.PIPE)
     subprocess.run(
@@ -98,6 +98,22 @@ def base_image(environment: dict[str, str], folder: Path) -> str:
     )
     shutil.rmtree(root)
     return BASE
+
+
+def _mirror() -> str:
+    """Where this machine has its own Debian packages from.
+
+    Raises:
+        NoEngine: nowhere, it is none.
+    """
+    asked = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = [line.split()[0] for line in asked.stdout.splitlines() if line.endswith(" bookworm")]
+    if not found:
+        raise NoEngine("no base image: none can be pulled, and this is no Debian to make one from")
+    return found[0]
 
 
 def _trust_what_the_host_trusts(root: Path) -> None:

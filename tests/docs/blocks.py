@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/**/*.md", "attacker/*.md", "splitfed/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "server/*.md", "clients/*.md", "attacker/*.md", "splitfed/**/*.md")
     for page in ROOT.glob(pattern)
     if ".venv" not in page.parts
 )
