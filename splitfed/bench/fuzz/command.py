@@ -103,7 +103,7 @@ class Failure(NamedTuple):
     why: str
 
 
-class Outcome(NamedTuple):
+class CaseOutcome(NamedTuple):
     """What became of the inputs of one case.
 
     Attributes:
@@ -117,7 +117,7 @@ class Outcome(NamedTuple):
     figures: dict[str, Any]
 
 
-def inside(name: str, numbers: range, seed: int) -> Outcome:
+def inside(name: str, numbers: range, seed: int) -> CaseOutcome:
     """These inputs of a case that needs no network."""
     became: Counter[str] = Counter()
     failures: list[Failure] = []
@@ -136,10 +136,10 @@ def inside(name: str, numbers: range, seed: int) -> Outcome:
                 warm = _held()
         case.close()
     figures = _held().grown(warm)
-    return Outcome(became, failures or list(_leaks(figures, numbers, "inside")), figures)
+    return CaseOutcome(became, failures or list(_leaks(figures, numbers, "inside")), figures)
 
 
-def live(name: str, numbers: range, seed: int, aim: Besieged) -> Outcome:
+def live(name: str, numbers: range, seed: int, aim: Besieged) -> CaseOutcome:
     """These inputs of a case over the network."""
     became: Counter[str] = Counter()
     failures: list[Failure] = []
@@ -156,7 +156,7 @@ def live(name: str, numbers: range, seed: int, aim: Besieged) -> Outcome:
             warm = report
     before, after = (Held(each.blocks, each.resident_bytes) for each in (warm, report))
     figures = after.grown(before) | {"honest_trainings": siege.trainings, "blinded": siege.blinded}
-    return Outcome(became, failures or list(_leaks(figures, numbers, "live")), figures)
+    return CaseOutcome(became, failures or list(_leaks(figures, numbers, "live")), figures)
 
 
 def _salvos(numbers: range) -> Iterator[range]:
@@ -223,7 +223,7 @@ def run_cases(cases: dict[str, range], seed: int) -> Iterator[bool]:
             yield bool(outcome.failures)
 
 
-def _print(name: str, numbers: range, seed: int, outcome: Outcome, seconds: float) -> None:
+def _print(name: str, numbers: range, seed: int, outcome: CaseOutcome, seconds: float) -> None:
     line = {"case": name, "inputs": len(numbers), "seed": seed, "seconds": seconds}
     print_line({**line, **outcome.figures, "became": dict(outcome.became.most_common())})
     for failure in outcome.failures:

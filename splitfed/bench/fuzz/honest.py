@@ -29,7 +29,7 @@ KEEP_LABELS = HONEST[1:]
 """Of these the labels and the last layer stay with the client."""
 
 
-class Trained(NamedTuple):
+class HonestTraining(NamedTuple):
     """What a training leaves behind.
 
     Attributes:
@@ -41,7 +41,7 @@ class Trained(NamedTuple):
     sent: Counter[Seen]
 
 
-def train(address: str, client: int) -> Trained:
+def train(address: str, client: int) -> HonestTraining:
     """One training of a front from the same start, over one stream that is not dialed again.
 
     Raises:
@@ -70,7 +70,7 @@ def train(address: str, client: int) -> Trained:
         link.done(STEPS, STEPS * BATCH)
     for parameter in front.parameters():
         result.update(_bytes(parameter.detach()))
-    return Trained(result.hexdigest(), sent)
+    return HonestTraining(result.hexdigest(), sent)
 
 
 def _whole(link: Link, step: int, activation: Tensor, labels: Tensor) -> tuple[float, Tensor]:
@@ -94,7 +94,7 @@ class HonestClients:
         self._address = address
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self.trainings: list[tuple[int, Trained]] = []
+        self.trainings: list[tuple[int, HonestTraining]] = []
         self.failures: list[str] = []
         self._threads = [threading.Thread(target=self._train, args=(client,), daemon=True) for client in HONEST]
 

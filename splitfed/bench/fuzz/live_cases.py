@@ -39,7 +39,7 @@ _SILENCE_S = 0.1
 _BREAK_OFF = struct.pack("ii", 1, 0)  # SO_LINGER: reset at once
 
 
-class Told(NamedTuple):
+class Account(NamedTuple):
     """What attackers know of what became of an input.
 
     Attributes:
@@ -52,12 +52,12 @@ class Told(NamedTuple):
     answered: Counter[Seen]
     sent: Counter[Seen]
 
-    def and_then(self, other: Told) -> Told:
+    def and_then(self, other: Account) -> Account:
         """Both together."""
-        return Told(self.became + other.became, self.answered + other.answered, self.sent + other.sent)
+        return Account(self.became + other.became, self.answered + other.answered, self.sent + other.sent)
 
 
-NOTHING = Told(Counter(), Counter(), Counter())
+NOTHING = Account(Counter(), Counter(), Counter())
 
 
 class GrpcStreams:
@@ -70,7 +70,7 @@ class GrpcStreams:
         self._address = target.relay
         self._channel: grpc.Channel | None = None
 
-    def one(self, rng: Random, number: int) -> Told:
+    def one(self, rng: Random, number: int) -> Account:
         """What became of input ``number``."""
         if self._channel is None or number % _INPUTS_A_CHANNEL == 0:
             self.close()
@@ -87,7 +87,7 @@ class GrpcStreams:
             self._channel = None
 
     @staticmethod
-    def _dial(channel: grpc.Channel, dialed: Dialed, rng: Random) -> Told:
+    def _dial(channel: grpc.Channel, dialed: Dialed, rng: Random) -> Account:
         proof = _proof(rng, dialed)
         call: Any = channel.stream_stream(METHOD, bytes, bytes)(iter(dialed.frames), metadata=proof, timeout=_ANSWER_S)
         answers: list[Any] = []
@@ -96,7 +96,7 @@ class GrpcStreams:
                 answers.append(unpack(SERVER_FRAME, raw)[0])
         check_kinds(dialed.frames, answers)
         answered = Counter((dialed.client, step, "") for step in answered_batches(dialed.frames, answers))
-        return Told(Counter([_end(answers, call)]), answered, Counter())
+        return Account(Counter([_end(answers, call)]), answered, Counter())
 
 
 def _end(answers: list[Any], call: Any) -> str:
@@ -130,7 +130,7 @@ class Sockets:
     def __init__(self, target: Besieged) -> None:
         self._target = target
 
-    def one(self, rng: Random, number: int) -> Told:
+    def one(self, rng: Random, number: int) -> Account:
         """What became of input ``number``."""
         client = rng.choice(ATTACKERS)
         words, sent = _spoilt_connection(rng, number, client)

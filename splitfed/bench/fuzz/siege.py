@@ -17,7 +17,7 @@ from splitfed.bench.fuzz.live_cases import NOTHING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from splitfed.bench.fuzz.live_cases import GrpcStreams, Sockets, Told
+    from splitfed.bench.fuzz.live_cases import Account, GrpcStreams, Sockets
     from splitfed.bench.fuzz.target import Besieged, Report, Seen
 
 STREAM_WORKERS = 12
@@ -76,7 +76,7 @@ class Siege:
             self._check_what_was_seen(each, told, before, after)
         return became, after
 
-    def _check_what_was_seen(self, each: list[Told], told: Told, before: Report, after: Report) -> None:
+    def _check_what_was_seen(self, each: list[Account], told: Account, before: Report, after: Report) -> None:
         """The tap has nothing that was not sent, and all that was answered.
 
         But for one class: gRPC goes on after a header that is no Huffman code, and the tap gives its connection up.
@@ -103,7 +103,7 @@ def _since(before: Report, after: Report, honest: int) -> Counter[str]:
     return +(after.refused - before.refused + ends)
 
 
-def _check_what_was_heard(told: Told, observed: Counter[Seen], applied: Counter[Seen]) -> None:
+def _check_what_was_heard(told: Account, observed: Counter[Seen], applied: Counter[Seen]) -> None:
     short: Counter[Seen] = Counter()
     for (client, step, _), count in observed.items():
         short[client, step, ""] += count
