@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -111,7 +112,11 @@ def test_streams_of_a_flood_do_not_reach_our_code(connections: int) -> None:
 
 
 def test_streams_that_share_a_connection_and_keep_to_the_rules_wait_for_their_turn() -> None:
-    """gRPC's own clients open no more at once than the server has said, and hold back the rest."""
+    """gRPC's own clients open no more at once than the server has said, and hold back the rest.
+
+    One may be opened a moment too early, while the server still counts the one before: it is reset unread, and tried
+    again, as clients do.
+    """
     count = 10 * STREAMS_PER_CONNECTION
     with (
         SplitServer(ToyHost(), secret=SECRET) as server,
@@ -119,6 +124,11 @@ def test_streams_that_share_a_connection_and_keep_to_the_rules_wait_for_their_tu
     ):
         stream = channel.stream_stream(METHOD, bytes, bytes)
         assert stream(iter(())).code() is grpc.StatusCode.UNAUTHENTICATED  # by then the limit is known
-        calls = [stream(iter(())) for _ in range(count)]
-        assert {call.code() for call in calls} == {grpc.StatusCode.UNAUTHENTICATED}
-    assert server.counters.refused == {"BAD_TOKEN": 1 + count}
+        calls = deque(stream(iter(())) for _ in range(count))
+        while calls:
+            call = calls.popleft()
+            if call.code() is grpc.StatusCode.UNAVAILABLE and "error code 7" in call.details():  # REFUSED_STREAM
+                calls.append(stream(iter(())))
+            else:
+                assert call.code() is grpc.StatusCode.UNAUTHENTICATED, call.details()
+    assert server.counters.refused == {"BAD_TOKEN": 1 + count}, "each was told once"
