@@ -65,6 +65,8 @@ def run(
         raise UserError(
             'a deployed attacker stands at the wire: attacker.vantage = "server" goes with --runner local or ray'
         )
+    if certs is not None and superlink is None:
+        raise UserError("--certs are of a federation that runs already: they go with --superlink")
     if superlink is not None and scenario.federation.tls != (certs is not None):
         raise UserError("federation.tls and --certs go together: the lab's own folder of what splitfed certs made")
     if scenario.truth == "clients" and superlink is None:

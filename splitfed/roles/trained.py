@@ -17,12 +17,12 @@ MODULES = ("front", "back")
 
 def to_bytes(result: FederationResult) -> bytes:
     """All of it: the modules' weights, and numbers."""
-    content = {entry.name: getattr(result, entry.name) for entry in fields(result)}
-    content |= {name: content[name].state_dict() for name in MODULES}
-    content["audited"] = dict(result.audited)
-    written = BytesIO()
-    torch.save(content, written)
-    return written.getvalue()
+    entries = {entry.name: getattr(result, entry.name) for entry in fields(result)}
+    entries |= {name: entries[name].state_dict() for name in MODULES}
+    entries["audited"] = dict(result.audited)
+    content = BytesIO()
+    torch.save(entries, content)
+    return content.getvalue()
 
 
 def from_bytes(content: bytes, job: Job) -> FederationResult:
