@@ -47,7 +47,7 @@ from splitfed.roles.scoring_protocol import (
 from splitfed.types import Images, Observation, Phase
 
 
-class Held(Protocol):
+class HoldsImages(Protocol):
     """Finds a client's images, and says whether they are drawn."""
 
     synthetic: bool
@@ -65,7 +65,7 @@ class ScoringClient(ClientApp):
         most: pictures of one image that it scores, all runs together.
     """
 
-    def __init__(self, app: ClientApp, held: Held, *, most: int) -> None:
+    def __init__(self, app: ClientApp, held: HoldsImages, *, most: int) -> None:
         super().__init__()
         self._app = app
         self._held = held

@@ -77,7 +77,7 @@ INSIDE: dict[str, Callable[[Alarms], WithoutNetwork]] = {
 LIVE: dict[str, Any] = {"streams": GrpcStreams, "sockets": Sockets}
 
 
-class Held(NamedTuple):
+class Footprint(NamedTuple):
     """What a process holds.
 
     Attributes:
@@ -88,7 +88,7 @@ class Held(NamedTuple):
     blocks: int
     resident_bytes: int
 
-    def grown(self, since: Held) -> dict[str, Any]:
+    def grown(self, since: Footprint) -> dict[str, Any]:
         """How much more than before, for a line."""
         return {
             "blocks_grown": self.blocks - since.blocks,
@@ -154,7 +154,7 @@ def live(name: str, numbers: range, seed: int, aim: Besieged) -> CaseOutcome:
             break  # what follows would be compared with books that are wrong already
         if _warm_at(numbers) in salvo:
             warm = report
-    before, after = (Held(each.blocks, each.resident_bytes) for each in (warm, report))
+    before, after = (Footprint(each.blocks, each.resident_bytes) for each in (warm, report))
     figures = after.grown(before) | {"honest_trainings": siege.trainings, "blinded": siege.blinded}
     return CaseOutcome(became, failures or list(_leaks(figures, numbers, "live")), figures)
 
@@ -167,9 +167,9 @@ def _warm_at(numbers: range) -> int:
     return numbers[len(numbers) // WARM_UP]
 
 
-def _held() -> Held:
+def _held() -> Footprint:
     gc.collect()
-    return Held(sys.getallocatedblocks(), psutil.Process().memory_info().rss)
+    return Footprint(sys.getallocatedblocks(), psutil.Process().memory_info().rss)
 
 
 def _leaks(figures: dict[str, Any], numbers: range, where: str) -> Iterator[Failure]:
