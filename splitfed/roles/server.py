@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -12,9 +13,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import BinaryIO
 
 from splitfed.errors import SplitfedError, UserError
@@ -31,7 +33,9 @@ logger = logging.getLogger(__name__)
 START_S = 60.0
 """How long a SuperLink may take to answer that the role has started itself."""
 STOP_S = 5.0
-"""How long a child may take to end before it is killed."""
+"""How long Flower's programs may take to end before they are killed."""
+SETTINGS_VARIABLE = "SPLITFED_SERVER"
+"""Names the file with the server's settings to the ServerApp's process."""
 POLL_S = 0.2
 PLAIN = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -54,19 +58,21 @@ def play(settings: ServerOptions, stopped: threading.Event) -> None:
     with ExitStack() as held:
         home = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="splitfed-server-")))
         held.enter_context(Health(settings.health, ready))
-        children = []
+        # it tells of every request, of which there are several a second
+        log = held.enter_context((settings.state / "superlink.log").open("ab"))
+        programs = held.enter_context(FlowerPrograms(home))
         if settings.start_superlink is not None:
-            # it tells of every request, of which there are several a second
-            log = held.enter_context((settings.state / "superlink.log").open("ab"))
-            children.append(held.enter_context(_child("flower-superlink", _superlink(settings), home, log=log)))
-        _await_superlink(settings, children, stopped)
+            programs.start("flower-superlink", _superlink(settings), variables={}, log=log)
+        _await_superlink(settings, programs, stopped)
         if settings.start_superlink is not None and settings.start_superlink.nodes is not None:
             let_in(settings.superlink, settings.certs, settings.start_superlink.nodes)
-        children.append(held.enter_context(_child("flower-superexec", _superexec(settings), home, settings=settings)))
+        own = home / "server.json"
+        write_whole(own, to_json(settings))
+        programs.start("flower-superexec", _superexec(settings), variables={SETTINGS_VARIABLE: str(own)})
         ready.set()
         logger.info("ready: waiting for runs of the SuperLink at %s", settings.superlink)
         while not stopped.wait(POLL_S):
-            _check_alive(children)
+            programs.check()
 
 
 def let_in(superlink: str, certs: Path | None, nodes: Path) -> int:
@@ -119,60 +125,82 @@ def _superexec(settings: ServerOptions) -> list[str]:
     return ["--runtime-api-address", settings.superlink, *sealed]
 
 
-@contextmanager
-def _child(
-    name: str,
-    arguments: Sequence[str],
-    home: Path,
-    *,
-    settings: ServerOptions | None = None,
-    log: BinaryIO | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """One of Flower's programs while it is entered; it and what it started are ended then."""
-    environment = {**os.environ, **PLAIN, "FLWR_HOME": str(home)}
-    environment["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), environment.get("PATH", "")])
-    if settings is not None:
-        path = home / "server.json"
-        write_whole(path, to_json(settings))
-        environment["SPLITFED_SERVER"] = str(path)
-    process = subprocess.Popen(
-        [sys.executable, program(name), *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        _end(process)
+class FlowerPrograms:
+    """Flower's programs that this role has started; a context manager that leaves none of them behind.
+
+    Args:
+        home: the folder that they keep their own files in.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> FlowerPrograms:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all of them at the same time, gently at first, with what they have started themselves."""
+        deadline = time.monotonic() + STOP_S
+        for process in self._started.values():
+            _signal(process, signal.SIGTERM)
+        for process in self._started.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+        for process in self._started.values():
+            _signal(process, signal.SIGKILL)
+            process.wait()
+
+    def start(
+        self, name: str, arguments: Sequence[str], *, variables: Mapping[str, str], log: BinaryIO | None = None
+    ) -> None:
+        """Start one.
+
+        Args:
+            name: of the program.
+            arguments: its own.
+            variables: of its environment, beside those of this process.
+            log: what it writes goes there; else where this process writes.
+
+        Raises:
+            UserError: it is not installed.
+        """
+        environment = {**os.environ, **PLAIN, "FLWR_HOME": str(self._home), **variables}
+        environment["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), environment.get("PATH", "")])
+        self._started[name] = subprocess.Popen(
+            [sys.executable, program(name), *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def check(self) -> None:
+        """Whether all of them run.
+
+        Raises:
+            SplitfedError: one has ended.
+        """
+        for name, process in self._started.items():
+            if process.poll() is not None:
+                raise SplitfedError(f"{name} ended with exit code {process.returncode}; its log says why")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a child and all that it started, gently at first."""
-    for number in (15, 9):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            continue
-        if number == 15:
-            time.sleep(POLL_S)  # for its own children
-    process.wait()
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To the program and all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
-def _await_superlink(
-    settings: ServerOptions, children: Sequence[subprocess.Popen[bytes]], stopped: threading.Event
-) -> None:
+def _await_superlink(settings: ServerOptions, programs: FlowerPrograms, stopped: threading.Event) -> None:
     """Wait until the SuperLink answers; for one that others start, for as long as it takes."""
     deadline = time.monotonic() + START_S
     while not stopped.is_set() and not superlink_answers(settings.superlink, settings.certs):
-        _check_alive(children)
-        if children and time.monotonic() > deadline:
+        programs.check()
+        if settings.start_superlink is not None and time.monotonic() > deadline:
             raise SplitfedError(f"the SuperLink at {settings.superlink} did not answer within {START_S:g} s")
         stopped.wait(POLL_S)
 
@@ -193,10 +221,3 @@ def superlink_answers(address: str, certs: Path | None = None) -> bool:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
-
-
-def _check_alive(children: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in children:
-        if process.poll() is not None:
-            command = Path(str(process.args[1] if isinstance(process.args, list) else process.args)).name
-            raise SplitfedError(f"{command} ended with exit code {process.returncode}; its log is above")

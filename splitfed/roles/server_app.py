@@ -36,14 +36,12 @@ from splitfed.roles.config import ServerOptions, load_settings
 from splitfed.roles.lab_line import LabLine
 from splitfed.roles.lab_protocol import LAB, RESULT, Agreed, Failed, Happened, Over, Overheard, Trained
 from splitfed.roles.order import RUN_CONFIG_KEY, Order
+from splitfed.roles.server import SETTINGS_VARIABLE
 from splitfed.roles.step_teller import StepTeller
 from splitfed.roles.trained import to_bytes
 from splitfed.wire.session import SessionHost
 
 logger = logging.getLogger(__name__)
-
-SETTINGS_VARIABLE = "SPLITFED_SERVER"
-"""Names the file with the server's settings."""
 
 app = ServerApp()
 
