@@ -43,7 +43,16 @@ class Trained:
 def trained(store: RunStore) -> dict[str, Trained]:
     """By its name what the training of each cell came to."""
     cells = {store.cell_dir(cell.cell).name: cell.cell for cell in store.results.cells}
-    return {name: Trained.of(store.checkpoints_dir / f"{folder}.pt") for folder, name in cells.items()}
+    return {name: Trained.of(_checkpoint(store, folder)) for folder, name in cells.items()}
+
+
+def _checkpoint(store: RunStore, folder: str) -> Path:
+    """Where the cell's last round was kept: in the run, or by the server of the federation that was started for it."""
+    own = store.checkpoints_dir / f"{folder}.pt"
+    if own.is_file():
+        return own
+    (deployed,) = (store.path / "deployment" / "server").glob(f"*%2F{folder}-{16 * '[0-9a-f]'}.pt")
+    return deployed
 
 
 def measured(store: RunStore) -> dict[str, dict[str, Any]]:

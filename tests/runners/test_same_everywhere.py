@@ -65,6 +65,7 @@ def test_without_a_wire_the_weights_are_the_same(
 
 RUNNERS = [
     pytest.param({"runner": "local", "jobs": 2}, id="cells-in-processes"),
+    pytest.param({"runner": "deploy"}, id="roles-in-processes"),
     pytest.param({"runner": "ray", "jobs": 1}, id="clients-on-ray", marks=RAY_WARNINGS),
     pytest.param({"runner": "ray", "jobs": 2}, id="cells-on-ray", marks=RAY_WARNINGS),
 ]
