@@ -32,6 +32,15 @@ ALLOWED = {
     ("wire/relay.py", "recv"): "bytes of a socket",
     ("bench/wire.py", "recv"): "as above, of a process",
     ("bench/scl_memory.py", "recv"): "as above, of a process",
+    ("bench/scale_server.py", "recv"): "as above, of a process",
+    ("bench/fuzz/target.py", "recv"): "as above, of a process",
+    ("bench/fuzz/live_cases.py", "recv"): "as above, of a process, and bytes of a socket",
+    ("bench/faults/client_process.py", "recv"): "as above, of a process",
+    ("bench/faults/proxy.py", "recv"): "bytes of a socket",
+    ("bench/faults/relay.py", "recv"): "as above, of a process",
+    ("bench/faults/play.py", "recv"): "as above, of a process",
+    ("bench/faults/child.py", "recv"): "as above, of a process",
+    ("runners/step_reports.py", "recv"): "a datagram, read as JSON",
 }
 """By module and name, why it may."""
 

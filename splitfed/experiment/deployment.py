@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,6 +21,7 @@ from splitfed.files import make_private, write_whole
 from splitfed.records.record import to_json
 from splitfed.roles.config import AttackerNodeOptions, ClientOptions, RoleOptions, ServerOptions, SuperLinkOptions
 from splitfed.roles.membership import Membership
+from splitfed.roles.straight import is_healthy
 from splitfed.runners import child
 from splitfed.types import Images
 from splitfed.wire.certificate_folders import make_certificates
@@ -152,7 +151,7 @@ def _await_all(parties: Sequence[_Party]) -> None:
     """
     deadline = time.monotonic() + START_S
     for party in parties:
-        while not _answers(party.health):
+        while not is_healthy(party.health):
             if party.process.poll() is not None:
                 raise SplitfedError(f"{party.name} {exit_in_words(party.process.returncode)}: {_said(party)}")
             if time.monotonic() > deadline:
@@ -163,14 +162,6 @@ def _await_all(parties: Sequence[_Party]) -> None:
 def _said(party: _Party) -> str:
     text = party.log.read_text(encoding="utf-8", errors="replace")
     return last_words(text) or f"it left no message (see {party.log})"
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{address}/health", timeout=1.0) as answer:
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
 
 
 def _free_ports(count: int) -> list[int]:

@@ -12,13 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, cast
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.app import Context, Message, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.app.user_config import UserConfig
@@ -42,13 +39,14 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects, push_objects
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_to_bytes
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from splitfed.errors import UserError
-from splitfed.files import cannot
 from splitfed.roles.membership import Membership
+from splitfed.roles.node_keys import key_pair, read_file, turned_away
+from splitfed.roles.straight import go_straight
 from splitfed.runners.answer import answer
 
 logger = logging.getLogger(__name__)
@@ -91,12 +89,13 @@ class FlowerNode:
         self._stopped = stopped
         self._threads: list[threading.Thread] = []
         self._state = RecordDict()
-        self._private, self._public = _keys(membership.key)
+        self._private, self._public = key_pair(membership.key)
+        go_straight(membership.superlink)
         self._node: Node | None = None
         self._client = FleetHttpClient.from_server_address(
             membership.superlink,
             membership.ca is None,
-            None if membership.ca is None else _read(membership.ca),
+            None if membership.ca is None else read_file(membership.ca),
             interceptors=[
                 RuntimeVersionHttpInterceptor(component_name="SuperNode"),
                 NodeAuthHttpInterceptor(self._private, self._public),
@@ -239,7 +238,7 @@ class FlowerNode:
                 if status not in LATER and self._node is not None and (own_key or status not in TURNED_AWAY):
                     raise _Forgotten from None
                 if status in TURNED_AWAY:
-                    raise UserError(_turned_away(self.where, self._membership.key)) from None
+                    raise UserError(turned_away(self.where, self._membership.key)) from None
                 if status not in LATER:
                     raise UserError(
                         f"SuperLink {self.where}: it answers {status}: {error.response.text[:300]}"
@@ -272,28 +271,3 @@ class FlowerNode:
 
 class _Forgotten(Exception):
     """The SuperLink knows no such node."""
-
-
-def _turned_away(where: str, key: Path | None) -> str:
-    which = "this node has no key: give it one (key = ...)" if key is None else f"it does not know the key {key}"
-    return f"SuperLink {where} turns this node away: {which}, and register its public half with the SuperLink"
-
-
-def _keys(path: Path | None) -> tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]:
-    if path is None:
-        private, public = generate_key_pairs()
-        return private, public
-    try:
-        key = load_ssh_private_key(_read(path), None)
-    except ValueError as error:
-        raise UserError(f"{path} is no private key in OpenSSH's form ({error}): make one with splitfed certs") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise UserError(f"{path} is no elliptic-curve key: Flower wants one, as splitfed certs makes it")
-    return key, key.public_key()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise cannot("read", path, error) from error

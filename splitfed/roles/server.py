@@ -11,8 +11,6 @@ import sysconfig
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -24,7 +22,8 @@ from splitfed.files import make_private, write_whole
 from splitfed.records.record import to_json
 from splitfed.roles.config import ServerOptions
 from splitfed.roles.health import Health
-from splitfed.wire.address import join_address, split_address
+from splitfed.roles.straight import go_straight, is_healthy
+from splitfed.wire.address import split_address
 from splitfed.wire.certificate_folders import NODE_PUBLIC_KEY_FILE
 from splitfed.wire.tls import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 
@@ -54,6 +53,7 @@ def play(settings: ServerOptions, stopped: threading.Event) -> None:
         UserError: it cannot be started.
     """
     make_private(settings.state)
+    go_straight(settings.superlink)
     ready = threading.Event()
     with ExitStack() as held:
         home = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="splitfed-server-")))
@@ -206,18 +206,5 @@ def _await_superlink(settings: ServerOptions, programs: FlowerPrograms, stopped:
 
 
 def superlink_answers(address: str, certs: Path | None = None) -> bool:
-    """Whether a SuperLink is there."""
-    host, port = split_address(address)
-    try:
-        if certs is None:
-            url = f"http://{join_address(host, port)}/health"
-            with urllib.request.urlopen(url, timeout=2.0) as answer:
-                return bool(answer.status == 200)
-        import ssl
-
-        context = ssl.create_default_context(cafile=str(certs / CA_FILE))
-        url = f"https://{join_address(host, port)}/health"
-        with urllib.request.urlopen(url, timeout=2.0, context=context) as answer:
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
+    """Whether a SuperLink is there; `certs` is a party's folder where it is under TLS."""
+    return is_healthy(address, ca=None if certs is None else certs / CA_FILE)

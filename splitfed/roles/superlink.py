@@ -25,6 +25,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from splitfed.errors import SplitfedError, UserError
 from splitfed.records.record import to_json
 from splitfed.roles.order import RUN_CONFIG_KEY, Order
+from splitfed.roles.straight import go_straight
 
 Answer = TypeVar("Answer")
 
@@ -49,6 +50,7 @@ class SuperLink:
 
     def __init__(self, address: str, ca: Path | None = None) -> None:
         self.address = address
+        go_straight(address)
         self._client = ControlHttpClient.from_server_address(
             address,
             ca is None,

@@ -49,7 +49,6 @@ NOT_RUN = {
     "splitfed scenario --superlink": "needs a federation that runs; docs/test_deploy_page.py runs it",
     "splitfed scenario --runner": "starts processes, or needs the extra ray; tests/experiment and tests/runners run it",
     "docker compose": "needs an engine; `make compose-check` runs it",
-    "make compose-check": ".ci/run runs it",
     "splitfed report --features": "trains three classifiers, needs the extra umap; its own test does it in small",
 }
 """Commands that are not run, with the reason. Ours are parsed, targets of make and extras looked up."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from splitfed.federation.client import ClientImages
 from splitfed.federation.client_app import build_client_app
 from splitfed.federation.job import Job
 from splitfed.federation.outcome import FederationResult
-from splitfed.federation.roster import JoinedNodes, NumberedNodes
+from splitfed.federation.roster import JoinedNodes, NumberedNodes, introduction
 from splitfed.federation.server_app import Federation, build_server_app
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.runners.local_grid import LocalGrid
@@ -24,6 +24,8 @@ from tests.federation.harness import Recorder, train
 
 JobOf = Callable[..., Job]
 Shares = Sequence[ClientImages]
+WHOLE = introduction("client").config_records["who"]
+"""All that a node says of itself."""
 GONE = Error(1, "the node does not answer")
 
 
@@ -58,7 +60,7 @@ def saying(record: dict[str, Any]) -> ClientApp:
 
     @app.query("join")
     def join(message: Message, context: Context) -> Message:  # noqa: ARG001
-        return Message(RecordDict({"who": ConfigRecord(record)}), reply_to=message)
+        return Message(RecordDict({"who": ConfigRecord({**WHOLE, **record})}), reply_to=message)
 
     return app
 
@@ -94,8 +96,10 @@ def said() -> list[str]:
     return []
 
 
-def joined(said: list[str], clients: int = 3, patience_s: float = 0.0) -> JoinedNodes:
-    return JoinedNodes(clients, patience_s=patience_s, notice=said.append)
+def joined(
+    said: list[str], clients: int = 3, patience_s: float = 0.0, roles: Mapping[str, str] | None = None
+) -> JoinedNodes:
+    return JoinedNodes(clients, patience_s=patience_s, notice=said.append, roles=roles)
 
 
 def test_clients_stand_in_the_order_of_their_numbers_whatever_their_nodes_are(
@@ -168,7 +172,7 @@ def test_the_number_of_one_that_is_gone_goes_to_who_was_started_anew(
         nodes.client_of(5)
 
 
-@pytest.mark.parametrize("number", [-1, 3, 2**40])
+@pytest.mark.parametrize("number", [-2, 3, 2**40])
 def test_a_number_that_nobody_has_is_left_out(number: int, grid: Nodes, config: ConfigRecord, said: list[str]) -> None:
     grid.come(5, 0)
     grid.come(6, 0, saying({"role": "client", "client": number}))
@@ -179,7 +183,7 @@ def test_a_number_that_nobody_has_is_left_out(number: int, grid: Nodes, config: 
 
 
 @pytest.mark.parametrize(
-    "record", [{}, {"role": "client"}, {"role": 3, "client": 1}, {"role": "client", "client": "1"}]
+    "record", [{"role": 3, "client": 1}, {"role": "client", "client": "1"}, {"client": 1, "and": "more"}]
 )
 def test_what_is_no_introduction_seats_nobody(
     record: dict[str, Any], grid: Nodes, config: ConfigRecord, said: list[str]
@@ -197,7 +201,7 @@ def test_another_role_has_no_part_in_training_and_of_two_the_newer_counts(
 ) -> None:
     grid.come(5, 0)
     grid.come(6, 1, saying({"role": "attacker", "client": 1}))
-    nodes = joined(said)
+    nodes = joined(said, roles={"attacker": ""})
     nodes.refresh(grid, config)
     assert list(nodes.clients_of(grid).get_node_ids()) == [5]
     assert nodes.others == {"attacker": 6}
@@ -205,6 +209,29 @@ def test_another_role_has_no_part_in_training_and_of_two_the_newer_counts(
     nodes.refresh(grid, config)
     assert nodes.others == {"attacker": 7}
     assert nodes.absent().keys() == {1, 2}
+
+
+def test_a_role_is_for_who_shows_its_key(grid: Nodes, config: ConfigRecord, said: list[str]) -> None:
+    grid.come(5, 0)
+    grid.come(6, -1, saying({"role": "lab", "key": "another"}))
+    nodes = joined(said, roles={"lab": "the key"})
+    nodes.refresh(grid, config)
+    assert nodes.others == {}
+    grid.come(7, -1, saying({"role": "lab", "key": "the key"}))
+    grid.come(8, -1, saying({"role": "nobody asked for"}))
+    nodes.refresh(grid, config)
+    assert nodes.others == {"lab": 7}
+
+
+def test_who_has_no_number_takes_the_lowest_that_is_free(grid: Nodes, config: ConfigRecord, said: list[str]) -> None:
+    grid.come(5, 1)
+    nodes = joined(said)
+    nodes.refresh(grid, config)
+    for node in (6, 7, 8):
+        grid.come(node, -1, saying({}))
+    nodes.refresh(grid, config)
+    assert [nodes.client_of(node) for node in (6, 5, 7)] == [0, 1, 2]
+    assert said == ["a node says that it is client 3; this run has 0 to 2: it is left out"]
 
 
 def test_who_cannot_join_is_told_of_once_and_who_was_only_hindered_is_asked_again(

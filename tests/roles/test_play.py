@@ -43,7 +43,8 @@ def client(folder: Path, superlink: str, health: str, *more: str) -> Iterator[su
 
 def health_of(address: str) -> int | None:
     try:
-        with urllib.request.urlopen(f"http://{address}/health", timeout=5) as answer:
+        straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever another test has said
+        with straight.open(f"http://{address}/health", timeout=5) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
