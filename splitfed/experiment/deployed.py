@@ -39,11 +39,13 @@ from splitfed.roles.lab_protocol import (
 )
 from splitfed.roles.membership import Membership
 from splitfed.roles.order import Order
-from splitfed.roles.superlink import SuperLink
+from splitfed.roles.superlink import SuperLink, SuperLinkAway
 from splitfed.types import Images, ImageShape
 
 PATIENCE_S = 1.0
 """Between two looks at whether the run is still on."""
+AWAY_S = 180.0
+"""How long a SuperLink may be away that was there when the cell was ordered."""
 LAST_NEWS_S = 20.0
 """How long news may take to arrive of a run that is over."""
 OF_TRAINING = (events.PrepareProgress, events.ClientProgress, events.ClientLost, events.RoundFinished, events.Notice)
@@ -108,8 +110,13 @@ class _Following:
                 self._take(told)
                 silent_since = time.monotonic()
                 continue
-            standing = superlink.standing(run)
-            if standing.finished and time.monotonic() - silent_since > LAST_NEWS_S:
+            try:
+                finished = superlink.standing(run).finished
+            except SuperLinkAway:
+                if time.monotonic() - silent_since > AWAY_S:
+                    raise
+                continue  # it may be started again
+            if finished and time.monotonic() - silent_since > LAST_NEWS_S:
                 break
         return self._played(superlink, run)
 

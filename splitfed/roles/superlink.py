@@ -40,6 +40,10 @@ class Standing(NamedTuple):
     details: str
 
 
+class SuperLinkAway(UserError):
+    """It cannot be reached at this moment."""
+
+
 class SuperLink:
     """A context manager.
 
@@ -139,8 +143,8 @@ class SuperLink:
             said = error.response.text[:300]
             raise UserError(f"the SuperLink at {self.address} answers {error.response.status_code}: {said}") from None
 
-    def _away(self, error: httpx.TransportError) -> UserError:
-        return UserError(
+    def _away(self, error: httpx.TransportError) -> SuperLinkAway:
+        return SuperLinkAway(
             f"the SuperLink at {self.address} cannot be reached ({str(error) or type(error).__name__}): see that it "
             "runs, and whether it wants TLS"
         )

@@ -1,4 +1,7 @@
-"""A federation of processes learns and leaks what one process does, and leaves nothing behind."""
+"""A federation of processes whose parties are killed: what comes of it is true, and nothing is left behind.
+
+That it learns and leaks what one process does: runners/test_same_everywhere.py.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
 from splitfed.config.load import validate
 from splitfed.config.scenario import Scenario
@@ -17,7 +19,6 @@ from splitfed.experiment.run import run
 from splitfed.records import events
 from splitfed.records.events import Event
 from splitfed.records.results import CellResult
-from splitfed.records.store import RunStore
 
 TIMINGS = ("train_s", "attack_s")
 
@@ -76,25 +77,6 @@ def kill_role(name: str) -> Callable[[list[psutil.Process]], None]:
                 process.send_signal(signal.SIGKILL)
 
     return kill
-
-
-def weights(store: RunStore, checkpoint: Path) -> dict[str, torch.Tensor]:
-    assert checkpoint.is_file(), sorted(path.name for path in store.path.rglob("*.pt"))
-    saved = torch.load(checkpoint, weights_only=True)
-    return {f"{part}.{name}": value for part in ("front", "back") for name, value in saved[part].items()}
-
-
-def test_weights_and_results_are_those_of_one_process(tmp_path: Path) -> None:
-    here = run(scenario(), out=tmp_path / "here")
-    there = run(scenario(), out=tmp_path / "there", runner="deploy")
-    (one,), (other,) = here.results.cells, there.results.cells
-    assert without_timings(one) == without_timings(other)
-    (checkpoint,) = (there.path / "deployment" / "server").glob("*.pt")
-    own = weights(here, here.checkpoints_dir / "laplace.pt")
-    theirs = weights(there, checkpoint)
-    assert own.keys() == theirs.keys()
-    assert all(torch.equal(own[name], theirs[name]) for name in own)
-    assert processes_of(tmp_path) == []
 
 
 def test_a_client_that_is_killed_is_lost_and_the_others_go_on(tmp_path: Path) -> None:
