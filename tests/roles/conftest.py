@@ -23,11 +23,11 @@ def free_address() -> str:
 
 
 @contextmanager
-def running_superlink(address: str, folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A SuperLink; it keeps its state in memory, unless `options` say otherwise."""
+def running_superlink(address: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A SuperLink that keeps its state in memory."""
     port = address.rpartition(":")[2]
     command = [program("flower-superlink"), "--insecure", "--isolation", "process", "--port", port]
-    command += ["--disable-runtime-dependency-installation", *options]
+    command += ["--disable-runtime-dependency-installation"]
     with (folder / "superlink.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, *command], stdout=log, stderr=log, env={**os.environ, **PLAIN, "FLWR_HOME": str(folder)}
