@@ -40,7 +40,6 @@ def run_cells(
         UserError: Ray is not installed, or the cluster cannot be reached.
     """
     ray = load_ray()
-    queue_of = _queue_type()
     address = os.environ.get("RAY_ADDRESS") or "local"
     try:
         with on_loopback(ray) if address == "local" else nullcontext():
@@ -51,7 +50,7 @@ def run_cells(
     task = ray.remote(num_cpus=cores, max_retries=0)(_work)
     waiting, running = deque(cells), dict[Any, Cell]()
     with context:
-        queue = queue_of()
+        queue = _queue_here(ray)
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
@@ -81,7 +80,10 @@ def _work(cell: Cell, run_cell: RunCell, queue: Any) -> Outcome:
     return attempt(lambda: run_cell(cell, queue.put))
 
 
-def _queue_type() -> Any:
+def _queue_here(ray: Any) -> Any:
+    """What the cells speak into, kept on the machine that listens: with another one it would be lost for all cells."""
     from ray.util.queue import Queue
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return Queue
+    here = ray.get_runtime_context().get_node_id()
+    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)})
