@@ -12,6 +12,7 @@ from splitfed.attacker import protocol
 from splitfed.errors import AttackError, UserError
 from splitfed.experiment.truth import Truth
 from splitfed.experiment.verdict import AttackOutcome
+from splitfed.experiment.wall import CellWall
 from splitfed.files import file_name
 from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.records import events
@@ -31,12 +32,13 @@ MOST_CHARACTERS = 2000
 class AttackListener:
     """Hears the attacker of one cell. Truth stays here: it is compared with, never passed on."""
 
-    def __init__(self, cell: str, truth: Truth, store: RunStore, bus: Bus) -> None:
+    def __init__(self, cell: str, truth: Truth, store: RunStore, bus: Bus, wall: CellWall | None = None) -> None:
         self.done: protocol.Done | None = None
         self._cell = cell
         self._truth = truth
         self._store = store
         self._bus = bus
+        self._wall = wall
         self.refused: dict[str, str] = {}
         """By name, the attacks that have no score because of what they said or wrote, and why."""
         self._attacked: list[protocol.Attacked] = []
@@ -97,6 +99,8 @@ class AttackListener:
             if private.any():
                 shown = Reconstruction(shown.index[private], shown.images[torch.from_numpy(private)])
                 psnr, structure, strip = self._score(message.attack, shown)
+                if self._wall is not None:
+                    self._wall.moment(message.attack, message.round, message.epoch, shown)
         self._bus.emit(
             events.AttackProgress(
                 cell=self._cell,
@@ -119,6 +123,8 @@ class AttackListener:
         self._attacked.append(message)
         if message.fit is not None and len(reconstruction):
             self._show_final(message.attack, message.fit, reconstruction)
+        if self._wall is not None and len(reconstruction):
+            self._wall.final(message.attack, message.is_control, reconstruction)
 
     def _show_final(self, attack: str, fit: FitEvidence, reconstruction: Reconstruction) -> None:
         first = Reconstruction(reconstruction.index[:1000], reconstruction.images[:1000])

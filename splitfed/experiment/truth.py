@@ -56,6 +56,20 @@ class Truth:
             found[places] = rows < len(self.clients[stream[1]].train)
         return found
 
+    def rows(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The client behind each row of an opaque index, and which of its training images: int64, (N,) each.
+
+        Rows at or beyond the number of its images are of generated ones.
+
+        Raises:
+            IndexError: a row names no image.
+        """
+        clients, rows = np.zeros(len(index), np.int64), np.zeros(len(index), np.int64)
+        for stream in _streams(index):
+            places, found = self._rows_of(index, stream)
+            clients[places], rows[places] = stream[1], found
+        return clients, rows
+
     def _of_stream(self, index: np.ndarray, stream: tuple[int, int]) -> tuple[Tensor, Images]:
         """Where this stream's rows stand in `index`, and the images behind them."""
         places, rows = self._rows_of(index, stream)
