@@ -67,7 +67,9 @@ function legendOf(figure) {
 
 function spoken(figure) {
   if (figure.kind === "embedding") return figure.title;
-  const last = figure.series.map((one) => `${one.label}: ${short(one.points.at(-1).y)} at ${short(one.points.at(-1).x)}`);
+  const last = figure.series.map(
+    (one) => `${one.label}: ${short(one.points.at(-1).y)} at ${short(one.points.at(-1).x)}`,
+  );
   return `${figure.title}. ${figure.note ?? ""} ${last.join("; ")}`;
 }
 

@@ -4,7 +4,8 @@ import { h } from "./dom.js";
 
 export const PER_ROW = 32;
 export const PER_SHEET = 1024;
-const MOST_SHEETS = 48;
+/** Of all pictures that are kept together; a browser holds four bytes for each. */
+const MOST_PIXELS = 32e6;
 /** A tile on the screen is a whole multiple of its pixels, at least so wide: no pixel is wider than its neighbor. */
 const EDGE_PX = 64;
 
@@ -16,21 +17,34 @@ export class Sheets {
 
   /** The picture at this address as a promise; refused where there is none (any more). */
   get(address) {
-    const known = this.pictures.get(address);
-    this.pictures.delete(address);
-    const picture = known ?? loaded(address);
-    this.pictures.set(address, picture);
-    if (this.pictures.size > MOST_SHEETS) this.pictures.delete(this.pictures.keys().next().value);
-    picture.catch(() => this.pictures.delete(address));
-    return picture;
+    const known = this.pictures.get(address) ?? this.load(address);
+    this.pictures.delete(address); // and last in order again
+    this.pictures.set(address, known);
+    return known.picture;
   }
-}
 
-async function loaded(address) {
-  const picture = new Image();
-  picture.src = address;
-  await picture.decode();
-  return picture;
+  load(address) {
+    const picture = new Image();
+    picture.src = address;
+    const entry = { pixels: 0 };
+    entry.picture = picture.decode().then(() => {
+      entry.pixels = picture.naturalWidth * picture.naturalHeight;
+      this.drop();
+      return picture;
+    });
+    entry.picture.catch(() => this.pictures.delete(address));
+    return entry;
+  }
+
+  drop() {
+    let pixels = 0;
+    for (const entry of this.pictures.values()) pixels += entry.pixels;
+    for (const [address, entry] of this.pictures) {
+      if (pixels <= MOST_PIXELS || this.pictures.size === 1) return;
+      this.pictures.delete(address);
+      pixels -= entry.pixels;
+    }
+  }
 }
 
 /** How wide a tile of so many pixels is on the screen. */
@@ -48,20 +62,20 @@ export function tileOf({ height, width }) {
 /** Draw into a tile the image at this place of a sheet, as soon as that is there; only the last call counts. */
 export async function fillTile(tile, sheets, address, place) {
   const wanted = `${address}#${place}`;
-  if (tile.dataset.shows === wanted) return;
-  tile.dataset.shows = wanted;
+  if (tile.shows === wanted) return;
+  tile.shows = wanted;
   let picture;
   try {
     picture = await sheets.get(address);
   } catch {
     picture = null;
   }
-  if (tile.dataset.shows === wanted) paint(tile, picture, place);
+  if (tile.shows === wanted) paint(tile, picture, place);
 }
 
 /** Leave a tile empty. */
 export function clearTile(tile) {
-  delete tile.dataset.shows;
+  tile.shows = null;
   paint(tile, null);
 }
 

@@ -16,7 +16,12 @@ export function drawHeat({ values, shape }) {
     "figure",
     {},
     canvas,
-    h("figcaption", {}, h("span", { class: "scale", "aria-hidden": "true" }), `dark ${short(low)} to bright ${short(high)}`),
+    h(
+      "figcaption",
+      {},
+      h("span", { class: "scale", "aria-hidden": "true" }),
+      `dark ${short(low)} to bright ${short(high)}`,
+    ),
   );
 }
 

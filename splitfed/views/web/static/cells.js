@@ -9,7 +9,11 @@ export class Cells {
   constructor(element) {
     this.rows = h("tbody");
     const header = h("tr", {}, ...COLUMNS.map((title) => h("th", { scope: "col" }, title)));
-    const caption = h("caption", {}, "Scores of the strongest attack. Arrows point to what is better for the defender.");
+    const caption = h(
+      "caption",
+      {},
+      "Scores of the strongest attack. Arrows point to what is better for the defender.",
+    );
     this.more = h("p", { class: "status" });
     element.append(h("div", { class: "wide" }, h("table", {}, caption, h("thead", {}, header), this.rows)));
   }
@@ -63,7 +67,11 @@ function drawn(row) {
     h("td", {}, row.verdict),
   );
   if (!row.failed.length) return main;
-  const why = h("td", { colspan: COLUMNS.length, class: "left why" }, `${row.name} does not count. Gate failed: ${row.failed.join("; ")}`);
+  const why = h(
+    "td",
+    { colspan: COLUMNS.length, class: "left why" },
+    `${row.name} does not count. Gate failed: ${row.failed.join("; ")}`,
+  );
   const both = document.createDocumentFragment();
   both.append(main, h("tr", { class: css }, why));
   return both;

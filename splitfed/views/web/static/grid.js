@@ -133,7 +133,8 @@ export class Grid {
     const top = Math.floor(index / this.columns) * step;
     const seen = this.element.scrollTop;
     if (top < seen) this.element.scrollTop = top;
-    else if (top + step > seen + this.element.clientHeight) this.element.scrollTop = top + step - this.element.clientHeight;
+    else if (top + step > seen + this.element.clientHeight)
+      this.element.scrollTop = top + step - this.element.clientHeight;
     this.activate(index);
     this.draw();
     this.shown.get(index)?.focus({ preventScroll: true });

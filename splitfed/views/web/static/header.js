@@ -31,8 +31,12 @@ export class Header {
   update(run, invalid) {
     say(this.progress, progressOf(run));
     this.list(this.banners, bannersOf(run, invalid), (text) => h("p", { class: "banner", role: "alert" }, text));
-    const plain = run.notices.filter((notice) => notice.level !== "banner").map((one) => `${one.level}: ${one.message}`);
-    const skipped = this.skippedLines ? [`${this.skippedLines} lines of the record are no events, and are left out`] : [];
+    const plain = run.notices
+      .filter((notice) => notice.level !== "banner")
+      .map((one) => `${one.level}: ${one.message}`);
+    const skipped = this.skippedLines
+      ? [`${this.skippedLines} lines of the record are no events, and are left out`]
+      : [];
     const dropped = run.dropped ? [`${run.dropped} older notices are left out here`] : [];
     const all = [...skipped, ...dropped, ...plain].reverse();
     this.list(this.notices, all.length ? all : ["none"], (text) => h("li", {}, text));
@@ -48,7 +52,9 @@ export class Header {
 
 function bannersOf(run, invalid) {
   const told = run.notices.filter((notice) => notice.level === "banner").map((notice) => notice.message);
-  const failed = invalid.length ? [`INVALID: ${invalid.join(", ")} failed a gate and does not count; the table says why`] : [];
+  const failed = invalid.length
+    ? [`INVALID: ${invalid.join(", ")} failed a gate and does not count; the table says why`]
+    : [];
   return [...new Set([...(run.started?.synthetic ? [SYNTHETIC] : []), ...failed, ...told])];
 }
 

@@ -32,16 +32,21 @@ function show(runs) {
 
 function rowOf(run) {
   const link = h("a", { href: `/run/${encodeURIComponent(run.id)}` }, run.id);
-  const cells = Array.isArray(run.cells) ? run.cells.length : run.cells;
   return h(
     "tr",
     { class: run.valid === false ? "invalid" : "" },
     h("th", { scope: "row" }, link),
     h("td", { class: "left" }, run.scenario),
     h("td", { class: "left" }, h("span", { class: `state ${run.state}` }, run.state)),
-    h("td", {}, String(cells ?? "")),
+    h("td", {}, run.of ? `${run.cells} of ${run.of}` : String(run.cells)),
     h("td", { class: "left" }, VERDICT.get(run.valid) ?? ""),
-    h("td", {}, String(run.created ?? "").slice(0, 16).replace("T", " ")),
+    h(
+      "td",
+      {},
+      String(run.created ?? "")
+        .slice(0, 16)
+        .replace("T", " "),
+    ),
   );
 }
 

@@ -21,7 +21,9 @@ class Page {
     this.run = new RunState();
     this.store = new WallStore(this.api, () => this.later());
     const shared = { run: () => this.run, store: this.store, api: this.api };
-    this.header = new Header(Object.fromEntries(["connection", "progress", "banners", "notices"].map((id) => [id, part(id)])));
+    this.header = new Header(
+      Object.fromEntries(["connection", "progress", "banners", "notices"].map((id) => [id, part(id)])),
+    );
     this.detail = new Detail(part("detail"), shared);
     const open = (numbers, index) => this.detail.show(numbers, index, this.wall.columns[0]?.cell);
     this.wall = new Wall(part("wall"), { ...shared, open });

@@ -88,5 +88,9 @@ function leaks(shown) {
 export function meansOf(shown) {
   const mean = (values) => d3.mean(values?.filter((value) => Number.isFinite(value)) ?? []);
   const ranks = shown.reid_rank?.filter((rank) => rank > 0) ?? [];
-  return { psnr_db: mean(shown.psnr_db), ssim: mean(shown.ssim), reid: ranks.length ? d3.mean(ranks, (rank) => rank === 1) : NaN };
+  return {
+    psnr_db: mean(shown.psnr_db),
+    ssim: mean(shown.ssim),
+    reid: ranks.length ? d3.mean(ranks, (rank) => rank === 1) : NaN,
+  };
 }

@@ -36,10 +36,17 @@ export class Wall {
   }
 
   build() {
-    this.view = switchOf("What stands beside an original", [["one", "one attack"], ["every", "every defense"]], (value) => {
-      this.every = value === "every";
-      this.choose();
-    });
+    this.view = switchOf(
+      "What stands beside an original",
+      [
+        ["one", "one attack"],
+        ["every", "every defense"],
+      ],
+      (value) => {
+        this.every = value === "every";
+        this.choose();
+      },
+    );
     this.cell = new Choice("cell", () => {
       this.followed = false;
       this.choose();
@@ -85,7 +92,9 @@ export class Wall {
     const attacks = this.every
       ? new Set([...this.store.cells.values()].flatMap((one) => [...one.keys()]))
       : (this.store.cells.get(this.cell.value)?.keys() ?? []);
-    const strongest = this.every ? "" : strongestOf(this.run().cells.get(this.cell.value), this.store.cells.get(this.cell.value));
+    const strongest = this.every
+      ? ""
+      : strongestOf(this.run().cells.get(this.cell.value), this.store.cells.get(this.cell.value));
     const named = [...attacks].map((name) => [name, name]);
     this.attack.options([[STRONGEST, strongest ? `strongest (${strongest})` : "strongest of each"], ...named]);
     this.cell.element.hidden = this.every;
@@ -146,7 +155,11 @@ export class Wall {
 
   tell(shown, steps) {
     const first = shown[0];
-    const at = first?.final ? "what it came to" : first ? `round ${first.moment.round}, epoch ${first.moment.epoch}` : "";
+    const at = first?.final
+      ? "what it came to"
+      : first
+        ? `round ${first.moment.round}, epoch ${first.moment.epoch}`
+        : "";
     say(this.when, `${at} (${Number(this.slider.value) + 1} of ${steps})`);
     this.slider.setAttribute("aria-valuetext", this.when.textContent);
     const images = `${count(this.numbers.length)} private images`;

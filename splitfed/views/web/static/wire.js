@@ -57,7 +57,8 @@ function clientsOf(cell) {
   return [...numbers].map((number) => {
     const now = counted.get(number);
     const then = before.get(number);
-    const rate = (name) => (now && then && seconds > 0 && cell.running ? Math.max(0, now[name] - then[name]) / seconds : 0);
+    const rate = (name) =>
+      now && then && seconds > 0 && cell.running ? Math.max(0, now[name] - then[name]) / seconds : 0;
     const progress = cell.clients.get(number);
     return {
       number,
@@ -97,10 +98,21 @@ function drawWire({ clients, sealed, moving, refused }, vantage, width) {
   });
   const trunk = vantage === "server" ? [] : [flow(`M${tap} ${middle} L${right} ${middle}`, {}, moving)];
   const eye = vantage === "server" ? [right + 34, middle + 78] : [tap, middle + 78];
-  const label = vantage === "server" ? "the server is the attacker" : sealed ? "attacker: sees ciphertext" : "attacker: taps the wire";
+  const label =
+    vantage === "server"
+      ? "the server is the attacker"
+      : sealed
+        ? "attacker: sees ciphertext"
+        : "attacker: taps the wire";
   return s(
     "svg",
-    { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": spoken(clients, sealed, vantage, refused) },
+    {
+      viewBox: `0 0 ${width} ${height}`,
+      width,
+      height,
+      role: "img",
+      "aria-label": spoken(clients, sealed, vantage, refused),
+    },
     ...lines.flat(),
     ...trunk,
     s("path", { class: "tapped", d: `M${eye[0]} ${middle + 14} L${eye[0]} ${eye[1] - 16}` }),
