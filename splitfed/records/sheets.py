@@ -22,7 +22,8 @@ def as_bytes(images: Pixels) -> NDArray[np.uint8]:
     """The same images as uint8, (N, C, H, W); floats outside [0, 1] are clamped, what is no number is black."""
     if images.dtype == np.uint8:
         return images
-    return np.rint(np.clip(np.nan_to_num(images), 0, 1) * 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(images), 0, 1) * 255).astype(np.uint8)
+    return levels
 
 
 def save_sheets(folder: Path, stem: str, images: Pixels) -> tuple[str, ...]:
