@@ -87,13 +87,13 @@ function placed(points, x, y, width) {
     let down = 0;
     while (taken.some((other) => overlap(other, across, y.apply(point.y) + down))) down += 2;
     taken.push([across, y.apply(point.y) + down]);
-    const fits = across + 12 + LETTER_PX * point.label.length < width;
+    const fits = across + 8 + LETTER_PX * point.label.length < width;
     return Plot.text([point], {
       x: "x",
       y: "y",
       text: "label",
-      dx: fits ? 12 : -12,
-      dy: down,
+      dx: fits ? 8 : -8,
+      dy: down - 11,
       textAnchor: fits ? "start" : "end",
       fill: lookOf(point.place).color,
       stroke: "var(--paper)",

@@ -19,7 +19,13 @@ export class ReportWall {
     this.items = wall.victims.map((victim, row) => this.itemOf(victim, row));
     this.list = h("div", { class: "items" });
     element.replaceChildren(
-      h("p", { class: "controls" }, h("label", {}, "moment ", this.slider), this.when, h("label", {}, "order ", this.order)),
+      h(
+        "p",
+        { class: "controls" },
+        h("label", {}, "moment ", this.slider),
+        this.when,
+        h("label", {}, "order ", this.order),
+      ),
       this.list,
     );
     this.arrange();

@@ -20,8 +20,14 @@ export class Api {
     return this.files + path.split("/").map(encodeURIComponent).join("/");
   }
 
-  wall() {
-    return answer(`${this.base}/wall`);
+  /** The address of a sheet of originals. */
+  original(sheet) {
+    return this.picture(`wall/${sheet}`);
+  }
+
+  /** What pictures there are; of one cell alone where it is named. */
+  wall(cell = null) {
+    return answer(`${this.base}/wall${cell === null ? "" : `?${new URLSearchParams({ cell })}`}`);
   }
 
   final(cell, attack) {

@@ -3,18 +3,21 @@
 import { h } from "./charts/dom.js";
 import { MISSING, number, percent } from "./charts/text.js";
 
-const COLUMNS = ["cell", "state", "accuracy ↑", "PSNR dB ↓", "SSIM ↓", "re-id ↓", "strongest attack", "verdict"];
+const COLUMNS = ["cell", "verdict", "accuracy ↑", "PSNR dB ↓", "SSIM ↓", "re-id ↓", "strongest"];
 
 export class Cells {
   constructor(element) {
     this.rows = h("tbody");
-    const header = h("tr", {}, ...COLUMNS.map((title) => h("th", { scope: "col" }, title)));
+    const header = h(
+      "tr",
+      {},
+      ...COLUMNS.map((title, place) => h("th", { scope: "col", class: place < 2 && "left" }, title)),
+    );
     const caption = h(
       "caption",
       {},
       "Scores of the strongest attack. Arrows point to what is better for the defender.",
     );
-    this.more = h("p", { class: "status" });
     element.append(h("div", { class: "wide" }, h("table", {}, caption, h("thead", {}, header), this.rows)));
   }
 
@@ -35,19 +38,19 @@ function rowOf(name, cell, earlier) {
   const told = score && [number(score.psnr_db, 1), number(score.ssim, 3), percent(score.reid_top1)];
   return {
     name,
-    state: stateOf(cell, earlier),
+    verdict: verdictOf(cell, earlier),
     cells: [number(result?.accuracy ?? cell?.accuracy.last?.y, 3), ...(told ?? [MISSING, MISSING, MISSING])],
     strongest: result ? (result.strongest ?? (result.sealed ? "sealed" : MISSING)) : MISSING,
-    verdict: result ? (result.valid ? "valid" : "INVALID") : "",
     failed: Object.entries(result?.gates ?? {})
       .filter(([, passed]) => !passed)
       .map(([gate]) => `${gate.replaceAll("_", " ")}: ${result.gate_details[gate] || "failed"}`),
   };
 }
 
-function stateOf(cell, earlier) {
+/** Whether it counts; of a cell that is not done, how far it is. */
+function verdictOf(cell, earlier) {
   if (!cell) return earlier ? "finished before" : "waits";
-  if (cell.result) return "finished";
+  if (cell.result) return cell.result.valid ? "valid" : "INVALID";
   if (cell.unfinished) return "unfinished";
   if (!cell.running) return "stopped";
   if (cell.preparing) return cell.preparing.what;
@@ -61,10 +64,9 @@ function drawn(row) {
     "tr",
     { class: css },
     h("th", { scope: "row" }, row.name),
-    h("td", { class: "left" }, row.state),
+    h("td", { class: "left" }, row.verdict),
     ...row.cells.map((cell) => h("td", {}, cell)),
     h("td", {}, row.strongest),
-    h("td", {}, row.verdict),
   );
   if (!row.failed.length) return main;
   const why = h(

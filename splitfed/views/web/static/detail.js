@@ -5,7 +5,6 @@ import { Sheets, fillTile, tileOf } from "./charts/tiles.js";
 import { number } from "./charts/text.js";
 import { drawHeat, drawHistogram } from "./activation.js";
 import { Choice } from "./choices.js";
-import { tileAt } from "./scene.js";
 
 /** A dialog over the page. `show` opens it on one of a list of victims; arrows lead to its neighbors in the list. */
 export class Detail {
@@ -49,7 +48,7 @@ export class Detail {
     const { victims } = this.store;
     const named = victims.classes[victims.label[this.victim]];
     say(this.title, [`Image ${this.victim}`, named].filter(Boolean).join(", "));
-    this.cell.options([...this.store.cells.keys()].map((name) => [name, name]));
+    this.cell.options(this.store.names(this.run()).map((name) => [name, name]));
     if (cell) this.cell.value = cell;
     if (!this.element.open) this.element.showModal();
     const asked = this.victim;
@@ -66,10 +65,10 @@ export class Detail {
   draw() {
     const cell = this.found.cells[this.cell.value] ?? { activation: null, attacks: {} };
     const attacks = Object.entries(cell.attacks);
+    const none = h("p", { class: "status" }, "No attack on this cell has come to its end yet.");
     this.body.replaceChildren(
       h("div", { class: "made" }, this.original(), ...attacks.map(([name, scores]) => this.made(name, scores))),
-      attacks.length ? null : h("p", { class: "status" }, "No attack on this cell has come to its end yet."),
-      ...(attacks.length ? [h("div", { class: "wide" }, this.scores(attacks))] : []),
+      attacks.length ? h("div", { class: "wide" }, this.scores(attacks)) : none,
       ...this.wired(cell.activation),
       ...this.neighbors(attacks),
     );
@@ -79,8 +78,9 @@ export class Detail {
   original() {
     const { victims } = this.store;
     if (!victims.sheets.length) return null;
-    const client = this.found.client;
-    const note = Number.isInteger(client) && client >= 0 ? `client ${client}'s original` : "original";
+    const seed = this.run().cells.get(this.cell.value)?.seed;
+    const client = this.found.original?.client[seed];
+    const note = client >= 0 ? `client ${client}'s original` : "original";
     return h("figure", {}, this.tileOfOriginal(this.victim), h("figcaption", {}, note));
   }
 
@@ -88,20 +88,14 @@ export class Detail {
     const { victims } = this.store;
     const tile = tileOf(victims);
     const sheet = victims.sheets[Math.floor(victim / victims.tiles_per_sheet)];
-    if (sheet) fillTile(tile, this.sheets, this.api.picture(sheet), victim % victims.tiles_per_sheet);
+    if (sheet) fillTile(tile, this.sheets, this.api.original(sheet), victim % victims.tiles_per_sheet);
     return tile;
   }
 
   made(name, scores) {
     const tile = tileOf(this.store.victims);
-    const entry = this.store.cells.get(this.cell.value)?.get(name);
-    const fill = () => {
-      const shown = this.store.final(entry);
-      const found = tileAt(shown, this.victim);
-      if (found) fillTile(tile, this.sheets, this.api.picture(found.path), found.place);
-      else if (entry?.final && !shown) setTimeout(fill, 100); // its record is on the way
-    };
-    fill();
+    const { folder } = this.found.cells[this.cell.value];
+    fillTile(tile, this.sheets, this.api.picture(`${folder}/${scores.sheet}`), scores.tile);
     return h("figure", {}, tile, h("figcaption", {}, name, h("small", {}, `${number(scores.psnr_db, 1)} dB`)));
   }
 

@@ -2,7 +2,7 @@
 
 import { h } from "./charts/dom.js";
 
-const GAP_PX = 10;
+const GAP_PX = 4;
 const AHEAD_ROWS = 2;
 
 /** Items in a scrolling element. `make` gives an empty item (a button), `fill` makes it the one at an index. */
@@ -82,8 +82,8 @@ export class Grid {
       this.shown.set(index, item);
       this.fill(item, index);
     }
-    const [across, down] = [(index % columns) * (this.width + GAP_PX), Math.floor(index / columns) * step];
-    item.style.transform = `translate(${across}px, ${down}px)`;
+    const across = Math.floor((index % columns) * (this.runway.clientWidth / columns)); // what room is left goes between
+    item.style.transform = `translate(${across}px, ${Math.floor(index / columns) * step}px)`;
     item.style.width = `${this.width}px`;
     item.style.height = `${this.height}px`;
     item.tabIndex = index === this.active ? 0 : -1;

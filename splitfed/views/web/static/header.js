@@ -21,16 +21,22 @@ export class Header {
 
   state(state) {
     this.connection.dataset.state = state;
-    say(this.connection, CONNECTION[state]);
+    this.connected(false);
+  }
+
+  connected(finished) {
+    const { state } = this.connection.dataset;
+    say(this.connection, state === "live" && finished ? "complete" : CONNECTION[state]);
   }
 
   skipped(lines) {
     this.skippedLines = lines;
   }
 
-  update(run, invalid) {
+  update(run) {
     say(this.progress, progressOf(run));
-    this.list(this.banners, bannersOf(run, invalid), (text) => h("p", { class: "banner", role: "alert" }, text));
+    this.connected(Boolean(run.finished));
+    this.list(this.banners, bannersOf(run), (text) => h("p", { class: "banner", role: "alert" }, text));
     const plain = run.notices
       .filter((notice) => notice.level !== "banner")
       .map((one) => `${one.level}: ${one.message}`);
@@ -50,7 +56,8 @@ export class Header {
   }
 }
 
-function bannersOf(run, invalid) {
+function bannersOf(run) {
+  const invalid = [...run.cells.values()].filter((cell) => cell.result && !cell.result.valid).map((cell) => cell.name);
   const told = run.notices.filter((notice) => notice.level === "banner").map((notice) => notice.message);
   const failed = invalid.length
     ? [`INVALID: ${invalid.join(", ")} failed a gate and does not count; the table says why`]

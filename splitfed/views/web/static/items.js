@@ -7,7 +7,7 @@ import { tileAt } from "./scene.js";
 
 const GAP_PX = 4;
 const CAPTION_PX = 34;
-const PADDING_PX = 6;
+const PADDING_PX = 7; // with the border
 
 /** How large an item is that shows so many tiles of this size, in a wall so many pixels wide. */
 export function sizeOf(victims, columns, room) {
@@ -34,15 +34,16 @@ export function itemOf(victims, columns, edge) {
 }
 
 /** Make an item show a victim. */
-export function fillItem(item, victim, { victims, shown, sheets, picture, client }) {
+export function fillItem(item, victim, { victims, shown, sheets, picture, original, client }) {
   const tiles = [...item.querySelectorAll("canvas")];
   if (victims.sheets.length) {
     const sheet = victims.sheets[Math.floor(victim / victims.tiles_per_sheet)];
-    fillTile(tiles.shift(), sheets, picture(sheet), victim % victims.tiles_per_sheet);
+    fillTile(tiles.shift(), sheets, original(sheet), victim % victims.tiles_per_sheet);
   }
   shown.forEach((one, place) => {
     const found = tileAt(one, victim);
-    if (found) fillTile(tiles[place], sheets, picture(found.path), found.place);
+    const address = found && picture(one.entry.cell, found.sheet);
+    if (address) fillTile(tiles[place], sheets, address, found.place);
     else clearTile(tiles[place]);
   });
   const [above, below] = item.querySelectorAll(".tile-caption");

@@ -27,34 +27,49 @@ class Page {
     this.detail = new Detail(part("detail"), shared);
     const open = (numbers, index) => this.detail.show(numbers, index, this.wall.columns[0]?.cell);
     this.wall = new Wall(part("wall"), { ...shared, open });
-    this.wire = new Wire(part("wire"), { vantage: about.vantage ?? "wire" });
+    this.wire = new Wire(part("wire"));
     this.science = new Science(part("science"), shared);
     this.cells = new Cells(part("cells"));
     this.replay = new Replay(part("replay"), (speed) => this.begin(speed));
-    this.load(false);
     this.stream = new Stream(this.api, {
       events: (events) => this.take(events),
-      state: (state) => this.header.state(state),
-      skipped: (lines) => this.header.skipped(lines.count ?? lines),
+      state: (state) => this.connected(state),
+      skipped: (lines) => this.header.skipped(lines.count),
+      restart: () => this.begin(null),
     });
+    if (about.speed) this.replay.start(about.speed);
+    else this.begin(null);
   }
 
   /** Start anew: the run as it is, or a replay at a speed. */
   begin(speed) {
     this.run = new RunState();
     this.store.clear();
-    this.load(speed !== null);
+    this.science.clear();
+    this.load({ victims: true });
     this.stream.open({ speed });
     this.later();
   }
 
-  load(replayed) {
-    this.store.load({ only: replayed }).catch((error) => this.run.notice("warning", error.message));
-    this.refresh();
+  /** How the connection is. Once the past is read, the wall is asked for as it is now. */
+  connected(state) {
+    this.header.state(state);
+    if (state === "live" && !this.replay.playing) this.load({});
   }
 
+  load(what) {
+    this.store.load(what).catch((error) => this.failed(error));
+  }
+
+  failed(error) {
+    this.run.notice("warning", error.message);
+    this.later();
+  }
+
+  /** Cells have finished: ask for what that gave. */
   refresh() {
-    this.science.refresh().catch((error) => this.run.notice("warning", error.message));
+    const told = this.science.refresh().then((results) => this.wire.seenFrom(results?.vantage ?? "wire"));
+    told.catch((error) => this.failed(error));
   }
 
   take(events) {
@@ -73,11 +88,7 @@ class Page {
 
   show() {
     this.waiting = null;
-    const invalid = [...this.run.cells.values()].filter((cell) => cell.result && !cell.result.valid);
-    this.header.update(
-      this.run,
-      invalid.map((cell) => cell.name),
-    );
+    this.header.update(this.run);
     this.wall.update();
     this.wire.update(this.run.current);
     this.cells.update(this.run);

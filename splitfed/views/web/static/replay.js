@@ -17,10 +17,11 @@ export class Replay {
     element.hidden = true;
   }
 
-  start() {
+  /** Begin at a speed, that of the field where none is given. */
+  start(speed = Number(this.speed.value)) {
     this.playing = true;
     this.button.textContent = "show the end";
-    this.begin(Number(this.speed.value));
+    this.begin(speed);
   }
 
   stop() {

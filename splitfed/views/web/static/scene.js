@@ -16,7 +16,7 @@ export function strongestOf(cell, attacks) {
 
 /** The columns of the wall: the chosen cell and attack, or every cell with that attack (or its strongest). */
 export function columnsOf(store, run, choice) {
-  const names = [...store.cells.keys()].filter((name) => store.cells.get(name).size);
+  const names = store.names(run);
   const wanted = choice.every ? names.slice(0, MOST_COLUMNS) : names.filter((name) => name === choice.cell);
   return wanted
     .map((name) => {
@@ -46,11 +46,11 @@ export function shownOf(store, entry, share) {
   return { ...moment.placed, entry, moment, sheets: [moment.sheet] };
 }
 
-/** Where the tile of a victim lies: the address of its sheet and its place there; null where it is not shown. */
+/** Where the tile of a victim lies: the name of its sheet and its place there; null where it is not shown. */
 export function tileAt(shown, victim) {
   const place = shown?.places.get(victim);
   if (place === undefined) return null;
-  return { path: shown.sheets[Math.floor(place / PER_SHEET)], place: place % PER_SHEET, row: place };
+  return { sheet: shown.sheets[Math.floor(place / PER_SHEET)], place: place % PER_SHEET, row: place };
 }
 
 /** The victims that any column shows, in the order that was asked for. */

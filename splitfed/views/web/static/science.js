@@ -17,17 +17,17 @@ export class Science {
     this.metric = new Choice("measure", () => this.update());
     this.metric.options(Object.entries(METRICS));
     this.grid = h("div", { class: "figures" });
-    this.finished = h("div", { class: "figures" });
     this.views = new Map();
-    element.append(h("div", { class: "controls" }, this.metric.element), this.grid, this.finished);
+    element.append(h("div", { class: "controls" }, this.metric.element), this.grid);
   }
 
-  /** Cells have finished: ask for what they show together. */
+  /** Cells have finished: ask for what they show together, and give back their results. */
   async refresh() {
     const [figures, results] = await Promise.all([this.api.figures(), this.api.results()]);
     this.baselines = results?.baselines ?? this.baselines;
-    figures.forEach((figure, place) => this.show(`finished ${place}`, figure, this.finished));
+    figures.forEach((figure, place) => this.show(`finished ${place}`, figure));
     this.update();
+    return results;
   }
 
   /** Draw what runs now, and the cells beside each other. */
@@ -57,7 +57,12 @@ export class Science {
       .filter((rule) => Number.isFinite(rule.value));
   }
 
-  show(name, figure, place = this.grid) {
+  /** Nothing is known yet, as before a replay. */
+  clear() {
+    for (const view of this.views.values()) view.element.hidden = true;
+  }
+
+  show(name, figure) {
     const drawn = { ...figure, series: figure.series.filter((one) => one.points.length) };
     let view = this.views.get(name);
     if (!drawn.series.length) {
@@ -67,7 +72,7 @@ export class Science {
     if (!view) {
       view = new FigureView(h("figure", { class: "card", "data-name": name }));
       this.views.set(name, view);
-      place.append(view.element);
+      this.grid.append(view.element);
     }
     view.element.hidden = false;
     const text = JSON.stringify(drawn);

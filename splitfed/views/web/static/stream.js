@@ -18,12 +18,12 @@ const EVENTS = [
 ];
 const PATIENCE_MS = [1000, 2000, 5000, 10000];
 
-/** Calls `listener.events` with lists of events, `.state` with what became of the connection, `.skipped` with counts. */
+/** Follows the events of one run once it is opened. Calls `listener.events` with lists of events, `.state` with what became of the connection, `.skipped` with counts,
+ * `.restart` where the record is another one than before. */
 export class Stream {
   constructor(api, listener) {
     this.api = api;
     this.listener = listener;
-    this.open({});
   }
 
   /** Start anew: the whole run, or a replay at a speed. */
@@ -55,6 +55,7 @@ export class Stream {
     source.addEventListener("history", (message) => take(JSON.parse(message.data), message));
     for (const name of EVENTS) source.addEventListener(name, (message) => take([JSON.parse(message.data)], message));
     source.addEventListener("skipped", (message) => this.listener.skipped(JSON.parse(message.data)));
+    source.addEventListener("restart", () => source === this.source && this.listener.restart());
     source.addEventListener("live", () => this.listener.state("live"));
     source.addEventListener("open", () => {
       this.tries = 0;

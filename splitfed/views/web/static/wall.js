@@ -25,7 +25,7 @@ export class Wall {
     this.every = false;
     this.share = 1;
     this.order = "leak";
-    this.followed = null;
+    this.follows = true;
     this.build();
     this.grid = new Grid(this.scroller, {
       make: () => itemOf(this.store.victims, this.columns.length, this.edge),
@@ -48,7 +48,7 @@ export class Wall {
       },
     );
     this.cell = new Choice("cell", () => {
-      this.followed = false;
+      this.follows = false;
       this.choose();
     });
     this.attack = new Choice("attack", () => this.choose());
@@ -75,11 +75,11 @@ export class Wall {
 
   /** There may be more to see: new moments, new cells, other names. */
   update() {
-    const cells = [...this.store.cells.entries()].filter(([, attacks]) => attacks.size).map(([name]) => name);
+    const cells = this.store.names(this.run());
     this.cell.options(cells.map((name) => [name, this.titleOf(name)]));
-    // the cell under way is shown until somebody chooses another
-    const current = this.run().current?.name;
-    if (this.followed !== false && cells.includes(current)) this.cell.value = current;
+    // until somebody chooses, the cell under way is shown; of a run that is over, the first, which has no defense
+    const wanted = this.run().finished ? cells[0] : this.run().current?.name;
+    if (this.follows && cells.includes(wanted)) this.cell.value = wanted;
     this.choose({ again: true });
   }
 
@@ -140,12 +140,24 @@ export class Wall {
     if (!this.empty.hidden) return;
     if (before !== this.columns.length) this.grid.clear();
     const client = (victim) => victims.client[this.seed]?.[victim] ?? -1;
-    this.scene = { victims, shown, sheets: this.sheets, client, picture: (path) => this.api.picture(path) };
+    this.scene = {
+      victims,
+      shown,
+      sheets: this.sheets,
+      client,
+      original: (sheet) => this.api.original(sheet),
+      picture: (cell, sheet) => this.picture(cell, sheet),
+    };
     this.numbers = ordered(shown, victims, this.order, client);
     const { edge, ...size } = sizeOf(victims, this.columns.length, this.scroller.clientWidth);
     this.edge = edge;
     this.grid.show(this.numbers.length, size);
     this.tell(shown.filter(Boolean), steps);
+  }
+
+  picture(cell, sheet) {
+    const path = this.store.path(cell, sheet);
+    return path && this.api.picture(path);
   }
 
   /** Which client holds an image is drawn anew under each seed. */

@@ -15,19 +15,44 @@ export class WallStore {
   clear() {
     this.cells = new Map();
     this.finals = new Map();
+    this.folders ??= new Map();
   }
 
-  /** Ask the server what there is; with `only` the victims, for a replay finds the rest in its events. */
-  async load({ only = false } = {}) {
+  /** Ask the server what there is now. A replay wants the `victims` alone: the rest comes with its events. */
+  async load({ victims = false } = {}) {
     const found = await this.api.wall();
     this.victims = found.victims;
-    for (const [cell, attacks] of only ? [] : Object.entries(found.cells))
-      for (const [attack, { final, moments }] of Object.entries(attacks)) {
-        const entry = this.entry(cell, attack);
-        for (const moment of moments) this.keep(entry, moment);
-        entry.final = final ? true : entry.final;
+    if (!victims) this.cells = new Map();
+    for (const [cell, attacks] of victims ? [] : Object.entries(found.cells))
+      for (const [attack, { final, moments, folder }] of Object.entries(attacks)) {
+        this.folders.set(cell, folder);
+        Object.assign(this.entry(cell, attack), { moments, final: Boolean(final) });
       }
     this.changed();
+  }
+
+  /** Ask where the pictures of a cell lie, once. */
+  async locate(cell) {
+    if (this.folders.has(cell)) return;
+    this.folders.set(cell, null);
+    const found = await this.api.wall(cell).catch(() => null);
+    const [attack] = Object.values(found?.cells[cell] ?? {});
+    if (attack) this.folders.set(cell, attack.folder);
+    else this.folders.delete(cell);
+    this.changed();
+  }
+
+  /** The path of a picture of a cell, below the run; null until it is known. */
+  path(cell, sheet) {
+    const folder = this.folders.get(cell);
+    if (folder === undefined) this.locate(cell);
+    return folder ? `${folder}/${sheet}` : null;
+  }
+
+  /** The cells that have something to show, in the order in which they run. */
+  names(run) {
+    const known = [...new Set([...(run.started?.cells ?? []), ...this.cells.keys()])];
+    return known.filter((name) => this.cells.get(name)?.size);
   }
 
   /** What is known of an attack on a cell. */

@@ -1,19 +1,25 @@
 // The wire: clients, what taps them, and the server, with what flows.
 
 import { h, s, tableOf } from "./charts/dom.js";
-import { bytes, count } from "./charts/text.js";
+import { MISSING, bytes, count } from "./charts/text.js";
 
 const MOST_DRAWN = 6;
 const ROW_PX = 34;
 
 export class Wire {
-  constructor(element, { vantage }) {
-    this.vantage = vantage;
+  constructor(element) {
+    this.vantage = "wire";
     this.picture = h("div", { class: "wire-picture" });
     this.table = h("div", { class: "wide" });
     this.note = h("p", { class: "status" });
     element.append(this.picture, this.note, this.table);
     new ResizeObserver(() => this.draw()).observe(this.picture);
+  }
+
+  /** Where the attacker looks on: at the wire, or at the server. */
+  seenFrom(vantage) {
+    this.vantage = vantage;
+    this.draw();
   }
 
   update(cell) {
@@ -58,7 +64,7 @@ function clientsOf(cell) {
     const now = counted.get(number);
     const then = before.get(number);
     const rate = (name) =>
-      now && then && seconds > 0 && cell.running ? Math.max(0, now[name] - then[name]) / seconds : 0;
+      now && then && seconds > 0 && cell.running ? Math.max(0, now[name] - then[name]) / seconds : NaN;
     const progress = cell.clients.get(number);
     return {
       number,
@@ -72,12 +78,16 @@ function clientsOf(cell) {
   });
 }
 
+function rateOf(perSecond) {
+  return Number.isFinite(perSecond) ? `${bytes(perSecond)}/s` : MISSING;
+}
+
 function tableOfClients(clients) {
   const rows = clients.map((one) => [
     `client ${one.number}`,
     one.lost ? h("span", { class: "failed", title: one.lost }, "lost") : one.step,
-    `${bytes(one.up)}/s`,
-    `${bytes(one.down)}/s`,
+    rateOf(one.up),
+    rateOf(one.down),
     count(one.frames),
     bytes(one.total),
   ]);
@@ -87,7 +97,6 @@ function tableOfClients(clients) {
 function drawWire({ clients, sealed, moving, refused }, vantage, width) {
   const drawn = clients.slice(0, MOST_DRAWN);
   const rows = Math.max(drawn.length, 2);
-  const height = rows * ROW_PX + 84;
   const middle = (rows * ROW_PX) / 2 + 8;
   const [left, tap, right] = [92, Math.round(width * 0.56), width - 78];
   const y = (place) => 8 + ROW_PX / 2 + place * ROW_PX + ((rows - drawn.length) * ROW_PX) / 2;
@@ -97,7 +106,8 @@ function drawWire({ clients, sealed, moving, refused }, vantage, width) {
     return [flow(path, one, moving), rateText(one, left + 8, y(place) - 5)];
   });
   const trunk = vantage === "server" ? [] : [flow(`M${tap} ${middle} L${right} ${middle}`, {}, moving)];
-  const eye = vantage === "server" ? [right + 34, middle + 78] : [tap, middle + 78];
+  const eye = vantage === "server" ? [right + 34, middle + 62] : [tap, middle + 62];
+  const height = Math.max(eye[1], rows * ROW_PX) + 12;
   const label =
     vantage === "server"
       ? "the server is the attacker"
@@ -131,7 +141,7 @@ function flow(path, { lost }, moving) {
 }
 
 function rateText(one, x, y) {
-  const text = one.lost ? "lost" : one.up ? `${bytes(one.up)}/s` : "";
+  const text = one.lost ? "lost" : one.up > 0 ? rateOf(one.up) : "";
   return s("text", { x, y, class: "rate" }, text);
 }
 
@@ -147,7 +157,7 @@ function node(x, y, width, height, name, state) {
 function spoken(clients, sealed, vantage, refused) {
   const lost = clients.filter((one) => one.lost).map((one) => one.number);
   return [
-    `${clients.length} clients send ${bytes(d3.sum(clients, (one) => one.up))} a second to the server`,
+    `${clients.length} clients send ${bytes(d3.sum(clients, (one) => one.up || 0))} a second to the server`,
     vantage === "server" ? "the server is the attacker" : "an attacker taps the relay between them",
     sealed ? "the wire is sealed by TLS" : "the wire is not sealed",
     `${refused} frames refused`,
