@@ -15,7 +15,7 @@ from splitfed.records.store import RunStore
 from splitfed.views import attacks, beside_published, summary, table
 from splitfed.views.charts import assets, figures
 from splitfed.views.progress import RunState
-from splitfed.views.report import features, page
+from splitfed.views.report import features, page, wall
 from splitfed.views.report.page import PageRow, PageTable
 from splitfed.views.text import MISSING, SYNTHETIC, byte_count, duration, number, percent
 
@@ -55,6 +55,7 @@ def _content(store: RunStore, results: Results, run: RunState) -> dict[str, Any]
     """What `templates/report.html.j2` shows, by name."""
     drawn = figures.of_run(results, run)
     measured = features.section(store.path)
+    pictures = wall.section(store.path, results)
     return {
         "results": results,
         "facts": _facts(store, results),
@@ -65,6 +66,7 @@ def _content(store: RunStore, results: Results, run: RunState) -> dict[str, Any]
         "compared": _compared(results),
         "how_to_read": [*table.how_to_read(results), *_HOW_TO_READ],
         "figures": drawn,
+        "wall": wall.about(pictures, results) if pictures else None,
         "images": [shown for path in _grids(store) if (shown := page.image(path)) is not None],
         "features": measured,
         "attacks": {
@@ -79,6 +81,7 @@ def _content(store: RunStore, results: Results, run: RunState) -> dict[str, Any]
         "drawn": {
             "figures": [figure.to_json() for figure in drawn],
             "features": measured.figure if measured else None,
+            "wall": pictures,
         },
         "style": Markup(assets.style()),
         "library": Markup(assets.vendor_script()),

@@ -1,22 +1,20 @@
 """The wall of a report: some private images beside what became of them under every defense, and how that came about.
 
-A report is one file that people send around, so it holds a bounded number of pictures: the first victims by number,
-never chosen by their looks, and a few moments.
+A report is one file that people send around, so it holds a bounded number of pictures: a few victims, by number and
+never by looks, those that the run followed while attacks learned before others, and a few moments.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from splitfed.errors import UserError
-from splitfed.records.sheets import load_tiles, save_sheet
+from splitfed.records.sheets import load_tiles, sheet_png
 from splitfed.records.wall import WallFolder
 
 if TYPE_CHECKING:
@@ -43,12 +41,22 @@ class Extent(NamedTuple):
 def section(run: Path, results: Results) -> dict[str, Any] | None:
     """What `charts/static/reportwall.js` shows; None where the run kept no originals, or no attack came to an end."""
     folder = WallFolder(run)
-    with suppress(UserError, OSError, ValueError):
+    with suppress(UserError, OSError, ValueError):  # a damaged wall costs the report its wall
         victims = folder.victims()
         columns = _columns(folder, results)
         if victims is not None and victims.sheets and columns:
             return _section(folder, victims, columns)
     return None
+
+
+def about(pictures: dict[str, Any], results: Results) -> str:
+    """What the wall shows, and how that was chosen."""
+    shown, columns = len(pictures["victims"]), len(pictures["columns"])
+    return (
+        f"{shown} of {results.dataset.train:,} private images, chosen by number, never by looks: each "
+        f"original beside what the strongest attack made of it under {columns} defenses, with the PSNR in dB. The "
+        "slider shows how that came about."
+    )
 
 
 def extent(tile_bytes: int, columns: int) -> Extent:
@@ -73,17 +81,20 @@ def _section(folder: WallFolder, victims: Victims, columns: Sequence[WallAttack]
     numbers = _numbers(columns)[: room.victims]
     if not numbers:
         return None
-    tile = _Tiles(folder, victims)
-    originals = tile.of_sheets(folder.path, victims.sheets, numbers)
+    tiles = _Tiles(victims, numbers)
     return {
         "height": victims.height,
         "width": victims.width,
         "classes": victims.classes,
         "labels": [victims.label[number] for number in numbers],
         "victims": numbers,
-        "originals": _data(originals),
+        "originals": tiles.picked(folder.path, victims.sheets, range(victims.count)),
         "columns": [
-            {"cell": column.cell, "attack": column.attack, "steps": _steps(tile, column, numbers, room.steps)}
+            {
+                "cell": column.cell,
+                "attack": column.attack,
+                "steps": _steps(tiles, folder.cell(column.cell), column, numbers, room.steps),
+            }
             for column in columns
         ],
     }
@@ -98,17 +109,19 @@ def _numbers(columns: Sequence[WallAttack]) -> list[int]:
     return [*sorted(followed), *sorted(everywhere - followed)]
 
 
-def _steps(tile: _Tiles, column: WallAttack, numbers: Sequence[int], most: int) -> list[dict[str, Any]]:
+def _steps(
+    tiles: _Tiles, folder: Path, column: WallAttack, numbers: Sequence[int], most: int
+) -> list[dict[str, Any]]:
     """Moments at even distances, and what it came to as the last of them; those whose picture is lost are left out."""
     assert column.final is not None
-    steps = []
+    steps = list[dict[str, Any]]()
     for moment in _even(column.moments, most - 1):
         with suppress(OSError, ValueError):
-            sheet = tile.of_moment(column.cell, moment, numbers)
+            sheet = tiles.picked(folder, [moment.sheet], moment.victims)
             when = f"round {moment.round}, epoch {moment.epoch}"
-            steps.append({"when": when, "sheet": _data(sheet), **_scores(moment, numbers)})
-    final = tile.of_final(column.cell, column.final, numbers)
-    return [*steps, {"when": "what it came to", "sheet": _data(final), **_scores(column.final, numbers)}]
+            steps.append({"when": when, "sheet": sheet, **_scores(moment, numbers)})
+    final = tiles.picked(folder, column.final.sheets, column.final.victims)
+    return [*steps, {"when": "what it came to", "sheet": final, **_scores(column.final, numbers)}]
 
 
 def _even(moments: Sequence[WallShown], most: int) -> list[WallShown]:
@@ -126,35 +139,28 @@ def _scores(shown: WallShown | WallFinal, numbers: Sequence[int]) -> dict[str, l
 
 
 class _Tiles:
-    """Single images out of the sheets of a run, uint8, (N, C, H, W); one that is not shown is black."""
+    """Single images out of the sheets of a run, as the sheet of a report; one that is not shown is black."""
 
-    def __init__(self, folder: WallFolder, victims: Victims) -> None:
-        self._folder = folder
-        self._victims = victims
+    def __init__(self, victims: Victims, numbers: Sequence[int]) -> None:
+        self._shape = (victims.channels, victims.height, victims.width)
+        self._per_sheet = victims.tiles_per_sheet
+        self._numbers = numbers
 
-    def of_moment(self, cell: str, moment: WallShown, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        return self._picked(self._folder.path.parent, [moment.sheet], moment.victims, numbers)
+    def picked(self, folder: Path, sheets: Sequence[str], held: Sequence[int]) -> str:
+        """The wanted victims out of sheets in this folder that hold these, as the address of a picture.
 
-    def of_final(self, cell: str, final: WallFinal, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        return self._picked(self._folder.path.parent, final.sheets, final.victims, numbers)
-
-    def of_sheets(self, folder: Path, sheets: Sequence[str], numbers: Sequence[int]) -> NDArray[np.uint8]:
-        return self._picked(folder, sheets, range(self._victims.count), numbers)
-
-    def _picked(
-        self, folder: Path, sheets: Sequence[str], held: Sequence[int], numbers: Sequence[int]
-    ) -> NDArray[np.uint8]:
-        shape = (self._victims.channels, self._victims.height, self._victims.width)
-        made = np.zeros((len(numbers), *shape), np.uint8)
-        per_sheet = self._victims.tiles_per_sheet
+        Raises:
+            OSError, ValueError: a sheet cannot be read.
+        """
+        made = np.zeros((len(self._numbers), *self._shape), np.uint8)
         places = {number: place for place, number in enumerate(held)}
         opened: dict[int, NDArray[np.uint8]] = {}
-        for row, number in enumerate(numbers):
+        for row, number in enumerate(self._numbers):
             if (place := places.get(number)) is None:
                 continue
-            sheet = place // per_sheet
+            sheet, tile = divmod(place, self._per_sheet)
             if sheet not in opened:
-                count = min(per_sheet, len(held) - sheet * per_sheet)
-                opened[sheet] = load_tiles(folder / sheets[sheet], count, *shape[1:])
-            made[row] = opened[sheet][place % per_sheet]
-        return made
+                count = min(self._per_sheet, len(held) - sheet * self._per_sheet)
+                opened[sheet] = load_tiles(folder / sheets[sheet], count, *self._shape[1:])
+            made[row] = opened[sheet][tile]
+        return f"data:image/png;base64,{base64.b64encode(sheet_png(made)).decode()}"

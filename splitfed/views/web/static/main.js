@@ -26,9 +26,9 @@ class Page {
     );
     this.detail = new Detail(part("detail"), shared);
     const open = (numbers, index) => this.detail.show(numbers, index, this.wall.columns[0]?.cell);
-    this.wall = new Wall(part("wall"), { ...shared, open });
+    this.wall = new Wall(part("wall"), { ...shared, open, chosen: () => this.science.update() });
     this.wire = new Wire(part("wire"));
-    this.science = new Science(part("science"), shared);
+    this.science = new Science(part("science"), { ...shared, chosen: () => this.wall.cell.value });
     this.cells = new Cells(part("cells"));
     this.replay = new Replay(part("replay"), (speed) => this.begin(speed));
     this.stream = new Stream(this.api, {

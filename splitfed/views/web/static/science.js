@@ -12,8 +12,8 @@ const METRICS = {
 const MOST_CURVES = 24;
 
 export class Science {
-  constructor(element, { run, api }) {
-    Object.assign(this, { run, api, baselines: {} });
+  constructor(element, { run, api, chosen }) {
+    Object.assign(this, { run, api, chosen, baselines: {} });
     this.metric = new Choice("measure", () => this.update());
     this.metric.options(Object.entries(METRICS));
     this.grid = h("div", { class: "figures" });
@@ -33,7 +33,7 @@ export class Science {
   /** Draw what runs now, and the cells beside each other. */
   update() {
     const run = this.run();
-    const cell = run.current;
+    const cell = run.cells.get(this.chosen()) ?? run.current;
     if (!cell) return;
     this.baselines = { ...run.started?.baselines, ...this.baselines };
     const metric = this.metric.value;

@@ -19,8 +19,8 @@ const STRONGEST = "";
 const PLAY_MS = 350;
 
 export class Wall {
-  constructor(element, { run, store, api, open }) {
-    Object.assign(this, { run, store, api, element });
+  constructor(element, { run, store, api, open, chosen }) {
+    Object.assign(this, { run, store, api, element, chosen });
     this.sheets = new Sheets();
     this.every = false;
     this.share = 1;
@@ -50,6 +50,7 @@ export class Wall {
     this.cell = new Choice("cell", () => {
       this.follows = false;
       this.choose();
+      this.chosen();
     });
     this.attack = new Choice("attack", () => this.choose());
     this.sort = new Choice("order", (value) => {
