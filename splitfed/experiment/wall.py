@@ -83,8 +83,7 @@ class CellWall:
         self._cell = context.cell.name
         self._truth = context.truth
         self._folder = WallFolder(context.run.store.path)
-        positions = own_positions(context.run.scenario, context.run.splits.train.labels, context.cell.seed)
-        self._numbers = [own.numpy() for own in positions]
+        self._numbers = context.numbers
         self._attacks: dict[str, WallAttack] = {}
         self._shown: dict[str, int] = {}
         """How often each attack has shown itself."""

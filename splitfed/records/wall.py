@@ -55,7 +55,7 @@ class Victims(Record):
         candidates: among how many of them, from the first on, a reconstruction is re-identified.
     """
 
-    schema_version: Literal[1] = Field(alias="schema", default=1)
+    schema_version: Literal[1] = Field(alias="schema")
     height: int
     width: int
     channels: int
@@ -105,7 +105,7 @@ class WallFinal(Record):
 class WallAttack(Record):
     """One attack on one cell."""
 
-    schema_version: Literal[1] = Field(alias="schema", default=1)
+    schema_version: Literal[1] = Field(alias="schema")
     cell: str
     attack: str
     is_control: bool

@@ -40,8 +40,6 @@ MOST_STREAMS = 64
 """Pages that are told of events at a time, of all runs."""
 FASTEST = 100_000.0
 
-Handler = "Callable[[Request], Awaitable[Response]]"
-
 
 class WebView:
     """The application over some runs; `app` is what a server serves.
@@ -114,6 +112,8 @@ class WebView:
         store = self._store(request)
         start = _offset(request.headers.get("last-event-id") or request.query_params.get("from") or "0")
         speed = _speed(request.query_params.get("speed"))
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         if self._streams >= MOST_STREAMS:
             raise HTTPException(503, f"{MOST_STREAMS} pages are open already: close one, or reload this one later")
         client = request.client

@@ -24,7 +24,7 @@ _NO_JSON = (b"NaN", b"Infinity")
 """What Python writes for numbers that are none, and no browser reads."""
 
 
-class Line(NamedTuple):
+class LogLine(NamedTuple):
     """One event of the log.
 
     Attributes:
@@ -105,7 +105,7 @@ class LogIndex:
         found.reverse()
         return found
 
-    def read(self, numbers: list[int]) -> list[Line]:
+    def read(self, numbers: list[int]) -> list[LogLine]:
         """These events, as they stand in the log now; those that cannot be read are left out."""
         found = []
         try:
@@ -118,7 +118,7 @@ class LogIndex:
                 text = os.pread(descriptor, end - start, start)
                 name = _name_of(text)
                 if len(text) == end - start and name:
-                    found.append(Line(end, name, for_browsers(text.rstrip(b"\n")), self._times[number]))
+                    found.append(LogLine(end, name, for_browsers(text.rstrip(b"\n")), self._times[number]))
         finally:
             os.close(descriptor)
         return found
@@ -136,9 +136,9 @@ class LogIndex:
                 return True
             wanted *= 2
         at = self._read_to
-        for line in text[:end].splitlines(keepends=True):
-            self._take_line(at, line)
-            at += len(line)
+        for line in text[:end].split(b"\n")[:-1]:
+            self._take_line(at, line + b"\n")
+            at += len(line) + 1
         self._read_to = at
         return end > 0
 

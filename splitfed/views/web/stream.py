@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from splitfed.views.web.log_index import Line, LogIndex
+from splitfed.views.web.log_index import LogIndex, LogLine
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -32,7 +32,7 @@ GRAIN_S = 0.02
 class Stretch(NamedTuple):
     """A part of the log that was read: its events, the number after the last, and lines that were none so far."""
 
-    lines: list[Line]
+    lines: list[LogLine]
     next: int
     skipped: int
     generation: int
@@ -153,7 +153,7 @@ class EventStream:
             stretch = await self._feed.ask(partial(_stretch, at=at, most=HISTORY))
             if stretch.next == at:
                 return at
-            waiting: list[Line] = []
+            waiting: list[LogLine] = []
             for line in stretch.lines:
                 pause_s = 0.0 if before_s is None else max(0.0, line.time_s - before_s) / speed
                 due_s += min(pause_s, LONGEST_PAUSE_S)
@@ -206,7 +206,7 @@ def _stretch(index: LogIndex, *, at: int, most: int = HISTORY + 1) -> Stretch:
     return Stretch(index.read(list(range(start, end))) if few else [], end, index.skipped, index.generation)
 
 
-def _message(line: Line) -> bytes:
+def _message(line: LogLine) -> bytes:
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (line.end, line.name.encode(), line.data)
 
 
