@@ -1,6 +1,6 @@
 // A figure: the drawing, what its series are, its caption, and its numbers as a table.
 
-import { h, tableOf } from "./dom.js";
+import { asPicture, h, tableOf } from "./dom.js";
 import { drawEmbedding } from "./embedding.js";
 import { drawLines } from "./lines.js";
 import { sampleOf } from "./look.js";
@@ -39,15 +39,14 @@ export class FigureView {
     if (!this.figure || width < 50 || width === this.width) return;
     this.width = width;
     const drawn = DRAW[this.figure.kind](this.figure, width, Math.round(Math.min(360, Math.max(220, width * 0.56))));
-    drawn.setAttribute("role", "img");
-    drawn.setAttribute("aria-label", spoken(this.figure));
-    this.drawing.replaceChildren(drawn);
+    this.drawing.replaceChildren(asPicture(drawn, spoken(this.figure)));
   }
 
   /** Its numbers, only while somebody reads them. */
   list() {
     this.numbers.querySelector("div")?.remove();
-    if (this.numbers.open && this.figure) this.numbers.append(h("div", { class: "wide" }, numbersOf(this.figure)));
+    if (this.numbers.open && this.figure)
+      this.numbers.append(h("div", { class: "wide", tabindex: 0 }, numbersOf(this.figure)));
   }
 }
 

@@ -143,6 +143,7 @@ export class Wall {
     const client = (victim) => victims.client[this.seed]?.[victim] ?? -1;
     this.scene = {
       victims,
+      names: this.columns.map((entry) => entry.cell),
       shown,
       sheets: this.sheets,
       client,

@@ -10,7 +10,7 @@ export class Wire {
   constructor(element) {
     this.vantage = "wire";
     this.picture = h("div", { class: "wire-picture" });
-    this.table = h("div", { class: "wide" });
+    this.table = h("div", { class: "wide", tabindex: 0 });
     this.note = h("p", { class: "status" });
     element.append(this.picture, this.note, this.table);
     new ResizeObserver(() => this.draw()).observe(this.picture);
