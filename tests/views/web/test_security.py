@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,17 +17,29 @@ from tests.views.web.pages import Page, new_run, notices, serving
 NAVIGATION = {"sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunStore:
-    run = new_run(tmp_path / "runs", *notices(1))
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    """A run with pictures, and what looks like some and may not be shown."""
+    folder = tmp_path_factory.mktemp("world")
+    run = new_run(folder / "runs", *notices(1))
     cell = run.path / "wall" / "none"
     cell.mkdir(parents=True)
     save_sheet(cell / "ridge-0.png", images(3))
     save_sheet(run.images_dir / "none-ridge.png", images(3))
+    outside = run.path.parent / "secret.png"
+    outside.write_bytes((cell / "ridge-0.png").read_bytes())
+    (cell / "link.png").symlink_to(outside)
+    (run.path / "wall" / "linked").symlink_to(run.path.parent)
+    (cell / "folder.png").mkdir()
+    os.mkfifo(cell / "pipe.png")
+    for name in ("images/notes.txt", "cells/none/ridge.png"):
+        (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.path / name).write_bytes(b"secret")
+    (run.path.parent / "linked").symlink_to(new_run(folder / "other").path)
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(run: RunStore) -> Iterator[Page]:
     with serving(run.path.parent) as served:
         yield served
@@ -132,16 +143,6 @@ def test_every_answer_says_what_a_browser_may_do_with_it(run: RunStore, page: Pa
     ],
 )
 def test_only_pictures_of_the_run_are_shown(run: RunStore, page: Page, path: str) -> None:
-    outside = run.path.parent / "secret.png"
-    outside.write_bytes((run.path / "wall" / "none" / "ridge-0.png").read_bytes())
-    cell = run.path / "wall" / "none"
-    (cell / "link.png").symlink_to(outside)
-    (run.path / "wall" / "linked").symlink_to(run.path.parent)
-    (cell / "folder.png").mkdir()
-    os.mkfifo(cell / "pipe.png")
-    for name in ("images/notes.txt", "cells/none/ridge.png"):
-        (run.path / name).parent.mkdir(parents=True, exist_ok=True)
-        (run.path / name).write_bytes(b"secret")
     answer = page.get(f"/runs/{run.path.name}/files/{path}")
     assert answer.status == 404
     assert "only PNG files in wall/ and images/" in answer.error or "nothing at" in answer.error
@@ -162,8 +163,6 @@ def test_only_files_of_the_page_are_served(page: Page, name: str) -> None:
 
 @pytest.mark.parametrize("run_id", ["..", ".", "%2e%2e", "..%2f..", "linked", "nothing", "a%00", "runs", "%2Fetc"])
 def test_only_runs_of_the_directory_are_shown(run: RunStore, page: Page, run_id: str) -> None:
-    other = new_run(run.path.parent.parent / "other")
-    (run.path.parent / "linked").symlink_to(other.path)
     for path in (f"/run/{run_id}", f"/api/runs/{run_id}/events", f"/api/runs/{run_id}/wall"):
         answer = page.get(path)
         assert answer.status == 404
@@ -174,7 +173,7 @@ def test_only_runs_of_the_directory_are_shown(run: RunStore, page: Page, run_id:
 # elsewhere than on a loopback address
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def far(run: RunStore) -> Iterator[Page]:
     with serving(run.path.parent, host="0.0.0.0", token="right") as served:
         yield served
