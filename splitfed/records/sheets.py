@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,13 @@ def save_sheet(path: Path, images: Pixels) -> None:
     """
     with replacing(path) as file:
         Image.fromarray(_tiled(as_bytes(images))).save(file, format="PNG", compress_level=COMPRESS_LEVEL)
+
+
+def sheet_png(images: Pixels) -> bytes:
+    """The content of the file that `save_sheet` writes."""
+    file = io.BytesIO()
+    Image.fromarray(_tiled(as_bytes(images))).save(file, format="PNG", compress_level=COMPRESS_LEVEL)
+    return file.getvalue()
 
 
 def load_tiles(path: Path, count: int, height: int, width: int) -> NDArray[np.uint8]:

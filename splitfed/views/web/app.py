@@ -15,6 +15,8 @@ from starlette.routing import Route
 
 from splitfed.errors import UserError
 from splitfed.records.store import EVENTS, RESULTS, RunStore
+from splitfed.views.charts.assets import FOLDER as CHARTS
+from splitfed.views.charts.figures import of_results
 from splitfed.views.web import wall_answers
 from splitfed.views.web.feed import Feeds
 from splitfed.views.web.pictures import read_picture
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from splitfed.views.web.catalog import Catalog
 
 HERE = Path(__file__).parent
-STATIC = {"": HERE / "static", "charts/": HERE.parent / "charts" / "static"}
+STATIC = {"": HERE / "static", "charts/": CHARTS}
 """What is served below /static/: a prefix, and the folder whose files have it."""
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png"}
 MOST_STREAMS = 64
@@ -73,6 +75,8 @@ class WebView:
             Route("/api/runs", self._runs),
             Route("/api/runs/{run}/events", self._events),
             Route("/api/runs/{run}/wall", self._wall),
+            Route("/api/runs/{run}/final", self._final),
+            Route("/api/runs/{run}/figures", self._figures),
             Route("/api/runs/{run}/results", self._results),
             Route("/api/runs/{run}/victim/{number}", self._victim),
             Route("/runs/{run}/files/{path:path}", self._file),
@@ -82,14 +86,16 @@ class WebView:
 
     async def _front(self, request: Request) -> Response:
         del request
-        return self._rendered(self._catalog.single)
+        if self._catalog.single is not None:
+            return self._rendered("run.html.j2", run=self._catalog.single)
+        return self._rendered("index.html.j2", directory=str(self._catalog.root))
 
     async def _page(self, request: Request) -> Response:
-        return self._rendered(self._store(request).path.name)
+        return self._rendered("run.html.j2", run=self._store(request).path.name)
 
-    def _rendered(self, run: str | None) -> Response:
-        content = {"run": run, "single": self._catalog.single is not None, "speed": self._speed}
-        return HTMLResponse(_templates().get_template("page.html.j2").render(content))
+    def _rendered(self, template: str, **content: str) -> Response:
+        shared = {"single": self._catalog.single is not None, "speed": self._speed}
+        return HTMLResponse(_templates().get_template(template).render(shared | content))
 
     async def _static(self, request: Request) -> Response:
         path = static_files().get(request.path_params["path"])
@@ -124,6 +130,16 @@ class WebView:
         store, cell = self._store(request), request.query_params.get("cell")
         return JSONResponse(await asyncio.to_thread(wall_answers.wall, store, cell))
 
+    async def _final(self, request: Request) -> Response:
+        cell, attack = request.query_params.get("cell", ""), request.query_params.get("attack", "")
+        found = await asyncio.to_thread(wall_answers.final, self._store(request), cell, attack)
+        if found is None:
+            raise HTTPException(404, "no such attack on such a cell has come to an end: the wall says which have")
+        return JSONResponse(found)
+
+    async def _figures(self, request: Request) -> Response:
+        return JSONResponse(await asyncio.to_thread(_drawn, self._store(request)))
+
     async def _results(self, request: Request) -> Response:
         store = self._store(request)
         try:
@@ -154,6 +170,11 @@ class WebView:
         if store is None:
             raise HTTPException(404, f"no run {run}: the front page lists those there are")
         return store
+
+
+def _drawn(store: RunStore) -> list[dict[str, Any]]:
+    """What the finished cells show together."""
+    return [figure.to_json() for figure in of_results(store.results)] if store.has_results else []
 
 
 class _Counted:

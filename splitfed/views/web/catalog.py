@@ -59,9 +59,9 @@ class Catalog:
         """The id of the one run, where it is one."""
         if (path / MANIFEST).is_file():
             path = path.resolve()
-            self.single, self._root = path.name, path.parent
+            self.single, self.root = path.name, path.parent
         elif path.is_dir():
-            self._root = path.resolve()
+            self.root = path.resolve()
         else:
             raise UserError(
                 f"{path} is neither a run nor a directory of runs: name one that `splitfed scenario` made, such as "
@@ -74,7 +74,7 @@ class Catalog:
             return None
         if self.single is not None and run != self.single:
             return None
-        path = self._root / run
+        path = self.root / run
         try:
             return RunStore.open(path) if not path.is_symlink() else None
         except (UserError, OSError):
@@ -88,7 +88,7 @@ class Catalog:
 
     def _names(self) -> list[str]:
         try:
-            return [entry.name for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False)]
+            return [entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False)]
         except OSError:
             return []
 

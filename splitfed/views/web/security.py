@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from splitfed.views.charts.assets import STYLE_HASH
 from splitfed.views.web.port import TOKEN, is_loopback
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ POLICY = "; ".join(
     (
         "default-src 'self'",
         "img-src 'self' data:",
+        f"style-src 'self' '{STYLE_HASH}'",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'none'",

@@ -30,6 +30,17 @@ def wall(store: RunStore, cell: str | None = None) -> dict[str, Any]:
     return {"victims": None if victims is None else victims.model_dump(by_alias=True), "cells": cells}
 
 
+def final(store: RunStore, cell: str, attack: str) -> dict[str, Any] | None:
+    """What an attack came to, with the scores of each image; None while it has not.
+
+    `wall` leaves that out, for all attacks together are more than a page looks at.
+    """
+    found = WallFolder(store.path).attack(cell, attack)
+    if found is None or found.final is None:
+        return None
+    return {"folder": _path(cell), **found.final.model_dump()}
+
+
 def victim(store: RunStore, number: int) -> dict[str, Any] | None:
     """One victim: the original where the lab has it, and what every attack on every cell makes of it.
 
@@ -61,7 +72,7 @@ def _pictures(attack: WallAttack) -> dict[str, Any]:
         "folder": _path(attack.cell),
         "is_control": attack.is_control,
         "moments": [moment.model_dump() for moment in attack.moments],
-        "final": None if attack.final is None else attack.final.model_dump(),
+        "final": None if attack.final is None else {"count": len(attack.final.victims), "of": attack.final.of},
     }
 
 
