@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from splitfed.cli import output
 from splitfed.cli.arguments import path
 from splitfed.cli.exit_codes import OK
+from splitfed.errors import UserError
 
 if TYPE_CHECKING:
     from splitfed.cli.arguments import Commands
@@ -51,8 +52,11 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the address and serve until Ctrl-C."""
     from splitfed.views.web import port, serve
+    from splitfed.views.web.app import FASTEST
     from splitfed.views.web.catalog import Catalog
 
+    if arguments.speed is not None and not 0 < arguments.speed <= FASTEST:
+        raise UserError(f"--speed {arguments.speed}: a number above 0 and at most {FASTEST:g} is expected, such as 20")
     catalog = Catalog(arguments.path)
     if arguments.listening is None:
         listening = port.listen(arguments.host, arguments.port)

@@ -207,7 +207,7 @@ class WallFolder:
         """What `save_activations` wrote; None where there is nothing that can be read."""
         path = self.cell(cell) / ACTIVATIONS
         unreadable = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-        with suppress(*unreadable), one_reader, np.load(path, allow_pickle=False) as stored:
+        with suppress(*unreadable), one_reader, path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return WallActivations(stored["victims"], stored["values"])
         return None
 

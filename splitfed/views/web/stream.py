@@ -85,6 +85,7 @@ class EventStream:
         error = None if speaker.cancelled() else speaker.exception()
         if isinstance(error, _NotReadError):
             self._drop()
+            await asyncio.sleep(0)  # until it is known here that the connection is lost
         elif error is not None:
             raise error
         else:
