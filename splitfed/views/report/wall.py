@@ -109,9 +109,7 @@ def _numbers(columns: Sequence[WallAttack]) -> list[int]:
     return [*sorted(followed), *sorted(everywhere - followed)]
 
 
-def _steps(
-    tiles: _Tiles, folder: Path, column: WallAttack, numbers: Sequence[int], most: int
-) -> list[dict[str, Any]]:
+def _steps(tiles: _Tiles, folder: Path, column: WallAttack, numbers: Sequence[int], most: int) -> list[dict[str, Any]]:
     """Moments at even distances, and what it came to as the last of them; those whose picture is lost are left out."""
     assert column.final is not None
     steps = list[dict[str, Any]]()

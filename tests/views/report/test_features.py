@@ -71,7 +71,9 @@ def test_each_network_is_a_panel_with_a_place_for_every_image(record: FeatureRec
 
 def test_the_caption_says_what_umap_does_and_the_table_what_it_cannot(record: FeatureRecord) -> None:
     cells = [cell for row in features.scores(record).rows for cell in row.cells]
-    shown = " ".join([*features.figure(record)["classes"], features.caption(record), *features.scores(record).header, *cells])
+    shown = " ".join(
+        [*features.figure(record)["classes"], features.caption(record), *features.scores(record).header, *cells]
+    )
     for said in (
         "UMAP (0.5.12, seeded", "distorts distances", "768 training images", "Adam at 0.001, 4 epochs, batches of 32, "
         "seed 7, the same for all", "Head <CT>", "0.990", "0.712", "30.1", "50.8 %", "19.4", "15-nearest-neighbor",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -117,6 +118,10 @@ def test_results_are_told_once_there_are_some(run: RunStore, page: Page) -> None
     assert page.get(address).body == (run.path / "results.json").read_bytes()
 
 
+def final_of(run: RunStore, cell: str = CELL) -> str:
+    return f"/api/runs/{run.path.name}/final?cell={quote(cell)}&attack={quote(ATTACK)}"
+
+
 def test_the_wall_names_every_picture(run: RunStore, page: Page) -> None:
     address = f"/api/runs/{run.path.name}/wall"
     assert page.get(address).json == {"victims": None, "cells": {}}
@@ -125,11 +130,24 @@ def test_the_wall_names_every_picture(run: RunStore, page: Page) -> None:
     assert told["victims"]["label"] == [0, 1] * 3
     attack = told["cells"][CELL][ATTACK]
     assert attack["moments"][0]["victims"] == [0, 1]
-    assert attack["final"]["reid_rank"] == list(range(6))
-    for folder, sheet in [("wall", told["victims"]["sheets"][0]), (attack["folder"], attack["final"]["sheets"][0])]:
+    assert attack["final"] == {"count": 6, "of": 6}
+    final = page.get(final_of(run)).json
+    assert final["reid_rank"] == list(range(6))
+    for folder, sheet in [("wall", told["victims"]["sheets"][0]), (final["folder"], final["sheets"][0])]:
         path = "/".join(part.replace("%", "%25") for part in (*folder.split("/"), sheet))
         assert page.get(f"/runs/{run.path.name}/files/{path}").status == 200
     assert page.get(f"{address}?cell=other").json["cells"] == {}
+    for cell in ("other", "../none", ""):
+        assert page.get(final_of(run, cell)).error.startswith("no such attack")
+
+
+def test_figures_are_drawn_of_what_has_finished(run: RunStore, page: Page) -> None:
+    address = f"/api/runs/{run.path.name}/figures"
+    assert page.get(address).json == []
+    run.save_results(run_results(cell_result("none"), cell_result("sca")))
+    assert page.get(address).json
+    (run.path / "results.json").write_text("{")
+    assert "results.json is damaged" in page.get(address).error
 
 
 def test_one_victim_is_told_with_all_that_is_known(run: RunStore, page: Page) -> None:
@@ -164,7 +182,7 @@ def test_without_truth_there_are_reconstructions_and_nothing_beside_them(run: Ru
     hang(run, truth=False)
     told = page.get(f"/api/runs/{run.path.name}/wall").json
     assert told["victims"] is None
-    final = told["cells"][CELL][ATTACK]["final"]
+    final = page.get(final_of(run)).json
     assert final["victims"] == list(range(6))
     assert final["psnr_db"] == final["ssim"] == final["reid_rank"] == final["nearest"] == []
     victim = page.get(f"/api/runs/{run.path.name}/victim/0").json
