@@ -137,6 +137,7 @@ class CellWall:
         chosen, victims = self._chosen(shown.index)
         images = shown.images[chosen]
         originals = self._truth.originals(shown.index[chosen.numpy()]).pixels
+        ranks, _ = self._ranked(images, originals, np.array(victims))
         sheet = f"{file_name(record.attack)}@{number}.png"
         moment = WallShown(
             number=number,
@@ -146,6 +147,7 @@ class CellWall:
             victims=victims,
             psnr_db=_told(fast_psnr_db(images, originals)),
             ssim=_told(fast_ssim(images, originals)),
+            reid_rank=tuple(ranks.tolist()),
         )
         save_sheet(self._folder.cell(self._cell) / sheet, images.numpy())
         self._save(record.model_copy(update={"moments": (*record.moments, moment)}))
@@ -176,11 +178,8 @@ class CellWall:
         kept = kept[numbers[kept] < MOST_VICTIMS]
         victims = numbers[kept]
         images = made.images[torch.from_numpy(kept)]
-        train = self._run.splits.train.pixels
-        originals = train[torch.from_numpy(victims)]
-        ranks, nearest = nearest_among(
-            images, originals, train[: min(CANDIDATES, MOST_VICTIMS)], torch.from_numpy(victims), count=NEAREST
-        )
+        originals = self._run.splits.train.pixels[torch.from_numpy(victims)]
+        ranks, nearest = self._ranked(images, originals, victims)
         return WallFinal(
             victims=tuple(victims.tolist()),
             of=len(made),
@@ -190,6 +189,11 @@ class CellWall:
             reid_rank=tuple(ranks.tolist()),
             nearest=tuple(map(tuple, nearest.tolist())),
         )
+
+    def _ranked(self, images: Tensor, originals: Tensor, victims: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Where each original stands among the candidates, and which of them are nearest to its reconstruction."""
+        candidates = self._run.splits.train.pixels[: min(CANDIDATES, MOST_VICTIMS)]
+        return nearest_among(images, originals, candidates, torch.from_numpy(victims), count=NEAREST)
 
     def _number(self, index: np.ndarray) -> np.ndarray:
         """The number of the victim behind each row of an opaque index."""

@@ -31,7 +31,9 @@ def executable() -> str:
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Chromium, closed at the end."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    )
     path = executable()
     with playwright.sync_playwright() as driver:
         # without a sandbox, for root has none; it opens nothing but these pages
@@ -74,9 +76,9 @@ class Watched:
         assert isinstance(value, (int, float)), value
         return value
 
-    def until(self, expression: str) -> None:
+    def until(self, expression: str, *, patience_s: float = PATIENCE_MS / 1000) -> None:
         """Wait until this holds in the page. Asked from here, for the page's policy forbids what polls in there."""
-        deadline = time.monotonic() + PATIENCE_MS / 1000
+        deadline = time.monotonic() + patience_s
         while not self.page.evaluate(expression):
             assert time.monotonic() < deadline, f"never so: {expression}"
             self.page.wait_for_timeout(50)

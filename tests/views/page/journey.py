@@ -145,7 +145,7 @@ def _through_a_killed_server(watched: Watched, server: WatchServer) -> None:
 
 
 def _end(watched: Watched, journey: Journey, process: subprocess.Popen[bytes]) -> None:
-    watched.until("document.getElementById('connection').textContent === 'complete'")
+    watched.until("document.getElementById('connection').textContent === 'complete'", patience_s=RUN_S)
     assert process.wait(RUN_S) == 3, "a run with an INVALID cell ends with 3"
     time.sleep(0.5)  # what the page shows follows what it knows
     journey.after = watched.number("Number(document.body.dataset.events)")

@@ -31,7 +31,16 @@ class WatchServer:
 
     def start(self) -> None:
         """Start it, at the address that it had before."""
-        command = [sys.executable, "-m", "splitfed", "watch", str(self._path), "--no-browser", "--port", str(self._port)]
+        command = [
+            sys.executable,
+            "-m",
+            "splitfed",
+            "watch",
+            str(self._path),
+            "--no-browser",
+            "--port",
+            str(self._port),
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self._process.stdout is not None
         said = self._process.stdout.readline()

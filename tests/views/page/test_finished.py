@@ -47,7 +47,9 @@ def inked(watched: Watched, selector: str) -> int:
 
 def picture(watched: Watched, index: int) -> str:
     """The pixels of the reconstruction in an item."""
-    return str(watched.page.evaluate(f"""document.querySelectorAll('.item[data-index="{index}"] canvas')[1].toDataURL()"""))
+    return str(
+        watched.page.evaluate(f"""document.querySelectorAll('.item[data-index="{index}"] canvas')[1].toDataURL()""")
+    )
 
 
 def test_only_what_is_in_sight_exists_and_it_is_drawn(watched: Watched) -> None:
@@ -105,7 +107,7 @@ def test_the_slider_leads_back_to_the_first_moment(watched: Watched) -> None:
     assert "what it came to" in watched.text(".when")
     last = picture(watched, 0)
     watched.field("moment").fill("0")
-    assert re.match(r"round \d, epoch \d+ \(1 of \d\)", watched.text(".when"))
+    assert re.match(r"(round \d|after training), epoch \d+ \(1 of \d\)", watched.text(".when"))
     assert "48 private images" in watched.text(".status")
     watched.page.wait_for_timeout(300)
     assert picture(watched, 0) != last
@@ -135,7 +137,7 @@ def test_one_image_by_itself(watched: Watched) -> None:
     watched.page.wait_for_timeout(300)
     assert inked(watched, "dialog .made canvas") == 4
     dialog.get_by_role("button", name="next image").click()
-    watched.until(f"""document.querySelector("#detail-title").textContent === "Image 4, {named['#4']}" """)
+    watched.until(f"""document.querySelector("#detail-title").textContent === "Image 4, {named["#4"]}" """)
     dialog.get_by_role("button", name="close").click()
     assert not watched.page.locator("dialog[open]").count()
 
@@ -150,12 +152,16 @@ def test_invalid_is_seen_and_explained(watched: Watched) -> None:
     assert watched.field("cell").locator("option").first.inner_text() == "none (INVALID)"
 
 
-def test_the_figures_hold_what_was_measured(watched: Watched, journey: Journey) -> None:
+def test_the_figures_hold_what_was_measured(watched: Watched) -> None:
     drawn = {element.get_attribute("data-name") for element in watched.page.locator("figure[data-name]").all()}
     assert {"attacks", "cells", "accuracy", "loss", "finished 0"} <= drawn
     assert len(watched.numbers_of("loss")) == ROUNDS * len(CELLS)
     rules = [row[0] for row in watched.numbers_of("attacks")[-2:]]
     assert sorted(rules) == ["class mean", "mean image"]
+    watched.choose("measure", "reid_top1")
+    watched.until("""document.querySelector('figure[data-name="attacks"] .legend').textContent.includes("ridge")""")
+    shares = {row[0]: float(row[2]) for row in watched.numbers_of("attacks")}
+    assert shares["ridge"] > 0.5 > shares["untrained"]
 
 
 def test_a_finished_run_is_replayed_from_its_beginning(browser: Browser, journey: Journey) -> None:

@@ -1,4 +1,4 @@
-"""A run that goes on is seen as it goes: reconstructions appear, a lost connection costs nothing, nothing is doubled."""
+"""A run is seen while it goes on: reconstructions appear, a lost connection costs nothing, nothing is doubled."""
 
 from __future__ import annotations
 

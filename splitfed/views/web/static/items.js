@@ -11,7 +11,7 @@ const PADDING_PX = 7; // with the border
 
 /** How large an item is that shows so many tiles of this size, in a wall so many pixels wide. */
 export function sizeOf(victims, columns, room) {
-  const edge = edgeOf(victims.width);
+  const edge = edgeOf(victims.width, room);
   const tall = Math.round((edge * victims.height) / victims.width);
   const tiles = columns + (victims.sheets.length ? 1 : 0);
   const across = Math.max(1, Math.min(tiles, Math.floor((room - 2 * PADDING_PX) / (edge + GAP_PX))));
