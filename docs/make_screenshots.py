@@ -98,7 +98,8 @@ def _until_finished(page: Page) -> None:
 
 def _until_drawn(page: Page) -> None:
     page.locator("[data-wall] .item").first.wait_for()
-    page.locator("h2", has_text="Accuracy against").first.evaluate("element => element.scrollIntoView()")
+    section = "Accuracy against" if (page.viewport_size or {"width": 0})["width"] > 1000 else "The wall"
+    page.locator("h2", has_text=section).first.evaluate("element => element.scrollIntoView()")
     page.wait_for_timeout(800)
 
 

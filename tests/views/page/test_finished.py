@@ -117,8 +117,8 @@ def test_an_image_under_every_defense(watched: Watched) -> None:
     watched.page.get_by_role("button", name="every defense").click()
     item = watched.page.locator('.item[data-index="0"]')
     assert item.locator("canvas").count() == 1 + len(CELLS)
-    watched.until("""document.querySelectorAll(".item")[0].textContent.match(/laplace \\d/)""")
-    said = [text.split(" ")[0] for text in item.locator(".cell-caption").all_inner_texts()]
+    watched.until("""/laplace\\n\\d/.test(document.querySelector(".item").textContent)""")
+    said = [text.split("\n")[0] for text in item.locator(".cell-caption").all_inner_texts()]
     assert said == ["original", *CELLS]
 
 

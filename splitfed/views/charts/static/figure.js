@@ -3,7 +3,7 @@
 import { asPicture, h, tableOf } from "./dom.js";
 import { drawEmbedding } from "./embedding.js";
 import { drawLines } from "./lines.js";
-import { sampleOf } from "./look.js";
+import { ruleSample, sampleOf } from "./look.js";
 import { drawPoints } from "./points.js";
 import { short } from "./text.js";
 
@@ -53,15 +53,15 @@ export class FigureView {
 function legendOf(figure) {
   if (figure.kind === "embedding")
     return figure.classes.map((name, place) => h("li", {}, sampleOf(place, { line: false }), name));
-  return figure.series.map((one, place) =>
-    h(
-      "li",
-      {},
-      sampleOf(place, { line: figure.kind === "lines", hollow: !one.counts }),
-      one.label,
-      figure.kind === "lines" ? h("b", {}, short(one.points.at(-1).y)) : null,
-    ),
+  const line = figure.kind === "lines";
+  const series = figure.series.map((one, place) => {
+    const last = line ? h("b", {}, short(one.points.at(-1).y)) : null;
+    return h("li", {}, sampleOf(place, { line, hollow: !one.counts }), one.label, last);
+  });
+  const rules = figure.rules.map((rule, place) =>
+    h("li", { class: "rule" }, ruleSample(place), rule.label, h("b", {}, short(rule.value))),
   );
+  return [...series, ...rules];
 }
 
 function spoken(figure) {

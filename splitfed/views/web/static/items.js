@@ -16,7 +16,7 @@ export function sizeOf(victims, columns, room) {
   const tiles = columns + (victims.sheets.length ? 1 : 0);
   const across = Math.max(1, Math.min(tiles, Math.floor((room - 2 * PADDING_PX) / (edge + GAP_PX))));
   const down = Math.ceil(tiles / across);
-  const caption = columns > 1 ? 18 : 0;
+  const caption = columns > 1 ? 32 : 0;
   const width = across * (edge + GAP_PX) - GAP_PX + 2 * PADDING_PX;
   return { width, height: down * (tall + caption + GAP_PX) + CAPTION_PX + PADDING_PX, edge };
 }
@@ -56,7 +56,8 @@ function captions(item, names, shown, victim) {
   const texts = [...item.querySelectorAll(".cell-caption")].slice(-names.length);
   shown.forEach((one, place) => {
     const row = tileAt(one, victim)?.row;
-    say(texts[place], row === undefined ? names[place] : `${names[place]} ${number(one.psnr_db?.[row], 1)}`);
+    const known = row !== undefined && one.psnr_db?.length;
+    say(texts[place], known ? `${names[place]}\n${number(one.psnr_db[row], 1)} dB` : names[place]);
   });
 }
 

@@ -174,7 +174,7 @@ export class Wall {
     this.slider.setAttribute("aria-valuetext", this.when.textContent);
     const images = `${count(this.numbers.length)} private images`;
     if (!first) say(this.status, "loading");
-    else if (shown.length > 1) say(this.status, `${images} under ${shown.length} defenses, dB beside each`);
+    else if (shown.length > 1) say(this.status, `${images} under ${shown.length} defenses, with their PSNR`);
     else say(this.status, `${images}, ${first.entry.attack} on ${first.entry.cell}${this.meansText(first)}`);
   }
 
