@@ -100,6 +100,13 @@ class CellWall:
             if number % record.stride == 0:
                 self._keep_moment(record, number, round_number, epoch, shown)
 
+    def reid_top1(self, shown: Reconstruction) -> float:
+        """The share of reconstructions that are nearer to their own original than to any other candidate."""
+        numbers = torch.from_numpy(self._number(shown.index))
+        train = self._run.splits.train.pixels
+        ranks, _ = nearest_among(shown.images, train[numbers], train[:CANDIDATES], numbers, count=1)
+        return float((ranks == 1).double().mean())
+
     def final(self, attack: str, is_control: bool, made: Reconstruction) -> None:
         """An attack is done; all rows of ``made`` are of private images."""
         with self._lock, self._writing():
@@ -179,7 +186,7 @@ class CellWall:
         train = self._run.splits.train.pixels
         originals = train[torch.from_numpy(victims)]
         ranks, nearest = nearest_among(
-            images, originals, train[: min(CANDIDATES, MOST_VICTIMS)], torch.from_numpy(victims), count=NEAREST
+            images, originals, train[: min(CANDIDATES, len(train))], torch.from_numpy(victims), count=NEAREST
         )
         return WallFinal(
             victims=tuple(victims.tolist()),
