@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from splitfed.cli.arguments import Commands
     from splitfed.records.bus import Subscriber
 
+IN_THE_RUN = Path("tensorboard in the run")
+"""Stands for the folder that nobody can name before the run begins."""
 FREE_PORT = -1
 """Stands for the first free port, as zero does for any."""
 EXAMPLES = """\
@@ -88,6 +90,14 @@ def add_parser(commands: Commands) -> None:
         help="show the run in a browser too, at the address that is printed; started in a terminal, the page stays "
         "after the run until Ctrl-C (`splitfed watch RUN` shows it again)",
     )
+    parser.add_argument(
+        "--tensorboard",
+        nargs="?",
+        type=path,
+        const=IN_THE_RUN,
+        metavar="DIR",
+        help="also write for TensorBoard, into tensorboard/ of the run by default; needs the extra tensorboard",
+    )
     parser.set_defaults(command=run)
 
 
@@ -134,10 +144,10 @@ def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
 def _run_watched(scenario: Any, arguments: argparse.Namespace, page: Any) -> int:
     watched = _Watched(arguments.data_root)
     failure: Exception | None = None
-    with _view(arguments.live) as view:
+    with _tensorboard(arguments.tensorboard) as board, _view(arguments.live) as view:
         from splitfed.experiment import run as experiment
 
-        subscribers: list[Subscriber] = [each for each in (watched, view, page) if each is not None]
+        subscribers: list[Subscriber] = [each for each in (watched, view, page, board) if each is not None]
         try:
             store = experiment.run(
                 scenario,
@@ -232,6 +242,15 @@ def _page(port: int | None) -> AbstractContextManager[Any]:
     with output.reader_may_leave():
         print(f"in a browser: {page.address}", flush=True)
     return page
+
+
+def _tensorboard(folder: Path | None) -> AbstractContextManager[Any]:
+    """What writes for TensorBoard, where that is wanted."""
+    if folder is None:
+        return nullcontext(None)
+    from splitfed.views.tensorboard import TensorBoardView
+
+    return TensorBoardView(None if folder is IN_THE_RUN else folder)
 
 
 def _view(kind: str) -> AbstractContextManager[Subscriber | None]:

@@ -100,6 +100,13 @@ class CellWall:
             if number % record.stride == 0:
                 self._keep_moment(record, number, round_number, epoch, shown)
 
+    def reid_top1(self, shown: Reconstruction) -> float:
+        """The share of reconstructions that are nearer to their own original than to any other candidate."""
+        victims = self._number(shown.index)
+        originals = self._run.splits.train.pixels[torch.from_numpy(victims)]
+        ranks, _ = self._ranked(shown.images, originals, victims)
+        return float((ranks == 1).double().mean())
+
     def final(self, attack: str, is_control: bool, made: Reconstruction) -> None:
         """An attack is done; all rows of ``made`` are of private images."""
         with self._lock, self._writing():
@@ -192,7 +199,7 @@ class CellWall:
 
     def _ranked(self, images: Tensor, originals: Tensor, victims: np.ndarray) -> tuple[Tensor, Tensor]:
         """Where each original stands among the candidates, and which of them are nearest to its reconstruction."""
-        candidates = self._run.splits.train.pixels[: min(CANDIDATES, MOST_VICTIMS)]
+        candidates = self._run.splits.train.pixels[:CANDIDATES]
         return nearest_among(images, originals, candidates, torch.from_numpy(victims), count=NEAREST)
 
     def _number(self, index: np.ndarray) -> np.ndarray:

@@ -109,7 +109,8 @@ class AttackProgress(Event):
     """How far an attack has come, scored by the lab (the attacker knows no truth).
 
     ``strip`` is the path, relative to the run directory, of a PNG with original images in its upper row and
-    their reconstructions below; ``strip_tile`` is the edge of one tile in pixels.
+    their reconstructions below; ``strip_tile`` is the edge of one tile in pixels. ``reid_top1`` is the share of what is
+    shown whose nearest private image, of the first thousand, is its own.
     """
 
     event: Literal["AttackProgress"] = "AttackProgress"
@@ -120,6 +121,7 @@ class AttackProgress(Event):
     train_loss: float
     psnr_db: float | None = None
     ssim: float | None = None
+    reid_top1: float | None = None
     strip: str | None = None
     strip_tile: int = 0
     final: bool = False

@@ -16,7 +16,7 @@ from tests.records.examples import EXAMPLES
 MAY_BE_LEFT_OUT = {
     "RunStarted": {"finished"},
     "Notice": {"level"},
-    "AttackProgress": {"psnr_db", "ssim", "strip", "strip_tile", "final"},
+    "AttackProgress": {"psnr_db", "ssim", "reid_top1", "strip", "strip_tile", "final"},
     "WallMoment": {"psnr_db", "ssim", "reid_rank"},
     "WallShown": {"psnr_db", "ssim", "reid_rank"},
     "WallFinal": {"psnr_db", "ssim", "reid_rank", "nearest"},

@@ -108,7 +108,7 @@ def started(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 def travelled(browser: Browser, folder: Path, server: WatchServer, process: subprocess.Popen[bytes]) -> Journey:
     """Watch the run to its end."""
     with opened(browser, server.address) as watched:
-        watched.page.locator("#runs a").wait_for()
+        watched.page.locator("#runs a").wait_for(timeout=RUN_S * 1000)
         (run,) = (folder / "runs").iterdir()
         journey = Journey(run, server.address, listed=watched.text("#runs"))
         watched.page.locator("#runs a").click()

@@ -7,7 +7,7 @@ import { Choice } from "./choices.js";
 const METRICS = {
   psnr_db: "PSNR, dB",
   ssim: "SSIM",
-  reid_top1: "re-identified, share of images followed",
+  reid_top1: "re-identified, share of images",
 };
 const MOST_CURVES = 24;
 

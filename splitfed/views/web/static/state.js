@@ -117,13 +117,7 @@ const TAKE = {
     if (!cell) return;
     const attack = attackOf(cell, event.attack);
     attack.latest = event;
-    for (const name of ["psnr_db", "ssim"]) attack[name].add(event.time_s - cell.since, event[name]);
-  },
-  WallMoment(run, event) {
-    const cell = run.cells.get(event.cell);
-    if (!cell || !event.reid_rank?.length) return;
-    const hits = event.reid_rank.filter((rank) => rank === 1).length;
-    attackOf(cell, event.attack).reid_top1.add(event.time_s - cell.since, hits / event.reid_rank.length);
+    for (const name of ["psnr_db", "ssim", "reid_top1"]) attack[name].add(event.time_s - cell.since, event[name]);
   },
   WireCounted(run, event) {
     const cell = run.cells.get(event.cell);
@@ -136,8 +130,6 @@ const TAKE = {
     run.cells.set(event.cell, cell);
     cell.running = false;
     cell.result = event.result;
-    for (const [name, score] of Object.entries(event.result.attacks))
-      attackOf(cell, name).reid_top1.add(event.time_s - cell.since, score.reid_top1);
   },
   CellUnfinished(run, event) {
     const cell = run.cells.get(event.cell);
