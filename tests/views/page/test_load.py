@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 MANY = 6000
 LONGEST_TASK_MS = 200
-SCROLLS, TRIES = 40, 3
+SCROLLS, TRIES = 40, 5
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,12 @@ def test_thousands_of_images_scroll_without_a_long_task(browser: Browser, full: 
         watched.until(f"""document.querySelector(".status").textContent.startsWith("{MANY:,} private images")""")
         watched.page.wait_for_timeout(500)
         # whoever else wants the processor makes a task longer; what the page does itself is there each time
-        longest = min(max(watched.page.evaluate(SCROLL, SCROLLS), default=0) for _ in range(TRIES))
+        longest = [max(watched.page.evaluate(SCROLL, SCROLLS), default=0)]
+        while longest[-1] >= LONGEST_TASK_MS and len(longest) < TRIES:
+            longest.append(max(watched.page.evaluate(SCROLL, SCROLLS), default=0))
         assert watched.number("document.querySelector('.scroller').scrollTop") > 0
         assert watched.number("document.querySelectorAll('.item').length") < 200
-        assert longest < LONGEST_TASK_MS
+        assert min(longest) < LONGEST_TASK_MS
 
 
 SCROLL = """async (steps) => {
