@@ -21,6 +21,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/python protos/generate.py --check
 	$(BIN)/python -m splitfed.records.schema --check
+	.ci/lint-js
 	$(DOCS)
 
 docs: $(VENV)/.installed-dev

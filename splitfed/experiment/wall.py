@@ -83,6 +83,7 @@ class CellWall:
                 return
             rows, victims = self._first(shown.index, SHOWN_VICTIMS)
             images, originals = shown.images[rows], self._run.splits.train.pixels[victims]
+            ranks, _ = self._ranked(images, victims)
             self._keeper.keep_moment(
                 attack,
                 images.numpy(),
@@ -92,22 +93,20 @@ class CellWall:
                 victims=victims.tolist(),
                 psnr_db=_told(fast_psnr_db(images, originals)),
                 ssim=_told(fast_ssim(images, originals)),
+                reid_rank=tuple(ranks.tolist()),
             )
 
     def reid_top1(self, shown: Reconstruction) -> float:
         """The share of reconstructions that are nearer to their own original than to any other candidate."""
-        numbers = torch.from_numpy(self._number(shown.index))
-        train = self._run.splits.train.pixels
-        ranks, _ = nearest_among(shown.images, train[numbers], train[:CANDIDATES], numbers, count=1)
+        ranks, _ = self._ranked(shown.images, torch.from_numpy(self._number(shown.index)))
         return float((ranks == 1).double().mean())
 
     def final(self, attack: str, is_control: bool, made: Reconstruction) -> None:
         """An attack is done; all rows of ``made`` are of private images."""
         with self._lock, self._writing():
             rows, victims = self._first(made.index, MOST_VICTIMS)
-            train = self._run.splits.train.pixels
-            images, originals = made.images[rows], train[victims]
-            ranks, nearest = nearest_among(images, originals, train[:CANDIDATES], victims, count=NEAREST)
+            images, originals = made.images[rows], self._run.splits.train.pixels[victims]
+            ranks, nearest = self._ranked(images, victims)
             self._keeper.finish(
                 attack,
                 images.numpy(),
@@ -140,6 +139,11 @@ class CellWall:
         rows = np.unique(numbers, return_index=True)[1]
         rows = rows[numbers[rows] < MOST_VICTIMS][:most]
         return torch.from_numpy(rows), torch.from_numpy(numbers[rows])
+
+    def _ranked(self, images: Tensor, victims: Tensor) -> tuple[Tensor, Tensor]:
+        """Where each original stands among the candidates, and which of them are nearest to its reconstruction."""
+        train = self._run.splits.train.pixels
+        return nearest_among(images, train[victims], train[:CANDIDATES], victims, count=NEAREST)
 
     def _number(self, index: np.ndarray) -> np.ndarray:
         """The number of the victim behind each row of an opaque index."""

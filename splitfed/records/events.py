@@ -143,6 +143,7 @@ class WallMoment(Event):
     victims: tuple[int, ...]
     psnr_db: tuple[float | None, ...] = ()
     ssim: tuple[float | None, ...] = ()
+    reid_rank: tuple[int, ...] = ()
 
 
 class WallFinished(Event):

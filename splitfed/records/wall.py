@@ -75,6 +75,7 @@ class WallShown(Record):
 
     ``number`` counts the times that it showed itself, from 0; ``sheet`` has one tile per victim, in this order. Scores
     are of single images, none where nobody here knows the truth; so is a victim's number where nobody knows it.
+    ``reid_rank`` is as that of a `WallFinal`.
     """
 
     number: int
@@ -84,6 +85,7 @@ class WallShown(Record):
     victims: tuple[int, ...]
     psnr_db: tuple[float | None, ...] = ()
     ssim: tuple[float | None, ...] = ()
+    reid_rank: tuple[int, ...] = ()
 
 
 class WallFinal(Record):

@@ -103,7 +103,11 @@ def test_every_moment_shows_the_same_victims(finished: Finished) -> None:
         assert (WallFolder(run).cell(event.cell) / event.sheet).is_file()
         attack = WallFolder(run).attack(event.cell, event.attack)
         assert attack is not None
+        assert attack.final is not None
         assert event.number in [moment.number for moment in attack.moments]
+        assert len(event.reid_rank) == len(event.victims)
+        if event.number == attack.moments[-1].number and event.psnr_db == attack.final.psnr_db[:SHOWN_VICTIMS]:
+            assert event.reid_rank == attack.final.reid_rank[:SHOWN_VICTIMS]
     ends = [(event.cell, event.attack) for event in heard if isinstance(event, events.WallFinished)]
     assert len(ends) == len(set(ends)) == 4
 

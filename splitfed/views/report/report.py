@@ -55,7 +55,7 @@ def _content(store: RunStore, results: Results, run: RunState) -> dict[str, Any]
     """What `templates/report.html.j2` shows, by name."""
     drawn = figures.of_run(results, run)
     measured = features.section(store.path)
-    pictures = wall.section(store.path, results)
+    pictures = wall.section(store.path, results, {name: cell.started.rounds for name, cell in run.cells.items()})
     return {
         "results": results,
         "facts": _facts(store, results),

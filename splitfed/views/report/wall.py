@@ -18,7 +18,7 @@ from splitfed.records.sheets import load_tiles, sheet_png
 from splitfed.records.wall import WallFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_VICTIMS, MOST_STEPS = 24, 10
 FEWEST_VICTIMS, FEWEST_STEPS = 6, 3
+MOST_COLUMNS = 16
 MOST_BYTES = 4 << 20
 """Of all pixels together, unpacked: with less room there are fewer moments, then fewer images."""
 
@@ -38,14 +39,20 @@ class Extent(NamedTuple):
     steps: int
 
 
-def section(run: Path, results: Results) -> dict[str, Any] | None:
-    """What `charts/static/reportwall.js` shows; None where the run kept no originals, or no attack came to an end."""
+def section(run: Path, results: Results, rounds: Mapping[str, int]) -> dict[str, Any] | None:
+    """What `charts/static/reportwall.js` shows; None where the run kept no originals, or no attack came to an end.
+
+    Args:
+        run: the directory.
+        results: of the run.
+        rounds: how many each cell has; an attack that is mounted later is mounted after training.
+    """
     folder = WallFolder(run)
-    with suppress(UserError, OSError, ValueError):  # a damaged wall costs the report its wall
+    with suppress(UserError, OSError, LookupError, ValueError):  # a damaged wall costs the report its wall
         victims = folder.victims()
         columns = _columns(folder, results)
         if victims is not None and victims.sheets and columns:
-            return _section(folder, victims, columns)
+            return _section(folder, victims, columns, rounds)
     return None
 
 
@@ -71,17 +78,25 @@ def extent(tile_bytes: int, columns: int) -> Extent:
 
 
 def _columns(folder: WallFolder, results: Results) -> list[WallAttack]:
-    """The strongest attack on each cell, where its pictures are there."""
+    """The strongest attack on each of the first cells, where its pictures are there."""
     found = (folder.attack(cell.cell, cell.strongest) for cell in results.cells if cell.strongest)
-    return [attack for attack in found if attack is not None and attack.final is not None and attack.final.psnr_db]
+    shown = [attack for attack in found if attack is not None and attack.final is not None and attack.final.psnr_db]
+    return shown[:MOST_COLUMNS]
 
 
-def _section(folder: WallFolder, victims: Victims, columns: Sequence[WallAttack]) -> dict[str, Any] | None:
+def _section(
+    folder: WallFolder, victims: Victims, columns: Sequence[WallAttack], rounds: Mapping[str, int]
+) -> dict[str, Any] | None:
     room = extent(victims.height * victims.width * victims.channels, len(columns))
     numbers = _numbers(columns)[: room.victims]
     if not numbers:
         return None
     tiles = _Tiles(victims, numbers)
+
+    def steps(column: WallAttack) -> list[dict[str, Any]]:
+        moments = _even(column.moments, room.steps - 1)
+        return _steps(tiles, folder.cell(column.cell), column, moments, rounds.get(column.cell))
+
     return {
         "height": victims.height,
         "width": victims.width,
@@ -89,14 +104,7 @@ def _section(folder: WallFolder, victims: Victims, columns: Sequence[WallAttack]
         "labels": [victims.label[number] for number in numbers],
         "victims": numbers,
         "originals": tiles.picked(folder.path, victims.sheets, range(victims.count)),
-        "columns": [
-            {
-                "cell": column.cell,
-                "attack": column.attack,
-                "steps": _steps(tiles, folder.cell(column.cell), column, numbers, room.steps),
-            }
-            for column in columns
-        ],
+        "columns": [{"cell": column.cell, "attack": column.attack, "steps": steps(column)} for column in columns],
     }
 
 
@@ -109,17 +117,20 @@ def _numbers(columns: Sequence[WallAttack]) -> list[int]:
     return [*sorted(followed), *sorted(everywhere - followed)]
 
 
-def _steps(tiles: _Tiles, folder: Path, column: WallAttack, numbers: Sequence[int], most: int) -> list[dict[str, Any]]:
-    """Moments at even distances, and what it came to as the last of them; those whose picture is lost are left out."""
+def _steps(
+    tiles: _Tiles, folder: Path, column: WallAttack, moments: Sequence[WallShown], rounds: int | None
+) -> list[dict[str, Any]]:
+    """These moments, and what it came to as the last; those whose picture is lost are left out."""
     assert column.final is not None
     steps = list[dict[str, Any]]()
-    for moment in _even(column.moments, most - 1):
+    for moment in moments:
         with suppress(OSError, ValueError):
             sheet = tiles.picked(folder, [moment.sheet], moment.victims)
-            when = f"round {moment.round}, epoch {moment.epoch}"
-            steps.append({"when": when, "sheet": sheet, **_scores(moment, numbers)})
+            after = rounds is not None and moment.round > rounds
+            when = f"{'after training' if after else f'round {moment.round}'}, epoch {moment.epoch}"
+            steps.append({"when": when, "sheet": sheet, **_scores(moment, tiles.numbers)})
     final = tiles.picked(folder, column.final.sheets, column.final.victims)
-    return [*steps, {"when": "what it came to", "sheet": final, **_scores(column.final, numbers)}]
+    return [*steps, {"when": "what it came to", "sheet": final, **_scores(column.final, tiles.numbers)}]
 
 
 def _even(moments: Sequence[WallShown], most: int) -> list[WallShown]:
@@ -142,7 +153,7 @@ class _Tiles:
     def __init__(self, victims: Victims, numbers: Sequence[int]) -> None:
         self._shape = (victims.channels, victims.height, victims.width)
         self._per_sheet = victims.tiles_per_sheet
-        self._numbers = numbers
+        self.numbers = numbers
 
     def picked(self, folder: Path, sheets: Sequence[str], held: Sequence[int]) -> str:
         """The wanted victims out of sheets in this folder that hold these, as the address of a picture.
@@ -150,10 +161,10 @@ class _Tiles:
         Raises:
             OSError, ValueError: a sheet cannot be read.
         """
-        made = np.zeros((len(self._numbers), *self._shape), np.uint8)
+        made = np.zeros((len(self.numbers), *self._shape), np.uint8)
         places = {number: place for place, number in enumerate(held)}
         opened: dict[int, NDArray[np.uint8]] = {}
-        for row, number in enumerate(self._numbers):
+        for row, number in enumerate(self.numbers):
             if (place := places.get(number)) is None:
                 continue
             sheet, tile = divmod(place, self._per_sheet)

@@ -76,7 +76,7 @@ class WebView:
             Route("/api/runs/{run}/events", self._events),
             Route("/api/runs/{run}/wall", self._wall),
             Route("/api/runs/{run}/final", self._final),
-            Route("/api/runs/{run}/figures", self._figures),
+            Route("/api/runs/{run}/overview", self._overview),
             Route("/api/runs/{run}/results", self._results),
             Route("/api/runs/{run}/victim/{number}", self._victim),
             Route("/runs/{run}/files/{path:path}", self._file),
@@ -137,8 +137,8 @@ class WebView:
             raise HTTPException(404, "no such attack on such a cell has come to an end: the wall says which have")
         return JSONResponse(found)
 
-    async def _figures(self, request: Request) -> Response:
-        return JSONResponse(await asyncio.to_thread(_drawn, self._store(request)))
+    async def _overview(self, request: Request) -> Response:
+        return JSONResponse(await asyncio.to_thread(_overview, self._store(request)))
 
     async def _results(self, request: Request) -> Response:
         store = self._store(request)
@@ -172,9 +172,16 @@ class WebView:
         return store
 
 
-def _drawn(store: RunStore) -> list[dict[str, Any]]:
-    """What the finished cells show together."""
-    return [figure.to_json() for figure in of_results(store.results)] if store.has_results else []
+def _overview(store: RunStore) -> dict[str, Any]:
+    """What the finished cells show together, and what to compare with; nothing where there are no results yet."""
+    if not store.has_results:
+        return {"vantage": None, "baselines": {}, "figures": []}
+    results = store.results
+    return {
+        "vantage": results.vantage,
+        "baselines": {name: score.model_dump(mode="json") for name, score in results.baselines.items()},
+        "figures": [figure.to_json() for figure in of_results(results)],
+    }
 
 
 class _Counted:

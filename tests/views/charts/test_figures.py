@@ -53,7 +53,7 @@ def test_curves_end_where_the_run_did(tmp_path: Path) -> None:
     json.dumps([figure.to_json() for figure in found], allow_nan=False)
 
 
-def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
+def test_what_is_not_finite_is_left_out() -> None:
     run = RunState()
     run.apply(events.CellStarted(cell="a", defense="none", seed=0, rounds=2, clients=1))
     run.apply(events.RoundFinished(cell="a", round=1, rounds=2, loss=1.0, accuracy=math.nan))

@@ -141,11 +141,14 @@ def test_the_wall_names_every_picture(run: RunStore, page: Page) -> None:
         assert page.get(final_of(run, cell)).error.startswith("no such attack")
 
 
-def test_figures_are_drawn_of_what_has_finished(run: RunStore, page: Page) -> None:
-    address = f"/api/runs/{run.path.name}/figures"
-    assert page.get(address).json == []
+def test_the_overview_is_of_what_has_finished(run: RunStore, page: Page) -> None:
+    address = f"/api/runs/{run.path.name}/overview"
+    assert page.get(address).json == {"vantage": None, "baselines": {}, "figures": []}
     run.save_results(run_results(cell_result("none"), cell_result("sca")))
-    assert page.get(address).json
+    told = page.get(address).json
+    assert told["vantage"] == "wire"
+    assert told["baselines"]["class_mean"]["psnr_db"] == 19.5
+    assert told["figures"][0]["series"][0]["points"][0]["x"] == 0.85
     (run.path / "results.json").write_text("{")
     assert "results.json is damaged" in page.get(address).error
 

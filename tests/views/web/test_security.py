@@ -50,7 +50,7 @@ def everything(run: RunStore) -> list[str]:
     of_run = f"/api/runs/{run.path.name}"
     return [
         *("/", f"/run/{run.path.name}", "/api/runs", f"{of_run}/events", f"{of_run}/wall", f"{of_run}/results"),
-        *(f"{of_run}/figures", f"{of_run}/final?cell=none&attack=ridge"),
+        *(f"{of_run}/overview", f"{of_run}/final?cell=none&attack=ridge"),
         *(f"{of_run}/victim/0", f"/runs/{run.path.name}/files/wall/none/ridge-0.png", "/static/nothing.js"),
     ]
 

@@ -38,3 +38,14 @@ export function tableOf(caption, header, rows) {
     h("tbody", {}, ...rows.map((row) => h("tr", {}, ...cells(row)))),
   );
 }
+
+/** Make a drawing one picture with one description: what Plot says of its parts is nothing to read out. */
+export function asPicture(drawing, description) {
+  for (const part of drawing.querySelectorAll("[aria-label], [aria-description]")) {
+    part.removeAttribute("aria-label");
+    part.removeAttribute("aria-description");
+  }
+  drawing.setAttribute("role", "img");
+  drawing.setAttribute("aria-label", description);
+  return drawing;
+}

@@ -1,9 +1,9 @@
 // A figure: the drawing, what its series are, its caption, and its numbers as a table.
 
-import { h, tableOf } from "./dom.js";
+import { asPicture, h, tableOf } from "./dom.js";
 import { drawEmbedding } from "./embedding.js";
 import { drawLines } from "./lines.js";
-import { sampleOf } from "./look.js";
+import { ruleSample, sampleOf } from "./look.js";
 import { drawPoints } from "./points.js";
 import { short } from "./text.js";
 
@@ -39,30 +39,29 @@ export class FigureView {
     if (!this.figure || width < 50 || width === this.width) return;
     this.width = width;
     const drawn = DRAW[this.figure.kind](this.figure, width, Math.round(Math.min(360, Math.max(220, width * 0.56))));
-    drawn.setAttribute("role", "img");
-    drawn.setAttribute("aria-label", spoken(this.figure));
-    this.drawing.replaceChildren(drawn);
+    this.drawing.replaceChildren(asPicture(drawn, spoken(this.figure)));
   }
 
   /** Its numbers, only while somebody reads them. */
   list() {
     this.numbers.querySelector("div")?.remove();
-    if (this.numbers.open && this.figure) this.numbers.append(h("div", { class: "wide" }, numbersOf(this.figure)));
+    if (this.numbers.open && this.figure)
+      this.numbers.append(h("div", { class: "wide", tabindex: 0 }, numbersOf(this.figure)));
   }
 }
 
 function legendOf(figure) {
   if (figure.kind === "embedding")
     return figure.classes.map((name, place) => h("li", {}, sampleOf(place, { line: false }), name));
-  return figure.series.map((one, place) =>
-    h(
-      "li",
-      {},
-      sampleOf(place, { line: figure.kind === "lines", hollow: !one.counts }),
-      one.label,
-      figure.kind === "lines" ? h("b", {}, short(one.points.at(-1).y)) : null,
-    ),
+  const line = figure.kind === "lines";
+  const series = figure.series.map((one, place) => {
+    const last = line ? h("b", {}, short(one.points.at(-1).y)) : null;
+    return h("li", {}, sampleOf(place, { line, hollow: !one.counts }), one.label, last);
+  });
+  const rules = figure.rules.map((rule, place) =>
+    h("li", { class: "rule" }, ruleSample(place), rule.label, h("b", {}, short(rule.value))),
   );
+  return [...series, ...rules];
 }
 
 function spoken(figure) {

@@ -1,6 +1,6 @@
 // Curves over a common x, with lines across for comparison.
 
-import { lookOf } from "./look.js";
+import { dashOf, lookOf } from "./look.js";
 import { short } from "./text.js";
 
 /** The curves of a figure of kind "lines" as SVG, so many pixels wide. */
@@ -17,7 +17,7 @@ export function drawLines(figure, width, height) {
     y: { label: figure.y, labelArrow: "none", grid: true, ticks: 5, nice: true },
     marks: [
       Plot.axisY({ label: figure.y, labelArrow: "none", ticks: 5, tickSize: 0 }),
-      ...rulesOf(figure, spans),
+      ...rulesOf(figure),
       ...figure.series.flatMap((one, place) => curveOf(one, lookOf(place), spans.length)),
       Plot.tip(
         figure.series.flatMap((one) => one.points.map((point) => ({ ...point, label: one.label }))),
@@ -50,21 +50,8 @@ function curveOf(one, look, points) {
   ];
 }
 
-function rulesOf(figure, spans) {
-  const left = Math.min(...spans.map((point) => point.x));
-  return [
-    Plot.ruleY(figure.rules, { y: (rule) => rule.value, stroke: "var(--soft)", strokeDasharray: "3 3" }),
-    Plot.text(figure.rules, {
-      x: () => left,
-      y: (rule) => rule.value,
-      text: (rule) => `${rule.label} ${short(rule.value)}`,
-      frameAnchor: "left",
-      textAnchor: "start",
-      dx: 4,
-      dy: -7,
-      fill: "var(--soft)",
-      stroke: "var(--paper)",
-      strokeWidth: 4,
-    }),
-  ];
+function rulesOf(figure) {
+  return figure.rules.map((rule, place) =>
+    Plot.ruleY([rule.value], { stroke: "var(--soft)", strokeDasharray: dashOf(place), strokeWidth: 1.5 }),
+  );
 }

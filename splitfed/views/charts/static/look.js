@@ -5,6 +5,7 @@ import { s } from "./dom.js";
 const COLORS = 6;
 const SHAPES = ["circle", "square", "triangle", "diamond"];
 const DASHES = [null, "7 3", "2 3", "9 3 2 3"];
+const RULES = ["3 3", "10 4", "1 4"];
 
 /** Color, dash and marker of the series at this place. The markers move on where the colors begin again. */
 export function lookOf(place) {
@@ -31,6 +32,20 @@ export function sampleOf(place, { line, hollow }) {
       stroke: look.color,
       "stroke-width": hollow ? 2 : 0,
     }),
+  );
+}
+
+/** How the rule at this place is dashed: what a figure is compared with has no color and no marker. */
+export function dashOf(place) {
+  return RULES[place % RULES.length];
+}
+
+/** A sample of a rule for a legend. */
+export function ruleSample(place) {
+  return s(
+    "svg",
+    { class: "sample", width: 30, height: 14, viewBox: "-15 -7 30 14", "aria-hidden": "true" },
+    s("line", { x1: -15, x2: 15, stroke: "var(--soft)", "stroke-width": 1.5, "stroke-dasharray": dashOf(place) }),
   );
 }
 

@@ -1,6 +1,6 @@
 // Single points in a plane with their intervals, and the frontier of those that no other beats.
 
-import { lookOf } from "./look.js";
+import { dashOf, lookOf } from "./look.js";
 import { short } from "./text.js";
 
 const LINE_PX = 15;
@@ -61,21 +61,9 @@ function frontierOf(figure, points) {
 }
 
 function rulesOn(figure) {
-  const shared = { x: (rule) => rule.value };
-  return [
-    Plot.ruleX(figure.rules, { ...shared, stroke: "var(--soft)", strokeDasharray: "3 3" }),
-    Plot.text(figure.rules, {
-      ...shared,
-      text: (rule) => rule.label,
-      frameAnchor: "bottom",
-      textAnchor: "start",
-      dx: 5,
-      dy: -6,
-      fill: "var(--soft)",
-      stroke: "var(--paper)",
-      strokeWidth: 4,
-    }),
-  ];
+  return figure.rules.map((rule, place) =>
+    Plot.ruleX([rule.value], { stroke: "var(--soft)", strokeDasharray: dashOf(place), strokeWidth: 1.5 }),
+  );
 }
 
 /** Names beside their points, moved down where they would overlap, to the left where they would leave the drawing. */

@@ -44,7 +44,7 @@ export class ReportWall {
     const made = wall.columns.map(() => cell(""));
     const name = [`#${victim}`, wall.classes[wall.labels[row]]].filter(Boolean).join(" · ");
     const tiles = h("div", { class: "tiles" }, ...[original, ...made].map((one) => one.element));
-    tiles.style.setProperty("--edge", `${edgeOf(wall.width)}px`);
+    tiles.style.setProperty("--edge", `${edgeOf(wall.width, window.innerWidth)}px`);
     return { row, made, element: h("figure", { class: "item" }, tiles, h("figcaption", {}, name)) };
   }
 

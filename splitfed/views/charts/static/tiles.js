@@ -8,6 +8,8 @@ export const PER_SHEET = 1024;
 const MOST_PIXELS = 32e6;
 /** A tile on the screen is a whole multiple of its pixels, at least so wide: no pixel is wider than its neighbor. */
 const EDGE_PX = 64;
+const NARROW_EDGE_PX = 48;
+const NARROW_PX = 420;
 
 /** Pictures by address, the last used kept. */
 export class Sheets {
@@ -47,9 +49,9 @@ export class Sheets {
   }
 }
 
-/** How wide a tile of so many pixels is on the screen. */
-export function edgeOf(width) {
-  return Math.max(1, Math.round(EDGE_PX / width), Math.ceil(EDGE_PX / width)) * width;
+/** How wide a tile of so many pixels is on the screen, where there is so much room. */
+export function edgeOf(width, room) {
+  return Math.max(1, Math.ceil((room < NARROW_PX ? NARROW_EDGE_PX : EDGE_PX) / width)) * width;
 }
 
 /** An empty tile for images of this height and width. */

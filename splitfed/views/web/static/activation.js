@@ -1,6 +1,6 @@
 // What crossed the wire of one image: a heat map of its numbers, and how they are distributed.
 
-import { h } from "./charts/dom.js";
+import { asPicture, h } from "./charts/dom.js";
 import { short } from "./charts/text.js";
 
 /** The numbers as a heat map, row by row; its scale says what dark and bright mean. */
@@ -49,7 +49,6 @@ export function drawHistogram({ histogram: { edges, counts } }) {
     marks: [Plot.rectY(bars, { x1: "from", x2: "to", y: "n", fill: "var(--c0)", inset: 0.5 }), Plot.ruleY([0])],
   });
   const most = bars.reduce((one, other) => (other.n > one.n ? other : one));
-  drawn.setAttribute("role", "img");
-  drawn.setAttribute("aria-label", `histogram: most numbers lie between ${short(most.from)} and ${short(most.to)}`);
+  asPicture(drawn, `histogram: most numbers lie between ${short(most.from)} and ${short(most.to)}`);
   return h("figure", { class: "drawing" }, drawn, h("figcaption", {}, "how often which value occurs"));
 }

@@ -38,20 +38,15 @@ export class Api {
     return answer(`${this.base}/victim/${number}`);
   }
 
-  results() {
-    return answer(`${this.base}/results`, { missing: null });
-  }
-
-  figures() {
-    return answer(`${this.base}/figures`, { missing: [] });
+  overview() {
+    return answer(`${this.base}/overview`);
   }
 }
 
-/** The JSON at this address; `missing` where there is none yet, an error with what the server says otherwise. */
-export async function answer(address, options = {}) {
+/** The JSON at this address, or an error with what the server says. */
+export async function answer(address) {
   const response = await fetch(address, { headers: { Accept: "application/json" } });
   const text = await response.json().catch(() => ({ error: `${address} answered ${response.status}` }));
   if (response.ok) return text;
-  if (response.status === 404 && "missing" in options) return options.missing;
   throw new Error(text.error ?? `${address} answered ${response.status}`);
 }

@@ -18,7 +18,9 @@ export class Cells {
       {},
       "Scores of the strongest attack. Arrows point to what is better for the defender.",
     );
-    element.append(h("div", { class: "wide" }, h("table", {}, caption, h("thead", {}, header), this.rows)));
+    element.append(
+      h("div", { class: "wide", tabindex: 0 }, h("table", {}, caption, h("thead", {}, header), this.rows)),
+    );
   }
 
   update(run) {

@@ -68,7 +68,7 @@ export class Detail {
     const none = h("p", { class: "status" }, "No attack on this cell has come to its end yet.");
     this.body.replaceChildren(
       h("div", { class: "made" }, this.original(), ...attacks.map(([name, scores]) => this.made(name, scores))),
-      attacks.length ? h("div", { class: "wide" }, this.scores(attacks)) : none,
+      attacks.length ? h("div", { class: "wide", tabindex: 0 }, this.scores(attacks)) : none,
       ...this.wired(cell.activation),
       ...this.neighbors(attacks),
     );

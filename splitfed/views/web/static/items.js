@@ -11,12 +11,12 @@ const PADDING_PX = 7; // with the border
 
 /** How large an item is that shows so many tiles of this size, in a wall so many pixels wide. */
 export function sizeOf(victims, columns, room) {
-  const edge = edgeOf(victims.width);
+  const edge = edgeOf(victims.width, room);
   const tall = Math.round((edge * victims.height) / victims.width);
   const tiles = columns + (victims.sheets.length ? 1 : 0);
   const across = Math.max(1, Math.min(tiles, Math.floor((room - 2 * PADDING_PX) / (edge + GAP_PX))));
   const down = Math.ceil(tiles / across);
-  const caption = columns > 1 ? 18 : 0;
+  const caption = columns > 1 ? 32 : 0;
   const width = across * (edge + GAP_PX) - GAP_PX + 2 * PADDING_PX;
   return { width, height: down * (tall + caption + GAP_PX) + CAPTION_PX + PADDING_PX, edge };
 }
@@ -34,7 +34,7 @@ export function itemOf(victims, columns, edge) {
 }
 
 /** Make an item show a victim. */
-export function fillItem(item, victim, { victims, shown, sheets, picture, original, client }) {
+export function fillItem(item, victim, { victims, names, shown, sheets, picture, original, client }) {
   const tiles = [...item.querySelectorAll("canvas")];
   if (victims.sheets.length) {
     const sheet = victims.sheets[Math.floor(victim / victims.tiles_per_sheet)];
@@ -49,15 +49,15 @@ export function fillItem(item, victim, { victims, shown, sheets, picture, origin
   const [above, below] = item.querySelectorAll(".tile-caption");
   say(above, [`#${victim}`, victims.classes[victims.label[victim]]].filter(Boolean).join(" · "));
   say(below, shown.length > 1 ? clientText(client(victim)) : scoresOf(shown[0], victim));
-  if (shown.length > 1) captions(item, shown, victim, victims.sheets.length ? 1 : 0);
-  item.setAttribute("aria-label", spoken(victim, victims, shown, client));
+  if (shown.length > 1) captions(item, names, shown, victim);
 }
 
-function captions(item, shown, victim, first) {
-  const texts = [...item.querySelectorAll(".cell-caption")].slice(first);
+function captions(item, names, shown, victim) {
+  const texts = [...item.querySelectorAll(".cell-caption")].slice(-names.length);
   shown.forEach((one, place) => {
     const row = tileAt(one, victim)?.row;
-    say(texts[place], `${one?.entry.cell ?? ""} ${row === undefined ? "" : number(one.psnr_db?.[row], 1)}`);
+    const known = row !== undefined && one.psnr_db?.length;
+    say(texts[place], known ? `${names[place]}\n${number(one.psnr_db[row], 1)} dB` : names[place]);
   });
 }
 
@@ -73,10 +73,4 @@ export function scoresOf(shown, victim) {
 
 function clientText(client) {
   return client >= 0 ? `client ${client}` : "";
-}
-
-function spoken(victim, victims, shown, client) {
-  const scores = shown.filter(Boolean).map((one) => `${one.entry.cell}: ${scoresOf(one, victim) || "not shown"}`);
-  const whose = [victims.classes[victims.label[victim]], clientText(client(victim))].filter(Boolean).join(", ");
-  return `Image ${victim}, ${whose}. ${scores.join("; ")}`;
 }

@@ -66,10 +66,15 @@ class Page {
     this.later();
   }
 
-  /** Cells have finished: ask for what that gave. */
-  refresh() {
-    const told = this.science.refresh().then((results) => this.wire.seenFrom(results?.vantage ?? "wire"));
-    told.catch((error) => this.failed(error));
+  /** Cells have begun or finished: ask for what is to be compared with, and what they gave. */
+  async refresh() {
+    try {
+      const overview = await this.api.overview();
+      this.science.tell(overview);
+      this.wire.seenFrom(overview.vantage ?? "wire");
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
   take(events) {
@@ -77,7 +82,7 @@ class Page {
       this.run.apply(event);
       this.store.apply(event);
     }
-    if (events.some((event) => event.event === "CellFinished")) this.refresh();
+    if (events.some((event) => ["CellStarted", "CellFinished"].includes(event.event))) this.refresh();
     if (events.some((event) => event.event === "RunFinished")) this.replay.ended();
     this.later();
   }
@@ -90,7 +95,7 @@ class Page {
     this.waiting = null;
     this.header.update(this.run);
     this.wall.update();
-    this.wire.update(this.run.current);
+    this.wire.update(this.run.current, this.run.latest);
     this.cells.update(this.run);
     this.science.update();
     this.replay.update(this.run);

@@ -12,8 +12,8 @@ const METRICS = {
 const MOST_CURVES = 24;
 
 export class Science {
-  constructor(element, { run, api, chosen }) {
-    Object.assign(this, { run, api, chosen, baselines: {} });
+  constructor(element, { run, chosen }) {
+    Object.assign(this, { run, chosen, baselines: {} });
     this.metric = new Choice("measure", () => this.update());
     this.metric.options(Object.entries(METRICS));
     this.grid = h("div", { class: "figures" });
@@ -21,13 +21,11 @@ export class Science {
     element.append(h("div", { class: "controls" }, this.metric.element), this.grid);
   }
 
-  /** Cells have finished: ask for what they show together, and give back their results. */
-  async refresh() {
-    const [figures, results] = await Promise.all([this.api.figures(), this.api.results()]);
-    this.baselines = results?.baselines ?? this.baselines;
+  /** Take in what the finished cells show together, and what to compare with. */
+  tell({ figures, baselines }) {
+    this.baselines = baselines;
     figures.forEach((figure, place) => this.show(`finished ${place}`, figure));
     this.update();
-    return results;
   }
 
   /** Draw what runs now, and the cells beside each other. */
@@ -35,7 +33,6 @@ export class Science {
     const run = this.run();
     const cell = run.cells.get(this.chosen()) ?? run.current;
     if (!cell) return;
-    this.baselines = { ...run.started?.baselines, ...this.baselines };
     const metric = this.metric.value;
     const rules = this.rules(metric);
     const over = { kind: "lines", x: "seconds since the cell started", y: METRICS[metric], rules };

@@ -143,6 +143,7 @@ export class Wall {
     const client = (victim) => victims.client[this.seed]?.[victim] ?? -1;
     this.scene = {
       victims,
+      names: this.columns.map((entry) => entry.cell),
       shown,
       sheets: this.sheets,
       client,
@@ -168,17 +169,19 @@ export class Wall {
 
   tell(shown, steps) {
     const first = shown[0];
-    const at = first?.final
-      ? "what it came to"
-      : first
-        ? `round ${first.moment.round}, epoch ${first.moment.epoch}`
-        : "";
+    const at = first?.final ? "what it came to" : first ? this.timeOf(first) : "";
     say(this.when, `${at} (${Number(this.slider.value) + 1} of ${steps})`);
     this.slider.setAttribute("aria-valuetext", this.when.textContent);
     const images = `${count(this.numbers.length)} private images`;
     if (!first) say(this.status, "loading");
-    else if (shown.length > 1) say(this.status, `${images} under ${shown.length} defenses, dB beside each`);
+    else if (shown.length > 1) say(this.status, `${images} under ${shown.length} defenses, with their PSNR`);
     else say(this.status, `${images}, ${first.entry.attack} on ${first.entry.cell}${this.meansText(first)}`);
+  }
+
+  /** When this was: in a round, or after the last, when what was kept is attacked. */
+  timeOf({ entry, moment }) {
+    const after = moment.round > this.run().cells.get(entry.cell)?.rounds;
+    return `${after ? "after training" : `round ${moment.round}`}, epoch ${moment.epoch}`;
   }
 
   meansText(shown) {

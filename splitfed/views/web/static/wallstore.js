@@ -66,8 +66,20 @@ export class WallStore {
   /** Take in an event of the run. */
   apply(event) {
     if (event.event === "CellStarted") this.forget(event.cell);
-    if (event.event === "WallMoment") this.keep(this.entry(event.cell, event.attack), event);
-    if (event.event === "WallFinished") this.entry(event.cell, event.attack).final = true;
+    if (event.event !== "WallMoment" && event.event !== "WallFinished") return;
+    const entry = this.entry(event.cell, event.attack);
+    if (event.event === "WallMoment") this.keep(entry, event);
+    else entry.final = true;
+    if (!this.victims) this.identify();
+  }
+
+  /** Ask whose images these are, where the page was open before the run knew it. */
+  async identify() {
+    if (this.identifying) return;
+    this.identifying = true;
+    this.victims = (await this.api.wall().catch(() => null))?.victims ?? null;
+    this.identifying = false;
+    this.changed();
   }
 
   /** A cell that starts again has nothing of its first attempt. */

@@ -5,12 +5,14 @@ import { MISSING, bytes, count } from "./charts/text.js";
 
 const MOST_DRAWN = 6;
 const ROW_PX = 34;
+/** Counts come every second while anything flows; older ones are of the past. */
+const STALE_S = 3;
 
 export class Wire {
   constructor(element) {
     this.vantage = "wire";
     this.picture = h("div", { class: "wire-picture" });
-    this.table = h("div", { class: "wide" });
+    this.table = h("div", { class: "wide", tabindex: 0 });
     this.note = h("p", { class: "status" });
     element.append(this.picture, this.note, this.table);
     new ResizeObserver(() => this.draw()).observe(this.picture);
@@ -22,9 +24,10 @@ export class Wire {
     this.draw();
   }
 
-  update(cell) {
+  /** The cell that runs (or ran last), at this time of the run. */
+  update(cell, now) {
     this.cell = cell;
-    const clients = cell ? clientsOf(cell) : [];
+    const clients = cell ? clientsOf(cell, now) : [];
     const counted = cell?.wire;
     const refused = d3.sum(Object.values(counted?.refused ?? {}));
     const reasons = Object.entries(counted?.refused ?? {}).map(([why, n]) => `${n} ${why}`);
@@ -54,24 +57,24 @@ export class Wire {
 }
 
 /** Per client what flows now, in bytes a second, and what has flowed in this cell. */
-function clientsOf(cell) {
+function clientsOf(cell, now) {
   const before = new Map(cell.wireBefore?.clients.map((one) => [one.client, one]) ?? []);
   const seconds = cell.wireBefore ? cell.wire.time_s - cell.wireBefore.time_s : 0;
+  const flows = cell.running && seconds > 0 && now - cell.wire.time_s < STALE_S;
   const lost = new Set(cell.wire?.lost ?? []);
   const counted = new Map(cell.wire?.clients.map((one) => [one.client, one]) ?? []);
   const numbers = new Set([...d3.range(cell.clientCount ?? 0), ...cell.clients.keys(), ...counted.keys()]);
   return [...numbers].map((number) => {
-    const now = counted.get(number);
-    const then = before.get(number);
-    const rate = (name) =>
-      now && then && seconds > 0 && cell.running ? Math.max(0, now[name] - then[name]) / seconds : NaN;
+    const is = counted.get(number);
+    const was = before.get(number);
+    const rate = (name) => (is && was && flows ? Math.max(0, is[name] - was[name]) / seconds : NaN);
     const progress = cell.clients.get(number);
     return {
       number,
       up: rate("received_bytes"),
       down: rate("sent_bytes"),
-      total: now?.received_bytes ?? progress?.sent_bytes,
-      frames: now?.frames,
+      total: is?.received_bytes ?? progress?.sent_bytes,
+      frames: is?.frames,
       step: progress?.steps ? `${progress.step}/${progress.steps}` : "",
       lost: progress?.lost ?? (lost.has(number) ? "lost" : null),
     };
@@ -103,7 +106,7 @@ function drawWire({ clients, sealed, moving, refused }, vantage, width) {
   const target = vantage === "server" ? right : tap;
   const lines = drawn.map((one, place) => {
     const path = `M${left} ${y(place)} C${(left + target) / 2} ${y(place)} ${(left + target) / 2} ${middle} ${target} ${middle}`;
-    return [flow(path, one, moving), rateText(one, left + 8, y(place) - 5)];
+    return [flow(path, one, moving), rateText(one, left + 8, y(place) + (y(place) > middle ? 14 : -5))];
   });
   const trunk = vantage === "server" ? [] : [flow(`M${tap} ${middle} L${right} ${middle}`, {}, moving)];
   const eye = vantage === "server" ? [right + 34, middle + 62] : [tap, middle + 62];

@@ -1,0 +1,58 @@
+"""A made-up wall: images of noise, and what two attacks on each cell made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from splitfed.records.sheets import save_sheet, save_sheets
+from splitfed.records.wall import Victims, WallAttack, WallFinal, WallFolder, WallShown
+from tests.views.fabricated import CELLS, TILE
+
+ATTACKS = ("ridge", "decoder")
+
+
+def hang(run: Path, count: int) -> None:
+    """So many images on the wall of a run. A reconstruction is the image at the other end, in its moment the image."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, 1, TILE, TILE), np.uint8)
+    folder, numbers = WallFolder(run), tuple(range(count))
+    folder.save_victims(
+        Victims(
+            schema=1,
+            height=TILE,
+            width=TILE,
+            channels=1,
+            count=count,
+            of=count,
+            classes=("noise", "more noise"),
+            label=tuple((generator.integers(0, 2, count)).tolist()),
+            client={"0": tuple((generator.integers(0, 3, count)).tolist())},
+            sheets=save_sheets(folder.make(), "originals", images),
+            candidates=1000,
+        )
+    )
+    for cell in CELLS:
+        for attack in ATTACKS:
+            where = folder.make(cell)
+            save_sheet(where / f"{attack}@0.png", images[:48])
+            folder.save_attack(
+                WallAttack(
+                    schema=1,
+                    cell=cell,
+                    attack=attack,
+                    is_control=False,
+                    moments=(WallShown(number=0, round=1, epoch=1, sheet=f"{attack}@0.png", victims=numbers[:48]),),
+                    stride=1,
+                    final=WallFinal(
+                        victims=numbers,
+                        of=count,
+                        sheets=save_sheets(where, attack, images[::-1]),
+                        psnr_db=tuple(generator.uniform(10, 30, count).round(2).tolist()),
+                        ssim=tuple(generator.uniform(0, 1, count).round(3).tolist()),
+                        reid_rank=tuple(generator.integers(1, 1000, count).tolist()),
+                        nearest=tuple((0, 1, 2) for _ in numbers),
+                    ),
+                )
+            )
