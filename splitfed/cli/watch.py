@@ -42,6 +42,11 @@ def add_parser(commands: Commands) -> None:
         help="the address to listen on (127.0.0.1: this machine alone); others see private images through any other "
         "address, so that one asks for a token, which is printed",
     )
+    parser.add_argument(
+        "--url",
+        metavar="URL",
+        help="the address under which browsers reach it, where that is another: in a container, or behind a tunnel",
+    )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("--speed", type=float, metavar="S", help="replay a finished run, S times as fast as it was")
     parser.add_argument("--listening", type=int, metavar="FD", help=argparse.SUPPRESS)
@@ -64,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         listening = socket.socket(fileno=arguments.listening)
     token = port.new_token(arguments.host)
     if arguments.listening is None:
-        _announce(port.address(listening, token), arguments)
+        _announce(port.address(listening, token, arguments.url), arguments)
     serve.serve(
         catalog, listening, host=arguments.host, token=token, speed=arguments.speed, ends_with=arguments.ends_with
     )

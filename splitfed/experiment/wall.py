@@ -6,7 +6,6 @@ written is said once, and left out.
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,23 +17,11 @@ from torch import Tensor
 from splitfed.errors import UserError
 from splitfed.experiment.context import CellContext, RunContext
 from splitfed.federation.shares import own_positions
-from splitfed.files import file_name
 from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.metrics.reid import nearest_among
-from splitfed.records import events
-from splitfed.records.sheets import save_sheet, save_sheets
-from splitfed.records.wall import (
-    MOST_MOMENTS,
-    MOST_VICTIMS,
-    NEAREST,
-    SHOWN_VICTIMS,
-    Victims,
-    WallActivations,
-    WallAttack,
-    WallFinal,
-    WallFolder,
-    WallShown,
-)
+from splitfed.records.sheets import save_sheets
+from splitfed.records.wall import MOST_VICTIMS, NEAREST, SHOWN_VICTIMS, Victims, WallActivations, WallFolder
+from splitfed.records.wall_keeper import WallKeeper
 from splitfed.types import Observation, Reconstruction
 
 CANDIDATES = 1000
@@ -76,48 +63,60 @@ def _client_of(run: RunContext, seed: int) -> np.ndarray:
 
 
 class CellWall:
-    """Keeps the wall of one cell."""
+    """Keeps the wall of one cell, beside the truth."""
 
     def __init__(self, context: CellContext) -> None:
         self._run = context.run
         self._cell = context.cell.name
         self._truth = context.truth
-        self._folder = WallFolder(context.run.store.path)
         self._numbers = context.numbers
-        self._attacks: dict[str, WallAttack] = {}
-        self._shown: dict[str, int] = {}
-        """How often each attack has shown itself."""
+        self._folder = WallFolder(context.run.store.path)
+        self._keeper = WallKeeper(self._folder, self._cell, context.run.bus.emit)
         self._lost = False
         self._lock = threading.Lock()
-        shutil.rmtree(self._folder.cell(self._cell), ignore_errors=True)  # an interrupted attempt's
 
     def moment(self, attack: str, round_number: int, epoch: int, shown: Reconstruction) -> None:
         """An attack shows itself: all rows of ``shown`` are of private images."""
         with self._lock, self._writing():
-            number = self._shown.get(attack, 0)
-            self._shown[attack] = number + 1
-            record = self._attacks.get(attack) or self._begun(attack)
-            if number % record.stride == 0:
-                self._keep_moment(record, number, round_number, epoch, shown)
+            number = self._keeper.next_moment(attack)
+            if number is None:
+                return
+            rows, victims = self._first(shown.index, SHOWN_VICTIMS)
+            images, originals = shown.images[rows], self._run.splits.train.pixels[victims]
+            ranks, _ = self._ranked(images, victims)
+            self._keeper.keep_moment(
+                attack,
+                images.numpy(),
+                number=number,
+                round_number=round_number,
+                epoch=epoch,
+                victims=victims.tolist(),
+                psnr_db=_told(fast_psnr_db(images, originals)),
+                ssim=_told(fast_ssim(images, originals)),
+                reid_rank=tuple(ranks.tolist()),
+            )
 
     def reid_top1(self, shown: Reconstruction) -> float:
         """The share of reconstructions that are nearer to their own original than to any other candidate."""
-        victims = self._number(shown.index)
-        originals = self._run.splits.train.pixels[torch.from_numpy(victims)]
-        ranks, _ = self._ranked(shown.images, originals, victims)
+        ranks, _ = self._ranked(shown.images, torch.from_numpy(self._number(shown.index)))
         return float((ranks == 1).double().mean())
 
     def final(self, attack: str, is_control: bool, made: Reconstruction) -> None:
         """An attack is done; all rows of ``made`` are of private images."""
         with self._lock, self._writing():
-            record = (self._attacks.get(attack) or self._begun(attack)).model_copy(update={"is_control": is_control})
-            record = record.model_copy(update={"final": self._judged(attack, made)})
-            self._save(record)
-            path = self._folder.cell(self._cell) / f"{file_name(attack)}.json"
-            self._emit(
-                events.WallFinished(
-                    cell=self._cell, attack=attack, record=path.relative_to(self._run.store.path).as_posix()
-                )
+            rows, victims = self._first(made.index, MOST_VICTIMS)
+            images, originals = made.images[rows], self._run.splits.train.pixels[victims]
+            ranks, nearest = self._ranked(images, victims)
+            self._keeper.finish(
+                attack,
+                images.numpy(),
+                is_control=is_control,
+                victims=victims.tolist(),
+                of=len(made),
+                psnr_db=_told(fast_psnr_db(images, originals)),
+                ssim=_told(fast_ssim(images, originals)),
+                reid_rank=tuple(ranks.tolist()),
+                nearest=tuple(map(tuple, nearest.tolist())),
             )
 
     def activations(self, audited: Sequence[Observation]) -> None:
@@ -134,73 +133,17 @@ class CellWall:
                 found = WallActivations(np.concatenate(victims)[order], np.concatenate(values)[order])
                 self._folder.save_activations(self._cell, found)
 
-    def _begun(self, attack: str) -> WallAttack:
-        self._folder.make(self._cell)
-        return WallAttack(schema=1, cell=self._cell, attack=attack, is_control=False, moments=(), stride=1)
-
-    def _keep_moment(
-        self, record: WallAttack, number: int, round_number: int, epoch: int, shown: Reconstruction
-    ) -> None:
-        chosen, victims = self._chosen(shown.index)
-        images = shown.images[chosen]
-        originals = self._truth.originals(shown.index[chosen.numpy()]).pixels
-        ranks, _ = self._ranked(images, originals, np.array(victims))
-        sheet = f"{file_name(record.attack)}@{number}.png"
-        moment = WallShown(
-            number=number,
-            round=round_number,
-            epoch=epoch,
-            sheet=sheet,
-            victims=victims,
-            psnr_db=_told(fast_psnr_db(images, originals)),
-            ssim=_told(fast_ssim(images, originals)),
-            reid_rank=tuple(ranks.tolist()),
-        )
-        save_sheet(self._folder.cell(self._cell) / sheet, images.numpy())
-        self._save(record.model_copy(update={"moments": (*record.moments, moment)}))
-        self._emit(events.WallMoment(cell=self._cell, attack=record.attack, **moment.model_dump()))
-        self._thin(record.attack)
-
-    def _thin(self, attack: str) -> None:
-        """Drop every other moment of those that are too many."""
-        record = self._attacks[attack]
-        if len(record.moments) <= MOST_MOMENTS:
-            return
-        stride = 2 * record.stride
-        kept = tuple(moment for moment in record.moments if moment.number % stride == 0)
-        self._save(record.model_copy(update={"moments": kept, "stride": stride}))
-        for moment in record.moments:
-            if moment.number % stride:
-                (self._folder.cell(self._cell) / moment.sheet).unlink(missing_ok=True)
-
-    def _chosen(self, index: np.ndarray) -> tuple[Tensor, tuple[int, ...]]:
-        """Which rows a moment shows, by the number of the victim, and these numbers."""
+    def _first(self, index: np.ndarray, most: int) -> tuple[Tensor, Tensor]:
+        """Of the first victims by number, at most so many and none that is not stored: row of each, and number."""
         numbers = self._number(index)
-        first = np.unique(numbers, return_index=True)[1][:SHOWN_VICTIMS]
-        return torch.from_numpy(first), tuple(numbers[first].tolist())
+        rows = np.unique(numbers, return_index=True)[1]
+        rows = rows[numbers[rows] < MOST_VICTIMS][:most]
+        return torch.from_numpy(rows), torch.from_numpy(numbers[rows])
 
-    def _judged(self, attack: str, made: Reconstruction) -> WallFinal:
-        numbers = self._number(made.index)
-        kept = np.unique(numbers, return_index=True)[1]
-        kept = kept[numbers[kept] < MOST_VICTIMS]
-        victims = numbers[kept]
-        images = made.images[torch.from_numpy(kept)]
-        originals = self._run.splits.train.pixels[torch.from_numpy(victims)]
-        ranks, nearest = self._ranked(images, originals, victims)
-        return WallFinal(
-            victims=tuple(victims.tolist()),
-            of=len(made),
-            sheets=save_sheets(self._folder.cell(self._cell), file_name(attack), images.numpy()),
-            psnr_db=_told(fast_psnr_db(images, originals)),
-            ssim=_told(fast_ssim(images, originals)),
-            reid_rank=tuple(ranks.tolist()),
-            nearest=tuple(map(tuple, nearest.tolist())),
-        )
-
-    def _ranked(self, images: Tensor, originals: Tensor, victims: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _ranked(self, images: Tensor, victims: Tensor) -> tuple[Tensor, Tensor]:
         """Where each original stands among the candidates, and which of them are nearest to its reconstruction."""
-        candidates = self._run.splits.train.pixels[:CANDIDATES]
-        return nearest_among(images, originals, candidates, torch.from_numpy(victims), count=NEAREST)
+        train = self._run.splits.train.pixels
+        return nearest_among(images, train[victims], train[:CANDIDATES], victims, count=NEAREST)
 
     def _number(self, index: np.ndarray) -> np.ndarray:
         """The number of the victim behind each row of an opaque index."""
@@ -210,13 +153,6 @@ class CellWall:
             own = clients == client
             found[own] = self._numbers[client][rows[own]]
         return found
-
-    def _save(self, record: WallAttack) -> None:
-        self._folder.save_attack(record)
-        self._attacks[record.attack] = record
-
-    def _emit(self, event: events.Event) -> None:
-        self._run.bus.emit(event)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -49,7 +49,7 @@ class Victims(Record):
     Attributes:
         height, width, channels: of a tile.
         count: how many are stored; ``of`` how many there are.
-        classes: their names; ``label`` has the class of each stored image.
+        classes: their names; ``label`` has the class of each stored image. Both are empty where nobody here knows them.
         client: by seed of a cell, in decimal, the client that holds each of them.
         sheets: the originals, in this folder, `TILES_PER_SHEET` in each; empty where the lab has none.
         candidates: among how many of them, from the first on, a reconstruction is re-identified.
@@ -179,7 +179,7 @@ class WallFolder:
         Raises:
             UserError: it cannot be written.
         """
-        save(self._record(attack.cell, attack.attack), attack)
+        save(self.record(attack.cell, attack.attack), attack)
 
     def attack(self, cell: str, attack: str) -> WallAttack | None:
         """What `save_attack` wrote; None where there is nothing.
@@ -187,7 +187,7 @@ class WallFolder:
         Raises:
             UserError: it is damaged.
         """
-        path = self._record(cell, attack)
+        path = self.record(cell, attack)
         return load(path, WallAttack, cure=DAMAGED) if path.is_file() else None
 
     def attacks(self) -> Iterator[WallAttack]:
@@ -213,5 +213,6 @@ class WallFolder:
             return WallActivations(stored["victims"], stored["values"])
         return None
 
-    def _record(self, cell: str, attack: str) -> Path:
+    def record(self, cell: str, attack: str) -> Path:
+        """Where the record of an attack lies."""
         return self.cell(cell) / f"{file_name(attack)}.json"

@@ -20,7 +20,7 @@ from tests.cli.processes import run_cli
 from tests.small_scenario import small
 from tests.views.web.pages import WAIT_S, Page
 
-ADDRESS = re.compile(r"http://(\S+):(\d+)/(\?token=\S+)?")
+ADDRESS = re.compile(r"https?://(\S+):(\d+)/\S*?(\?token=\S+)?$")
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], re.Match[s
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
-        address = ADDRESS.search(line)
+        address = ADDRESS.search(line.strip())
         assert address is not None, (line, process.communicate(timeout=WAIT_S))
         yield process, address
     finally:
@@ -73,6 +73,13 @@ def test_other_machines_need_the_token_that_is_printed(finished: Path) -> None:
         assert page.get(f"/{address[3]}").status == 303
 
 
+def test_the_way_there_may_be_another(finished: Path) -> None:
+    command = ["watch", str(finished), "--port", "0", "--no-browser", "--host", "0.0.0.0"]
+    with started(*command, "--url", "https://127.0.0.1:9/runs") as (process, address):
+        assert address[0].startswith("https://127.0.0.1:9/runs/?token=")
+        assert process.poll() is None
+
+
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing", Path(__file__)):
         done = run_cli("watch", str(path), "--no-browser")
@@ -85,6 +92,7 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
     [
         (["--port", "99999"], "--port 99999: a port is a number from 0 to 65535"),
         (["--host", "203.0.113.1"], "203.0.113.1:8700 cannot be listened on"),
+        (["--url", "far.example"], "--url far.example: an address without a query is expected"),
         (["--speed", "0"], "--speed 0.0: a number above 0"),
     ],
 )

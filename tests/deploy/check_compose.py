@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -118,6 +121,23 @@ def to_its_table(compose: Compose) -> None:
     assert code == 0, log[-3000:]
     for sign in ("finished, all cells valid", "strongest", "mean image"):
         assert sign in log, log[-3000:]
+    shown_in_a_browser(compose)
+
+
+def shown_in_a_browser(compose: Compose) -> None:
+    """The page shows the run and its wall to who has the token of its log, and nothing to anybody else."""
+    log = compose("logs", "--no-log-prefix", "web")
+    address = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", log)
+    assert address is not None, log[-3000:]
+    site = address[0].partition("?")[0]
+    assert _status(f"{site}api/runs") == 401
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    browser.open(address[0], timeout=UP_S)
+    (run,) = json.loads(browser.open(f"{site}api/runs", timeout=UP_S).read())
+    assert (run["state"], run["valid"]) == ("finished", True), run
+    wall = json.loads(browser.open(f"{site}api/runs/{run['id']}/wall", timeout=UP_S).read())
+    assert wall["victims"]["sheets"], wall["victims"]
+    assert len(wall["cells"]) == run["cells"] == run["of"], wall["cells"].keys()
 
 
 def kept_apart(compose: Compose) -> None:
@@ -139,6 +159,15 @@ def kept_apart(compose: Compose) -> None:
     images = compose("exec", "-T", compose.name("attacker"), "ls", "/images", "/runs").split()
     assert images == ["/images:", "auxiliary.npz", "/runs:"], images
     assert compose.inspect("client-1", "{{.Config.User}}") == "splitfed"
+
+
+def _status(address: str) -> int:
+    """What a server answers to who has nothing but the address."""
+    try:
+        with urllib.request.urlopen(address, timeout=UP_S) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code
 
 
 def with_parties_killed(compose: Compose) -> None:

@@ -167,7 +167,7 @@ def test_what_is_not_run_exists(command: tuple[str, ...], capsys: pytest.Capture
 
 
 INLINE = sorted({(page.relative_to(ROOT).as_posix(), *c) for page in PAGES for c in inline_commands(page)})
-PLANNED = {("splitfed", "attack"), ("splitfed", "watch"), ("splitfed", "server")}
+PLANNED = {("splitfed", "attack"), ("splitfed", "server")}
 """Named as planned in docs/design.md."""
 
 

@@ -7,7 +7,7 @@ import ipaddress
 import secrets
 import socket
 from contextlib import suppress
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from splitfed.errors import UserError
 
@@ -56,13 +56,23 @@ def new_token(host: str) -> str | None:
     return None if is_loopback(host) else secrets.token_urlsafe(24)
 
 
-def address(listening: socket.socket, token: str | None) -> str:
-    """What to open in a browser."""
+def address(listening: socket.socket, token: str | None, url: str | None = None) -> str:
+    """What to open in a browser; ``url`` is the way there where it is another than to the socket itself.
+
+    Raises:
+        UserError: that is no address of a page.
+    """
+    query = f"?{urlencode({TOKEN: token})}" if token else ""
+    if url is not None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise UserError(f"--url {url}: an address without a query is expected, such as http://127.0.0.1:8080/")
+        return url.rstrip("/") + "/" + query
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/" + (f"?{urlencode({TOKEN: token})}" if token else "")
+    return f"http://{shown}:{port}/{query}"
 
 
 def is_loopback(host: str) -> bool:

@@ -32,6 +32,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+HEALTH = "/health"
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -69,7 +70,8 @@ class Guard:
                     headers["cache-control"] = "no-store"
             await send(message)
 
-        answer = self._refusal(Headers(scope=scope), scope) or self._admission(Headers(scope=scope), scope)
+        headers = Headers(scope=scope)
+        answer = self._refusal(headers, scope) or _health(scope) or self._admission(headers, scope)
         await (answer or self._app)(scope, receive, dressed)
 
     def _refusal(self, headers: Headers, scope: Scope) -> Response | None:
@@ -111,6 +113,11 @@ class Guard:
 def error(status: int, message: str) -> JSONResponse:
     """An answer that says what is wrong, and the way out."""
     return JSONResponse({"error": message}, status_code=status)
+
+
+def _health(scope: Scope) -> Response | None:
+    """What whoever looks after this server asks: it is up, and that is all that one is told without a token."""
+    return JSONResponse({"ok": True}) if scope["path"] == HEALTH else None
 
 
 def _follows_link(headers: Headers) -> bool:

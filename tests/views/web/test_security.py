@@ -188,6 +188,11 @@ def test_another_machine_needs_the_token(run: RunStore, far: Page) -> None:
             assert "the token in the address" in answer.error
 
 
+def test_that_it_is_up_is_told_without_a_token(far: Page) -> None:
+    assert far.get("/health").json == {"ok": True}
+    assert far.get("/health", origin="http://evil.example").status == 403
+
+
 def test_the_token_becomes_a_cookie_of_this_server_alone(far: Page) -> None:
     answer = far.get("/run/a?x=1&token=right", host="far.example")
     assert answer.status == 303
