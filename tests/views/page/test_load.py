@@ -162,6 +162,23 @@ def test_a_page_that_was_open_before_there_was_a_wall_shows_it(browser: Browser,
         assert watched.complaints == []
 
 
+def test_where_nobody_knows_the_truth_reconstructions_stand_alone(browser: Browser, tmp_path: Path) -> None:
+    with RunStore.create(tmp_path, "blind", manifest()) as store:
+        for event in run_events(store.path):
+            store.append_event(event)
+        hang(store.path, 48, truth=False)
+    with WatchServer(tmp_path) as server, opened(browser, f"{server.address}run/{store.path.name}") as watched:
+        item = watched.page.locator(".item").first
+        item.wait_for()
+        assert item.locator("canvas").count() == 1
+        assert "dB" not in item.inner_text()
+        item.click()
+        watched.page.locator("dialog[open] tbody tr").first.wait_for()
+        assert watched.page.locator("dialog canvas").count() == 2  # two attacks, no original, no neighbors
+        assert "—" in watched.text("dialog tbody")
+        assert watched.complaints == []
+
+
 def test_a_run_that_is_not_there_is_said_in_words(browser: Browser, full: str) -> None:
     with opened(browser, full) as watched:
         answer = watched.page.goto(full + "-not")
