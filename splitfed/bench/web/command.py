@@ -100,8 +100,8 @@ def _cost(folder: Path, chromium: Browser | None, arguments: argparse.Namespace)
     training.alone(file, folder / "warm-up")
     ratios, paints = [], []
     for pair in range(arguments.pairs):
-        done: dict[str, training.Watched] = {}
-        kinds: list[tuple[str, Callable[[Path], training.Watched]]] = [
+        done: dict[str, training.WatchedRun] = {}
+        kinds: list[tuple[str, Callable[[Path], training.WatchedRun]]] = [
             ("alone", lambda out: training.alone(file, out)),
             ("watched", lambda out: training.watched(file, out, chromium)),
         ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from splitfed.records import events
-from splitfed.records.events import EVENTS, Event
+from splitfed.records.events import Event
 from splitfed.records.manifest import Manifest, Provenance
 from splitfed.records.sheets import save_sheet, save_sheets
 from splitfed.records.store import RunStore
@@ -23,10 +23,9 @@ ATTACK = "decoder"
 
 def long_run(root: Path, count: int) -> str:
     """A run of about so many events; its id."""
-    store = _new(root, "long")
-    with (store.path / "events.jsonl").open("ab") as log:
+    with _new(root, "long") as store:
         for event in _told(count):
-            log.write(EVENTS.write(event))
+            store.append_event(event)
     return store.path.name
 
 
@@ -91,7 +90,7 @@ def _told(count: int) -> Iterator[Event]:
     names = tuple(f"cell {number}" for number in range(CELLS))
     yield _started("long", names)
     steps = int(count * OF_TRAINING / CELLS / ROUNDS / CLIENTS)
-    shows = count // CELLS - steps * ROUNDS * CLIENTS
+    shows = max(1, count // CELLS - steps * ROUNDS * CLIENTS - ROUNDS - 1)
     at_s = 0.0
     for name in names:
         yield _cell(name, at_s)

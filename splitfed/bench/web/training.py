@@ -14,6 +14,7 @@ from typing import NamedTuple
 from splitfed.bench.web.browser import Browser, Page
 from splitfed.bench.web.served import Served, started
 from splitfed.errors import SplitfedError
+from splitfed.files import write_whole
 from splitfed.runners import child
 
 SCENARIO = """
@@ -26,6 +27,7 @@ test = 300
 [federation]
 clients = 3
 rounds = {rounds}
+batch_size = 32
 [attacker]
 margin_db = 0.0
 [[defense]]
@@ -33,11 +35,13 @@ name = "none"
 [[attack]]
 name = "ridge"
 """
+FINISHED = (0, 3)
+"""Exit codes of a run that has results; whether these are valid is not what is measured."""
 MOST_S = 600.0
 """That a run may take."""
 
 
-class Watched(NamedTuple):
+class WatchedRun(NamedTuple):
     """A run that is over: seconds that its training took, and until a page that was opened meanwhile was painted."""
 
     train_s: float
@@ -47,25 +51,22 @@ class Watched(NamedTuple):
 def scenario(folder: Path, *, train: int, rounds: int) -> Path:
     """Write what is run; its file."""
     file = folder / "page.toml"
-    file.write_bytes(SCENARIO.format(train=train, rounds=rounds).encode())
+    write_whole(file, SCENARIO.format(train=train, rounds=rounds).encode())
     return file
 
 
-def alone(file: Path, out: Path) -> Watched:
+def alone(file: Path, out: Path) -> WatchedRun:
     """A run at which nobody looks."""
     command = child.arguments("scenario", str(file), "--out", str(out), "--live", "none")
-    subprocess.run(
-        [sys.executable, *command],
-        env=child.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        timeout=MOST_S,
-        check=False,
+    done = subprocess.run(
+        [sys.executable, *command], env=child.environment(), capture_output=True, text=True, timeout=MOST_S, check=False
     )
-    return Watched(_train_s(out), None)
+    if done.returncode not in FINISHED:
+        raise SplitfedError(f"the run ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return WatchedRun(_train_s(out), None)
 
 
-def watched(file: Path, out: Path, browser: Browser | None) -> Watched:
+def watched(file: Path, out: Path, browser: Browser | None) -> WatchedRun:
     """A run with a page open on it, as soon as it trains and for as long as it goes on.
 
     Without a browser something reads the events as a page does, and draws nothing.
@@ -84,7 +85,7 @@ def watched(file: Path, out: Path, browser: Browser | None) -> Watched:
                 painted = page.first_paint_s()
                 while process.poll() is None:
                     page.stay(0.5)
-    return Watched(_train_s(out), painted)
+    return WatchedRun(_train_s(out), painted)
 
 
 def _training(server: Served) -> str:
