@@ -17,7 +17,7 @@ from torch import Tensor
 from splitfed.errors import UserError
 from splitfed.experiment.context import CellContext, RunContext
 from splitfed.federation.shares import own_positions
-from splitfed.metrics.fast import fast_psnr_db, fast_ssim
+from splitfed.metrics.fast import CACHED_IMAGES, MSE_FLOOR, ssim_of_floats
 from splitfed.metrics.reid import nearest_among
 from splitfed.records.sheets import save_sheets
 from splitfed.records.wall import MOST_VICTIMS, NEAREST, SHOWN_VICTIMS, Victims, WallActivations, WallFolder
@@ -91,8 +91,7 @@ class CellWall:
                 round_number=round_number,
                 epoch=epoch,
                 victims=victims.tolist(),
-                psnr_db=_told(fast_psnr_db(images, originals)),
-                ssim=_told(fast_ssim(images, originals)),
+                **_scores(images, originals),
                 reid_rank=tuple(ranks.tolist()),
             )
 
@@ -113,8 +112,7 @@ class CellWall:
                 is_control=is_control,
                 victims=victims.tolist(),
                 of=len(made),
-                psnr_db=_told(fast_psnr_db(images, originals)),
-                ssim=_told(fast_ssim(images, originals)),
+                **_scores(images, originals),
                 reid_rank=tuple(ranks.tolist()),
                 nearest=tuple(map(tuple, nearest.tolist())),
             )
@@ -165,6 +163,19 @@ class CellWall:
                 self._run.notice(f"{self._cell}: pictures are missing on the wall of images: {error}")
 
 
-def _told(scores: Tensor) -> tuple[float, ...]:
-    """As many digits as anybody looks at."""
-    return tuple(round(value, 4) for value in scores.double().tolist())
+def _scores(images: Tensor, originals: Tensor) -> dict[str, tuple[float, ...]]:
+    """PSNR and SSIM of each image, to as many digits as anybody looks at.
+
+    In float32, which is twice as fast as the double of `metrics.fast`: the SSIM of an image is off by less than 0.001.
+    """
+    psnr, structure = [], []
+    for made, own in zip(torch.split(images, CACHED_IMAGES), torch.split(originals, CACHED_IMAGES), strict=True):
+        made = made.float().clamp(0, 1)
+        mse = (made - own).square().flatten(1).mean(dim=1)
+        psnr += (-10 * mse.clamp_min(MSE_FLOOR).log10()).tolist()
+        structure += ssim_of_floats(made, own).tolist()
+    return {"psnr_db": _rounded(psnr), "ssim": _rounded(structure)}
+
+
+def _rounded(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(value, 4) for value in values)

@@ -216,3 +216,14 @@ def test_an_interrupted_attempt_leaves_nothing_on_the_wall(hung: Hung) -> None:
     assert list(hung.folder.attacks())
     CellWall(CellContext.of(hung.run, hung.cell))
     assert not list(hung.folder.attacks())
+
+
+def test_scores_of_single_images_are_those_of_the_live_view() -> None:
+    """Flat images too, whose variance is a difference of nearly equal numbers."""
+    made = torch.rand(150, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    made[:50] = 0.7
+    truth = (made + 0.1 * torch.rand(made.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    truth[:25] = 0.71
+    scores = wall_of._scores(made, truth)
+    assert np.allclose(scores["psnr_db"], fast_psnr_db(made, truth), atol=0.01)
+    assert np.allclose(scores["ssim"], fast_ssim(made, truth), atol=0.001)
