@@ -135,7 +135,7 @@ def _check_resumed(arguments: argparse.Namespace, name: str) -> None:
 def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
     with _page(arguments.web) as page:
         code = _run_watched(scenario, arguments, page)
-        if page is not None and page.alive and sys.stdout.isatty():
+        if page is not None and page.alive and code in (exit_codes.OK, exit_codes.INVALID) and sys.stdout.isatty():
             print(f"\n{page.address} stays until Ctrl-C", flush=True)
             page.wait()
         return code

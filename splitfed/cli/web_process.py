@@ -33,13 +33,10 @@ class WebProcess:
 
     def __init__(self, number: int | None) -> None:
         self._listening = port.listen(port=number)
+        self.address = port.address(self._listening, None)
+        """What to open in a browser."""
         self._process: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the exit
-
-    @property
-    def address(self) -> str:
-        """What to open in a browser."""
-        return port.address(self._listening, None)
 
     @property
     def alive(self) -> bool:
@@ -80,6 +77,7 @@ class WebProcess:
             env=child.environment(),
             start_new_session=True,  # Ctrl-C reaches the run alone
         )
+        self._listening.close()  # so that browsers do not wait for ever where that process ends
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is not None:

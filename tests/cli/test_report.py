@@ -65,3 +65,20 @@ def test_a_run_is_private_and_what_is_written_elsewhere_is_not(finished: Path, t
     finally:
         os.umask(before)
     assert [(tmp_path / form).stat().st_mode & 0o777 for form in ("html", "md")] == [0o644, 0o644]
+
+
+def test_a_run_is_written_for_tensorboard(finished: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(finished, tmp_path / "run")
+    for options, folder in (([], copied / "tensorboard"), (["--output", str(tmp_path / "b")], tmp_path / "b")):
+        done = run_cli("report", str(copied), "--format", "tensorboard", *options)
+        assert done.returncode == exit_codes.OK, done.stderr
+        assert done.stdout == f"tensorboard --logdir {folder}\n"
+        assert list((folder / "run" / "none").glob("events.out.tfevents.*"))
+    assert modes(copied / "tensorboard") == {0o700, 0o600}
+
+
+def test_a_run_that_has_only_begun_says_so_to_tensorboard(finished: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("events.jsonl"))
+    done = run_cli("report", str(copied), "--format", "tensorboard")
+    assert done.returncode == exit_codes.USER_MISTAKE
+    assert "has said nothing yet that TensorBoard shows" in done.stderr

@@ -141,14 +141,19 @@ def test_a_run_is_shown_while_it_goes_on_and_ends_with_its_page(tmp_path: Path) 
 
 
 def test_a_run_goes_on_without_its_page(tmp_path: Path) -> None:
-    """Whatever kills that."""
+    """Whatever kills that; TensorBoard gets its own all the same."""
     import psutil
 
     command = ["scenario", small(tmp_path), "--out", str(tmp_path / "runs"), "--live", "none", "--web", "0"]
+    command += ["--tensorboard", str(tmp_path / "board")]
     with started(*command) as (process, address):
         Page(int(address[2])).get("/api/runs")
         (served,) = [each for each in psutil.Process(process.pid).children() if "watch" in each.cmdline()]
         served.kill()
+        served.wait(WAIT_S)
+        with pytest.raises(ConnectionRefusedError):
+            Page(int(address[2])).get("/")
         _, errors = process.communicate(timeout=60)
     assert process.returncode == exit_codes.OK
     assert "the page ended early with -9" in errors
+    assert list((tmp_path / "board").glob("small-*/none/events.out.tfevents.*"))

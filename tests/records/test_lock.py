@@ -9,6 +9,7 @@ import platform
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from splitfed.errors import UserError
-from splitfed.records.lock import locked
+from splitfed.records.lock import is_held, locked
 
 HOLD = (
     "import sys\nfrom pathlib import Path\nfrom splitfed.records.lock import locked\n"
@@ -91,3 +92,33 @@ def test_on_a_file_system_without_locks_nothing_is_held_and_the_work_goes_on(
     monkeypatch.setattr("fcntl.flock", refuse)
     with locked(tmp_path / "run.lock") as held:
         assert not held
+
+
+def test_whether_it_is_held_is_seen_without_taking_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert not is_held(lock), "there is none"
+    with held_elsewhere(lock):
+        assert is_held(lock)
+        assert is_held(lock)
+    assert not is_held(lock)
+    lock.chmod(0o400)
+    assert not is_held(lock)
+
+
+def test_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
+    lock, over = tmp_path / "lock", threading.Event()
+    lock.touch()
+
+    def look() -> None:
+        while not over.is_set():
+            is_held(lock)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(200):
+            with locked(lock) as alone:
+                assert alone
+    finally:
+        over.set()
+        looking.join()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from splitfed.views.web.catalog import Catalog
 
 SHUTDOWN_S = 2
+MOST_CONNECTIONS = 256
+"""At a time; streams have a bound of their own, which says so in words."""
 
 
 def serve(
@@ -70,6 +72,7 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 date_header=False,
                 timeout_graceful_shutdown=SHUTDOWN_S,
+                limit_concurrency=MOST_CONNECTIONS,
             )
         )
 

@@ -118,6 +118,19 @@ def test_a_log_that_is_replaced_begins_anew(run: RunStore, page: Page) -> None:
     opened.close()
 
 
+def test_a_run_that_was_killed_and_goes_on_is_told_without_a_gap(run: RunStore, page: Page) -> None:
+    """What was half written is taken back by who goes on with the run."""
+    log = run.path / "events.jsonl"
+    opened = page.stream(events_of(run))
+    opened.until("live")
+    add(log, line(Notice(message="half"))[:-9])
+    time.sleep(3 * 0.2)
+    say(run, Notice(message="3"))
+    assert told([opened.next()]) == ["3"]
+    assert told(page.stream(events_of(run)).until("live")) == ["0", "1", "2", "3"]
+    opened.close()
+
+
 def test_lines_that_are_no_events_are_counted(run: RunStore, page: Page) -> None:
     log = run.path / "events.jsonl"
     add(log, b"garbage\n")
