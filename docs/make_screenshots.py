@@ -84,7 +84,7 @@ def _shots(browser: Browser, address: str, out: Path, name: str, ready: Any) -> 
 def _until_live(page: Page) -> None:
     if not page.locator("#wall").count():
         page.locator("#runs a").click(timeout=60_000)
-    page.locator("#progress", has_text=re.compile(f": {CELL}, (round [2-9]|trained)")).wait_for(timeout=RUN_S * 1000)
+    page.locator("#progress", has_text=re.compile(f": {CELL}, (round [3-9]|trained)")).wait_for(timeout=RUN_S * 1000)
     page.locator(".status", has_text=f"on {CELL}").wait_for(timeout=RUN_S * 1000)
     page.wait_for_timeout(2500)
 
