@@ -25,7 +25,7 @@ KEPT = 2
 State = Literal["unknown", "working", "answered", "failed"]
 
 
-class Told(NamedTuple):
+class Recalled(NamedTuple):
     """What a node says of a question: how it stands, and the answer where there is one."""
 
     state: State
@@ -44,7 +44,7 @@ def repeated(message: Message, question: str) -> Message:
     return Message(message.content, about.dst_node_id, about.message_type, ttl=about.ttl, group_id=group)
 
 
-def told(reply: Message, question: Message) -> Told | None:
+def told(reply: Message, question: Message) -> Recalled | None:
     """What a node says of this question; None where it says nothing that fits, as one that keeps no answers."""
     said = None if reply.has_error() else reply.content.config_records.get(_RECORD)
     if said is None:
@@ -52,11 +52,11 @@ def told(reply: Message, question: Message) -> Told | None:
     state = said.get(_STATE)
     if state == "answered":
         records = {name: record for name, record in reply.content.items() if name != _RECORD}
-        return Told("answered", Message(RecordDict(records), reply_to=question))
+        return Recalled("answered", Message(RecordDict(records), reply_to=question))
     if state == "failed":
         code, reason = said.get(_CODE), said.get(_REASON)
-        return Told("failed", Message(Error(int(str(code)), str(reason)), reply_to=question))
-    return Told(state) if state in ("unknown", "working") else None  # type: ignore[arg-type]
+        return Recalled("failed", Message(Error(int(str(code)), str(reason)), reply_to=question))
+    return Recalled(state) if state in ("unknown", "working") else None  # type: ignore[arg-type]
 
 
 class Answers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -62,13 +62,16 @@ class Forgetful(ClientApp):
 
 
 class Losing(LocalGrid):
-    """Loses the first question, the first reply, or hands out an error in its place; `nodes` that are gone get nothing."""
+    """Loses the first question or its reply, or a part of that; a node that is gone gets nothing."""
 
     def __init__(self, app: ClientApp, loses: str) -> None:
         super().__init__(app, clients=1)
         self._loses = loses
         self._first = ""
         self.pushed: list[str] = []
+
+    def __enter__(self) -> Losing:
+        return self
 
     def push_messages(self, messages: Iterable[Message]) -> list[Any]:
         asked = list(messages)
@@ -104,8 +107,8 @@ def ask(grid: LocalGrid, timeout: float = PATIENCE_S) -> list[Message]:
 
 
 @pytest.fixture
-def app() -> Iterator[Remembering]:
-    yield Remembering()
+def app() -> Remembering:
+    return Remembering()
 
 
 @pytest.mark.parametrize("lost", ["nothing", "question", "reply", "part"])
