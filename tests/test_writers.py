@@ -24,6 +24,7 @@ ELSEWHERE = {
     "cli/output.py": "standard output is no file",
     "data/cache.py": "an entry is a folder of files, which `files.publish_folder` gives its name once all are there",
     "data/spool.py": "a temporary file that has no name",
+    "cli/web_process.py": "a temporary file that has no name",
     "data/download.py": "what is downloaded is checked before it gets its name",
     "bench/scl_memory.py": "/proc is no file",
 }
