@@ -138,6 +138,9 @@ def test_a_node_that_is_at_it_is_left_to_it(app: Remembering) -> None:
 def test_of_a_node_that_keeps_no_answers_the_loss_is_told() -> None:
     with Losing(Forgetful(), "part") as grid:
         (reply,) = ask(grid)
+        assert len(grid.pushed) == 2
+        assert not ask(grid)[0].has_error()
+        assert len(grid.pushed) == 3  # and it is not asked how it stands any more
     assert (reply.error.reason, reply.metadata.src_node_id) == ("a part is missing", 1)
 
 
