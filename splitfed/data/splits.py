@@ -50,8 +50,8 @@ def split(dataset: Dataset, *, train: int, aux: int, test: int, seed: int, by: s
         test: held-out images.
         seed: of the choice.
         by: ``content`` pools published parts; ``near_duplicate`` does so too, and keeps images that nearly equal each
-            other in one part (`clusters.near_duplicates`), whole chains of them; ``folders`` chooses the clients' images
-            from the published training part, and the attacker's and the held-out images from the other parts.
+            other in one part (`clusters.near_duplicates`), whole chains of them; ``folders`` chooses the clients'
+            images from the published training part, and the attacker's and the held-out images from the other parts.
 
     Raises:
         DataError: fewer distinct images than asked for, a negative or empty part, or no published parts.

@@ -249,7 +249,8 @@ def test_no_image_has_a_near_duplicate_in_another_part_where_that_is_asked_for(s
     apart = split(data, train=40, aux=30, test=20, seed=seed, by="near_duplicate")
     mixed = split(data, train=40, aux=30, test=20, seed=seed)
     assert _near(mixed.train, mixed.aux)
-    assert not (_near(apart.train, apart.aux) or _near(apart.train, apart.test) or _near(apart.aux, apart.test))
+    pairs = ((apart.train, apart.aux), (apart.train, apart.test), (apart.aux, apart.test))
+    assert not any(_near(one, other) for one, other in pairs)
     assert [len(part) for part in (apart.train, apart.aux, apart.test)] == [40, 30, 20]
 
 
