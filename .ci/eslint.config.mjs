@@ -2,7 +2,7 @@
 
 const browser = [
   ...["document", "window", "fetch", "EventSource", "Image", "ResizeObserver", "URLSearchParams", "console"],
-  ...["setTimeout", "clearTimeout", "setInterval", "clearInterval", "requestAnimationFrame"],
+  ...["setTimeout", "clearTimeout", "setInterval", "clearInterval", "requestAnimationFrame", "createImageBitmap"],
 ];
 const shipped = ["d3", "Plot"];
 

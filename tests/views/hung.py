@@ -13,8 +13,11 @@ from tests.views.fabricated import CELLS, TILE
 ATTACKS = ("ridge", "decoder")
 
 
-def hang(run: Path, count: int) -> None:
-    """So many images on the wall of a run. A reconstruction is the image at the other end, in its moment the image."""
+def hang(run: Path, count: int, *, truth: bool = True) -> None:
+    """So many images on the wall of a run. A reconstruction is the image at the other end, in its moment the image.
+
+    Without ``truth`` there are reconstructions alone, as an attacker by itself has them.
+    """
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (count, 1, TILE, TILE), np.uint8)
     folder, numbers = WallFolder(run), tuple(range(count))
@@ -26,11 +29,11 @@ def hang(run: Path, count: int) -> None:
             channels=1,
             count=count,
             of=count,
-            classes=("noise", "more noise"),
-            label=tuple((generator.integers(0, 2, count)).tolist()),
-            client={"0": tuple((generator.integers(0, 3, count)).tolist())},
-            sheets=save_sheets(folder.make(), "originals", images),
-            candidates=1000,
+            classes=("noise", "more noise") if truth else (),
+            label=tuple(generator.integers(0, 2, count).tolist()) if truth else (),
+            client={"0": tuple(generator.integers(0, 3, count).tolist())} if truth else {},
+            sheets=save_sheets(folder.make(), "originals", images) if truth else (),
+            candidates=1000 if truth else 0,
         )
     )
     for cell in CELLS:
@@ -49,10 +52,10 @@ def hang(run: Path, count: int) -> None:
                         victims=numbers,
                         of=count,
                         sheets=save_sheets(where, attack, images[::-1]),
-                        psnr_db=tuple(generator.uniform(10, 30, count).round(2).tolist()),
-                        ssim=tuple(generator.uniform(0, 1, count).round(3).tolist()),
-                        reid_rank=tuple(generator.integers(1, 1000, count).tolist()),
-                        nearest=tuple((0, 1, 2) for _ in numbers),
+                        psnr_db=tuple(generator.uniform(10, 30, count).round(2).tolist()) if truth else (),
+                        ssim=tuple(generator.uniform(0, 1, count).round(3).tolist()) if truth else (),
+                        reid_rank=tuple(generator.integers(1, 1000, count).tolist()) if truth else (),
+                        nearest=tuple((0, 1, 2) for _ in numbers) if truth else (),
                     ),
                 )
             )

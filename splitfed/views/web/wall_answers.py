@@ -79,12 +79,13 @@ def _pictures(attack: WallAttack) -> dict[str, Any]:
 def _original(victims: Victims, number: int) -> dict[str, Any] | None:
     if not 0 <= number < victims.count:
         return None
+    label = victims.label[number] if victims.label else None
     return {
         "folder": FOLDER,
         "sheet": victims.sheets[number // victims.tiles_per_sheet] if victims.sheets else None,
         "tile": number % victims.tiles_per_sheet,
-        "label": victims.label[number],
-        "class": victims.classes[victims.label[number]],
+        "label": label,
+        "class": None if label is None else victims.classes[label],
         "client": {seed: clients[number] for seed, clients in victims.client.items()},
     }
 

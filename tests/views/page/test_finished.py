@@ -82,7 +82,7 @@ def test_scores_are_those_of_the_record(watched: Watched, journey: Journey) -> N
     watched.choose("order", "number")
     watched.until("""document.querySelector(".status").textContent.includes("ridge on none")""")
     shown = captions(watched, 1)[5]
-    assert shown == f"{final['psnr_db'][5]:.1f} dB · SSIM {final['ssim'][5]:.2f} · rank {final['reid_rank'][5]}"
+    assert shown == f"{final['psnr_db'][5]:.1f} dB · rank {final['reid_rank'][5]} · SSIM {final['ssim'][5]:.2f}"
 
 
 def test_the_choice_of_cell_and_attack_changes_what_is_shown(watched: Watched) -> None:
@@ -161,7 +161,7 @@ def test_the_figures_hold_what_was_measured(watched: Watched) -> None:
     watched.choose("measure", "reid_top1")
     watched.until("""document.querySelector('figure[data-name="attacks"] .legend').textContent.includes("ridge")""")
     shares = {row[0]: float(row[2]) for row in watched.numbers_of("attacks")}
-    assert shares["ridge"] > 0.5 > shares["untrained"]
+    assert shares["ridge"] > 0.2 > shares["untrained"]
 
 
 def test_a_finished_run_is_replayed_from_its_beginning(browser: Browser, journey: Journey) -> None:

@@ -26,13 +26,11 @@ export class Sheets {
   }
 
   load(address) {
-    const picture = new Image();
-    picture.src = address;
     const entry = { pixels: 0 };
-    entry.picture = picture.decode().then(() => {
-      entry.pixels = picture.naturalWidth * picture.naturalHeight;
+    entry.picture = unpacked(address).then((bitmap) => {
+      entry.pixels = bitmap.width * bitmap.height;
       this.drop();
-      return picture;
+      return bitmap;
     });
     entry.picture.catch(() => this.pictures.delete(address));
     return entry;
@@ -47,6 +45,14 @@ export class Sheets {
       pixels -= entry.pixels;
     }
   }
+}
+
+/** A bitmap stays unpacked: what is drawn from it by the thousand is not unpacked by the thousand. */
+async function unpacked(address) {
+  const picture = new Image();
+  picture.src = address;
+  await picture.decode();
+  return createImageBitmap(picture);
 }
 
 /** How wide a tile of so many pixels is on the screen, where there is so much room. */

@@ -66,7 +66,8 @@ export function scoresOf(shown, victim) {
   const row = tileAt(shown, victim)?.row;
   if (row === undefined || !shown.psnr_db?.length) return "";
   const rank = shown.reid_rank?.[row];
-  return [`${number(shown.psnr_db[row], 1)} dB`, `SSIM ${number(shown.ssim[row], 2)}`, rank ? `rank ${rank}` : null]
+  // the longest comes last: on a phone there may be no room for it
+  return [`${number(shown.psnr_db[row], 1)} dB`, rank ? `rank ${rank}` : null, `SSIM ${number(shown.ssim[row], 2)}`]
     .filter(Boolean)
     .join(" · ");
 }
