@@ -18,6 +18,7 @@ ELSEWHERE = {
     "records/lock.py": "the file of a lock stays the same file, else its lock would be another one",
     "wire/observations.py": "records are appended while the wire runs; a half one at the end is cut off when read",
     "experiment/attacker_process.py": "the log is written by the attacker's process itself",
+    "bench/faults/superlink.py": "the log is written by the SuperLink's process itself",
     "experiment/deployment.py": "the log is written by the role's process itself",
     "roles/server.py": "the log is written by the SuperLink's process itself",
     "cli/output.py": "standard output is no file",

@@ -46,7 +46,13 @@ class _Party(NamedTuple):
 
 @contextmanager
 def deployment(
-    folder: Path, *, clients: int, data_root: Path | None, auxiliary: Images, sealed: bool = False
+    folder: Path,
+    *,
+    clients: int,
+    data_root: Path | None,
+    auxiliary: Images,
+    sealed: bool = False,
+    superlink: str | None = None,
 ) -> Iterator[Membership]:
     """The server with a SuperLink, `clients` clients and the attacker, each a process; how the lab takes part.
 
@@ -56,6 +62,7 @@ def deployment(
         data_root: where the scenario's data set lies, of which each client takes its share.
         auxiliary: the attacker's own images.
         sealed: whether all links are under TLS, with certificates that are made for this.
+        superlink: the address of one in clear that runs already; by default the server starts its own.
 
     Raises:
         SplitfedError: one of them did not get ready; the message quotes its log.
@@ -66,7 +73,9 @@ def deployment(
         shutil.rmtree(certs, ignore_errors=True)  # of an earlier attempt
         make_certificates(certs, clients=clients, hosts=[], days=CERTIFICATES_DAYS)
     of = _Certificates(certs)
-    superlink, split, relay, *probes = [f"127.0.0.1:{port}" for port in _free_ports(clients + 5)]
+    own, split, relay, *probes = [f"127.0.0.1:{port}" for port in free_ports(clients + 5)]
+    started = SuperLinkOptions(nodes=certs) if superlink is None else None
+    superlink = superlink or own
     health = iter(probes)
     settings: dict[str, RoleOptions] = {
         "server": ServerOptions(
@@ -76,7 +85,7 @@ def deployment(
             state=folder / "server",
             health=next(health),
             certs=of[SERVER],
-            start_superlink=SuperLinkOptions(nodes=certs),
+            start_superlink=started,
         ),
         "attacker": AttackerNodeOptions(
             superlink=superlink,
@@ -164,7 +173,7 @@ def _said(party: _Party) -> str:
     return last_words(text) or f"it left no message (see {party.log})"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now, no two the same."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:

@@ -72,7 +72,7 @@ class AttackerLine:
         if self._begun:
             self._fronts.submit(self._say, FRONT, content)
             return
-        if self._say(FRONT, content, BEGIN_S):
+        if self._say(FRONT, content, BEGIN_S, tries=1):
             self._begun = True
             self._reports.start()
 
@@ -131,9 +131,13 @@ class AttackerLine:
         except ValueError:
             logger.debug("the attacker said something unexpected: %.200s", line)
 
-    def _say(self, kind: str, content: RecordDict, deadline_s: float = ANSWER_S) -> bool:
-        """Whether the attacker took it; where not, the user is told."""
-        reply = self._exchange(kind, content, deadline_s)
+    def _say(self, kind: str, content: RecordDict, deadline_s: float = ANSWER_S, *, tries: int = 2) -> bool:
+        """Whether the attacker took it; where not, the user is told.
+
+        What gets no answer is said again: a SuperLink that was killed meanwhile may have lost it.
+        """
+        said = (self._exchange(kind, content, deadline_s) for _ in range(tries))
+        reply = next((answer for answer in said if answer is not None), None)
         if reply is None:
             self._notice_once("the attacker does not answer. Training goes on without it")
         elif reply.has_error():

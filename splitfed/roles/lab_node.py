@@ -70,10 +70,16 @@ class LabNode:
         self._key, self._heard, self._told = key, 0, SimpleQueue()
 
     def next(self, patience_s: float) -> Told | None:
-        """The next piece of news; None where there is none within this time."""
+        """The next piece of news; None where there is none within this time.
+
+        Raises:
+            UserError: the SuperLink has turned the lab away meanwhile.
+        """
         try:
             return self._told.get(timeout=patience_s)
         except Empty:
+            if self._error is not None:
+                raise self._error from None
             return None
 
     def _serve(self) -> None:

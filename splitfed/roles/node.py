@@ -16,34 +16,27 @@ from types import TracebackType
 from typing import TypeVar, cast
 
 import httpx
-from flwr.app import Context, Message, RecordDict
-from flwr.app.message import remove_content_from_message
+from flwr.app import Context, RecordDict
 from flwr.app.user_config import UserConfig
 from flwr.clientapp import ClientApp
-from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.common.serde import message_from_proto
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     DeactivateNodeRequest,
     PullMessagesRequest,
-    PushMessagesRequest,
     RegisterNodeFleetRequest,
     UnregisterNodeFleetRequest,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.node_pb2 import Node
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree
-from flwr.supercore.inflatable.inflatable_protobuf_utils import (
-    make_confirm_message_received_fn_protobuf,
-    make_pull_object_fn_protobuf,
-    make_push_object_fn_protobuf,
-)
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects, push_objects
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from splitfed.errors import UserError
+from splitfed.federation.again import AGAIN, LastAnswers
+from splitfed.roles.mail import FIRST_PAUSE_S, LONGEST_PAUSE_S, STARTING, Mail
 from splitfed.roles.membership import Membership
 from splitfed.roles.node_keys import key_pair, read_file, turned_away
 from splitfed.roles.straight import go_straight
@@ -58,15 +51,11 @@ POLL_S, LONGEST_POLL_S = 0.1, 0.5
 HEARTBEAT_S, ANNOUNCED_S = 10.0, 30.0
 """Between two signs of life, and what is announced: a node that gives none for twice that is taken for gone. The
 difference is for machines that have too much to do."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
-"""Between two tries to reach the SuperLink."""
 LEAVE_S = 3.0
 """How long answers that are under way are waited for at the end, and how long taking leave may take."""
 
 LATER = {
-    httpx.codes.BAD_GATEWAY: "it is only just starting",
-    httpx.codes.SERVICE_UNAVAILABLE: "it is only just starting",
-    httpx.codes.GATEWAY_TIMEOUT: "it is only just starting",
+    **dict.fromkeys(STARTING, "it is only just starting"),
     httpx.codes.PRECONDITION_FAILED: "it does not know this node's key yet: splitfed certs --register",
 }
 """What may be otherwise a little later."""
@@ -75,7 +64,7 @@ TURNED_AWAY = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 
 
 class FlowerNode:
-    """Answers a SuperLink's Messages with `app`; a context manager around `serve`.
+    """LastAnswers a SuperLink's Messages with `app`; a context manager around `serve`.
 
     Each Message has a thread of its own, as one that the server has given up must not keep the next one waiting.
 
@@ -89,6 +78,7 @@ class FlowerNode:
         self._stopped = stopped
         self._threads: list[threading.Thread] = []
         self._state = RecordDict()
+        self._answers = LastAnswers()
         self._private, self._public = key_pair(membership.key)
         go_straight(membership.superlink)
         self._node: Node | None = None
@@ -175,42 +165,18 @@ class FlowerNode:
         """Fetch one Message, have it answered, and send the answer; whoever asked is not there any more, say, is no
         fault of this node's."""
         try:
-            message = self._fetch(message_from_proto(head), tree)  # type: ignore[arg-type]
-            self._send(answer(self._app, message, self._context(message.metadata.run_id)))
+            mail = Mail(self._client, cast(Node, self._node), self._stopped)
+            message = mail.fetch(message_from_proto(head), tree)  # type: ignore[arg-type]
+            if message.metadata.message_type == AGAIN:
+                mail.send(self._answers.about(message))
+            elif self._answers.begin(message):
+                reply = answer(self._app, message, self._context(message.metadata.run_id))
+                self._answers.keep(message, reply)
+                mail.send(reply)
         except httpx.HTTPStatusError as error:  # of a run that is over meanwhile, say
             logger.info("a Message was not answered: the SuperLink says %d", error.response.status_code)
         except Exception as error:
             logger.warning("a Message was not answered: %s", str(error) or type(error).__name__)
-
-    def _fetch(self, head: Message, tree: object) -> Message:
-        run = head.metadata.run_id
-        node = cast(Node, self._node)
-        identity = head.metadata.message_id
-        contents = pull_objects(
-            [part.object_id for part in iterate_object_tree(tree)],  # type: ignore[arg-type]
-            make_pull_object_fn_protobuf(self._client.PullObject, node, run),
-        )
-        make_confirm_message_received_fn_protobuf(self._client.ConfirmMessageReceived, node, run)(identity)
-        message = cast(Message, inflate_object_from_contents(identity, contents))
-        message.metadata.__dict__["_message_id"] = identity
-        return message
-
-    def _send(self, reply: Message) -> None:
-        reply.metadata.__dict__["_message_id"] = reply.object_id
-        run = reply.metadata.run_id
-        node = cast(Node, self._node)
-        request = PushMessagesRequest(
-            node=node,
-            messages_list=[message_to_proto(remove_content_from_message(reply))],
-            message_object_trees=[get_object_tree(reply)],
-            clientapp_runtime_list=[0.0],
-        )
-        pushed = self._client.PushMessages(request)
-        push_objects(
-            get_all_nested_objects(reply),
-            make_push_object_fn_protobuf(self._client.PushObject, node, run, pushed.session_id),
-            object_ids_to_push=set(pushed.objects_to_push),
-        )
 
     def _context(self, run: int) -> Context:
         config: UserConfig = {"partition-id": self._membership.number}

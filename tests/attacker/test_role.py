@@ -20,7 +20,7 @@ import pytest
 
 from splitfed.attacker import protocol
 from splitfed.attacker.config import ComponentConfig
-from splitfed.attacker.ending import GRACE_S
+from splitfed.stopping import GRACE_S
 from splitfed.wire.address import join_address, split_address
 from tests.attacker.quick import SLOW, Role, finish, has_ended, observe, prepare
 

@@ -25,6 +25,7 @@ class Party(Enum):
     SERVER = "server"
     ATTACKER = "attacker"
     LAB = "lab"
+    SUPERLINK = "SuperLink"
 
 
 class Outcome(Enum):
@@ -182,6 +183,12 @@ ATTACKER_KINDS = {
 
 LAB_KINDS = {"is killed": Kind(Party.LAB, Outcome.RESUMED, "ended with -9", At.BEGIN, TRAIN)}
 
+SUPERLINK_KINDS = {
+    "is killed": Kind(Party.SUPERLINK, Outcome.UNSEEN, at=At.STEP, phases=TRAIN),
+    "is killed between rounds": Kind(Party.SUPERLINK, Outcome.UNSEEN, at=At.BEGIN, phases=TRAIN),
+}
+"""It is started again on its database."""
+
 _OF_TARGETS = {
     Party.CLIENT: CLIENT_KINDS,
     Party.NETWORK: NETWORK_KINDS,
@@ -189,6 +196,7 @@ _OF_TARGETS = {
     Party.SERVER: SERVER_KINDS,
     Party.ATTACKER: ATTACKER_KINDS,
     Party.LAB: LAB_KINDS,
+    Party.SUPERLINK: SUPERLINK_KINDS,
 }
 KINDS = {f"{target.value} {name}": kind for target, kinds in _OF_TARGETS.items() for name, kind in kinds.items()}
 """All kinds by name: who, and what."""

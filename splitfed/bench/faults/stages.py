@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from splitfed.bench.faults import child, judge, lab, play
+from splitfed.bench.faults import child, judge, lab, play, superlink
 from splitfed.bench.faults.deadline import HangError, within
 from splitfed.bench.faults.kinds import KINDS, Party
 from splitfed.bench.faults.script import Script, draw
@@ -61,6 +61,7 @@ def _play_federation(script: Script, folder: Path) -> tuple[dict[str, Any], list
 
 
 STAGES = [
+    PlayedOn("deployment", (Party.SUPERLINK,), 53, 300.0, superlink.strike, (2, 2), 1),
     PlayedOn("lab", (Party.ATTACKER, Party.LAB), 16, 120.0, lab.strike, (8, 12), 1),
     PlayedOn(
         "federation",

@@ -47,6 +47,7 @@ def scenario(
     defense: str = "none",
     round_deadline_s: float = NEVER_S,
     attack_deadline_s: float = NEVER_S,
+    stream_deadline_s: float = STREAM_DEADLINE_S,
 ) -> Scenario:
     """So small that a run takes a fraction of a second."""
     return validate(
@@ -59,7 +60,7 @@ def scenario(
                 "rounds": rounds,
                 "batch_size": BATCH,
                 "round_deadline_s": round_deadline_s,
-                "stream_deadline_s": STREAM_DEADLINE_S,
+                "stream_deadline_s": stream_deadline_s,
             },
             "attacker": {"margin_db": 0.0, "deadline_s": attack_deadline_s},
             "defense": [DEFENSES[defense]],
