@@ -65,9 +65,9 @@ def test_a_program_in_the_background_changes_nothing(terminal: tuple[int, int]) 
         assert termios.tcgetattr(program) == before
 
 
-def test_a_terminal_that_goes_away_ends_the_hearing(terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_that_goes_away_ends_the_hearing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "_in_foreground", lambda _: True)
-    person, program = os.dup(terminal[0]), terminal[1]
+    person, program = pty.openpty()
     heard: queue.Queue[str] = queue.Queue()
     with Keys(heard.put, program) as hearing:
         assert hearing.there
