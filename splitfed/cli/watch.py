@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         listening = port.listen(arguments.host, arguments.port)
     else:
         listening = socket.socket(fileno=arguments.listening)
-    token = port.new_token(arguments.host)
+    token = os.environ.get(port.TOKEN_VARIABLE) or port.new_token(arguments.host)
     if arguments.listening is None:
         _announce(port.address(listening, token, arguments.url), arguments)
     serve.serve(

@@ -33,7 +33,8 @@ class WebProcess:
 
     def __init__(self, number: int | None) -> None:
         self._listening = port.listen(port=number)
-        self.address = port.address(self._listening, None)
+        self._token = port.new_token(port.LOOPBACK)
+        self.address = port.address(self._listening, self._token)
         """What to open in a browser."""
         self._process: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the exit
@@ -74,7 +75,7 @@ class WebProcess:
             stdout=subprocess.DEVNULL,
             stderr=self._said,
             pass_fds=[descriptor],
-            env=child.environment(),
+            env={**child.environment(), **({port.TOKEN_VARIABLE: self._token} if self._token else {})},
             start_new_session=True,  # Ctrl-C reaches the run alone
         )
         self._listening.close()  # so that browsers do not wait for ever where that process ends

@@ -10,9 +10,12 @@ from contextlib import suppress
 from urllib.parse import urlencode, urlsplit
 
 from splitfed.errors import UserError
+from splitfed.views.web.peers import can_tell
 
 TOKEN = "token"
 """The name of the token in an address."""
+TOKEN_VARIABLE = "SPLITFED_WATCH_TOKEN"
+"""Hands it to a process of one's own: arguments can be read by all users of a machine."""
 LOOPBACK_NAMES = ("localhost",)
 LOOPBACK = "127.0.0.1"
 PORT = 8700
@@ -52,8 +55,8 @@ def _no_port(host: str, port: int, error: OSError) -> str:
 
 
 def new_token(host: str) -> str | None:
-    """What pages elsewhere must know; none where only this machine can ask."""
-    return None if is_loopback(host) else secrets.token_urlsafe(24)
+    """What who asks must know; None where only this machine can ask, and its users can be told apart."""
+    return None if is_loopback(host) and can_tell() else secrets.token_urlsafe(24)
 
 
 def address(listening: socket.socket, token: str | None, url: str | None = None) -> str:

@@ -2,7 +2,8 @@
 
 The pages show private images. They are for whoever sits at this machine: another site that a browser has open may
 not ask for them (`Origin`, `Sec-Fetch-Site`), nor a name of another site that suddenly means this machine (`Host`).
-Bound elsewhere than to this machine alone, the server asks for a token that only its printed address has.
+Nor may another user of this machine. Bound elsewhere than to this machine alone, the server asks for a token that only
+its printed address has.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from splitfed.views.charts.assets import STYLE_HASH
+from splitfed.views.web.peers import is_mine
 from splitfed.views.web.port import TOKEN, is_loopback
 
 if TYPE_CHECKING:
@@ -42,13 +44,19 @@ HEADERS = {
 }
 
 
+ANOTHER_USER = (
+    "asked by another user of this machine: start a splitfed watch of your own, or have this one started with --host, "
+    "which asks for a token"
+)
+
+
 class Guard:
     """Middleware: turns away whoever may not ask, and dresses every answer.
 
     Args:
         app: what it guards.
         host: what the server is bound to.
-        token: what who asks must have; None on a loopback address.
+        token: what who asks must have; None on a loopback address, where only this user may ask.
     """
 
     def __init__(self, app: ASGIApp, *, host: str, token: str | None) -> None:
@@ -95,9 +103,9 @@ class Guard:
         return self._token is not None or is_loopback(name) or name == self._host
 
     def _admission(self, headers: Headers, scope: Scope) -> Response | None:
-        """None for who has the token; else what to do about it."""
+        """None for who has the token, or needs none; else what to do about it."""
         if self._token is None:
-            return None
+            return None if _asked_by_this_user(scope) else error(403, ANOTHER_USER)
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         shown = [value for name, value in query if name == TOKEN]
         if shown and _same(shown[-1], self._token):
@@ -118,6 +126,11 @@ def error(status: int, message: str) -> JSONResponse:
 def _health(scope: Scope) -> Response | None:
     """What whoever looks after this server asks: it is up, and that is all that one is told without a token."""
     return JSONResponse({"ok": True}) if scope["path"] == HEALTH else None
+
+
+def _asked_by_this_user(scope: Scope) -> bool:
+    client, server = scope.get("client"), scope.get("server")
+    return client is not None and server is not None and is_mine(tuple(client), tuple(server))
 
 
 def _follows_link(headers: Headers) -> bool:

@@ -12,10 +12,11 @@ READY_S = 60
 
 
 class WatchServer:
-    """``splitfed watch`` over a directory; a context manager."""
+    """``splitfed watch`` over a directory, with these options; a context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *options: str) -> None:
         self._path = path
+        self._options = options
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
         self.address = ""
@@ -40,6 +41,7 @@ class WatchServer:
             "--no-browser",
             "--port",
             str(self._port),
+            *self._options,
         ]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self._process.stdout is not None

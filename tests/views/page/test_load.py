@@ -171,6 +171,21 @@ def test_a_page_that_was_open_before_there_was_a_wall_shows_it(browser: Browser,
         assert watched.complaints == []
 
 
+def test_a_replay_that_was_asked_for_begins_by_itself(browser: Browser, tmp_path: Path) -> None:
+    with RunStore.create(tmp_path, "again", manifest()) as store:
+        for event in run_events(store.path):
+            store.append_event(event)
+        store.save_results(run_results())
+    with (
+        WatchServer(tmp_path, "--speed", "50") as server,
+        opened(browser, f"{server.address}run/{store.path.name}") as watched,
+    ):
+        watched.page.locator("#connection", has_text="replaying").wait_for()
+        assert watched.page.locator("#replay select").input_value() == "50"
+        watched.page.locator("#connection", has_text="complete").wait_for()
+        assert watched.text("#progress").startswith("finished in")
+
+
 def test_where_nobody_knows_the_truth_reconstructions_stand_alone(browser: Browser, tmp_path: Path) -> None:
     with RunStore.create(tmp_path, "blind", manifest()) as store:
         for event in run_events(store.path):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from splitfed.records.sheets import save_sheet
 from splitfed.records.store import RunStore
+from splitfed.views.web import port
 from splitfed.views.web.app import static_files
 from splitfed.views.web.port import is_loopback, new_token
 from tests.views.fabricated import images
 from tests.views.web.pages import Page, new_run, notices, serving
 
+NOBODY = 65534
 NAVIGATION = {"sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
 
 
@@ -53,6 +57,30 @@ def everything(run: RunStore) -> list[str]:
         *(f"{of_run}/overview", f"{of_run}/final?cell=none&attack=ridge"),
         *(f"{of_run}/victim/0", f"/runs/{run.path.name}/files/wall/none/ridge-0.png", "/static/nothing.js"),
     ]
+
+
+ASK = f"""
+import encodings.idna, http.client, os, sys  # all that another user could not read any more
+os.setuid({NOBODY})
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
+connection.request("GET", sys.argv[2])
+print(connection.getresponse().status)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_another_user_of_this_machine_is_shown_nothing(run: RunStore, page: Page) -> None:
+    for path in everything(run):
+        command = [sys.executable, "-c", ASK, str(page.port), path]
+        asked = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert asked.stdout == "403\n", path
+    assert page.get("/").status == 200
+
+
+def test_where_users_cannot_be_told_apart_this_machine_needs_a_token_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert new_token("127.0.0.1") is None
+    monkeypatch.setattr(port, "can_tell", lambda: False)
+    assert len(str(new_token("127.0.0.1"))) >= 32
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ export class Replay {
     this.begin = begin;
     this.element = element;
     this.speed = new Choice("speed", () => this.playing && this.start());
-    this.speed.options(SPEEDS.map((speed) => [String(speed), `${speed}×`]));
-    this.speed.value = "20";
+    this.offer(20);
     this.button = h("button", { type: "button", click: () => (this.playing ? this.stop() : this.start()) }, "replay");
     element.append(this.button, this.speed.element);
     element.hidden = true;
@@ -19,9 +18,17 @@ export class Replay {
 
   /** Begin at a speed, that of the field where none is given. */
   start(speed = Number(this.speed.value)) {
+    this.offer(speed);
     this.playing = true;
     this.button.textContent = "show the end";
     this.begin(speed);
+  }
+
+  /** Have this speed chosen, among the usual ones. */
+  offer(speed) {
+    const speeds = [...new Set([...SPEEDS, speed])].sort((one, other) => one - other);
+    this.speed.options(speeds.map((one) => [String(one), `${one}×`]));
+    this.speed.value = String(speed);
   }
 
   stop() {
