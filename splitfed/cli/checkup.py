@@ -20,6 +20,7 @@ BRINGS = {
     "dp": "the epsilon of the defense dpsgd",
     "fid": "the scores fid_lite0 and fid",
     "medical": "DICOM, and TIFF files that Pillow does not read",
+    "tensorboard": "scenario --tensorboard, report --format tensorboard",
     "umap": "report --features",
     "docs": "the documentation as a site, by make docs",
     "dev": "tests and checks of splitfed itself",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -181,5 +182,4 @@ def test_doctor_says_what_runs_take(finished: Path, monkeypatch: pytest.MonkeyPa
     assert not [check for check in checks_of(None) if check.name.startswith("runs")]
     shutil.copytree(finished, tmp_path / "runs" / finished.name)
     (check,) = [check for check in checks_of(None) if check.name.startswith("runs")]
-    assert check.found.endswith(f"kB in {finished.name}")
-    assert "kB in 1, of that" in check.found
+    assert re.fullmatch(rf"[\d.]+ [kM]B in 1, of that [\d.]+ [kM]B in {finished.name}", check.found)

@@ -43,6 +43,7 @@ NOT_RUN = {
     "source .venv/bin/activate": "a matter of the reader's shell",
     "splitfed data fetch": "a download",
     "splitfed attacker": "waits for others; docs/test_deploy_page.py runs it",
+    "splitfed watch": "serves until Ctrl-C; tests/cli/test_watch.py runs it",
     "splitfed server": "waits for others; docs/test_deploy_page.py runs it",
     "splitfed client": "waits for others; docs/test_deploy_page.py runs it",
     "splitfed certs --register": "needs a SuperLink; docs/test_deploy_page.py runs it",

@@ -67,7 +67,7 @@ def test_a_program_in_the_background_changes_nothing(terminal: tuple[int, int]) 
 
 def test_a_terminal_that_goes_away_ends_the_hearing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "_in_foreground", lambda _: True)
-    person, program = pty.openpty()  # not the fixture's, of which an end would stay open
+    person, program = pty.openpty()
     heard: queue.Queue[str] = queue.Queue()
     with Keys(heard.put, program) as hearing:
         assert hearing.there
