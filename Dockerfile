@@ -53,3 +53,5 @@ FROM light AS runtime
 USER root
 COPY --from=packages /opt/splitfed /opt/splitfed
 USER splitfed
+# the sparse coding solver, compiled here once; on another processor each container compiles it again for itself
+RUN python -m splitfed.models.sparse.ahead

@@ -20,7 +20,7 @@ REASON = "# over 300 lines because "
 REASON_WITHIN = 10
 GROUND = {
     *("__init__.py", "__main__.py", "errors.py", "files.py", "options.py"),
-    *("plugins.py", "py.typed", "seeding.py", "types.py"),
+    *("plugins.py", "py.typed", "seeding.py", "stopping.py", "types.py"),
 }
 """All files that may stand at the root of the package."""
 

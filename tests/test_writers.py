@@ -18,11 +18,13 @@ ELSEWHERE = {
     "records/lock.py": "the file of a lock stays the same file, else its lock would be another one",
     "wire/observations.py": "records are appended while the wire runs; a half one at the end is cut off when read",
     "experiment/attacker_process.py": "the log is written by the attacker's process itself",
+    "bench/faults/superlink.py": "the log is written by the SuperLink's process itself",
     "experiment/deployment.py": "the log is written by the role's process itself",
     "roles/server.py": "the log is written by the SuperLink's process itself",
     "cli/output.py": "standard output is no file",
     "data/cache.py": "an entry is a folder of files, which `files.publish_folder` gives its name once all are there",
     "data/spool.py": "a temporary file that has no name",
+    "cli/web_process.py": "a temporary file that has no name",
     "data/download.py": "what is downloaded is checked before it gets its name",
     "bench/scl_memory.py": "/proc is no file",
 }

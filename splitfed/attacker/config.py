@@ -68,7 +68,10 @@ class AttackerConfig(Options):
     live_aux: int = Field(default=1000, ge=20)
     """Auxiliary images that it learns from while training goes on; after the last round it learns from all."""
     live_images: int = Field(default=96, ge=1)
-    """Observations that it reconstructs for the live view."""
+    """Observations that it reconstructs for the live view, the first of a round; unless `shown` names some of it."""
+    shown: tuple[tuple[int, int, int, int], ...] = ()
+    """Opaque indices (round, client, step, row) of the observations that it reconstructs for the live view, so that who
+    looks on sees the same images each time. No attack is told."""
     live_interval_s: float = Field(default=2.0, gt=0)
     """Least time between two of these."""
     keep_rounds: int = Field(default=1, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from splitfed.attacker.config import SETTLE_S, AttackerConfig, ComponentConfig
@@ -23,6 +24,7 @@ def config_of(
     knowledge: Path,
     observations: Path,
     out: Path,
+    shown: Sequence[tuple[int, int, int, int]] = (),
 ) -> AttackerConfig:
     """The settings of the attacker of one cell: the mechanism, which everyone knows, and its folders.
 
@@ -32,6 +34,7 @@ def config_of(
         shape: of an image.
         upstream: where its relay leads; None where the server itself looks on.
         knowledge: see `AttackerConfig`, as the others.
+        shown: what it reconstructs for the live view, see there too.
     """
     # at a sealed wire there is nothing to attack: the relay is up, and no attack learns for hours what it cannot use
     attacks = [] if scenario.sealed else [ComponentConfig(name=a.name, options=a.options) for a in scenario.attack]
@@ -50,6 +53,7 @@ def config_of(
         attacks=tuple(attacks),
         live_aux=scenario.attacker.live_aux,
         live_images=scenario.attacker.live_images,
+        shown=tuple(shown),
         keep_rounds=scenario.attacker.keep_rounds,
         threads=scenario.attacker.threads,
         settle_s=SEALED_SETTLE_S if scenario.sealed else SETTLE_S,

@@ -22,7 +22,7 @@ from splitfed.attacker import protocol
 from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
 from splitfed.attacker.knowledge_files import load_auxiliary, load_front
-from splitfed.attacker.observed import Observed, affordable
+from splitfed.attacker.observed import Chosen, Observed, affordable
 from splitfed.attacker.protocol import LIVE, Final, front_path, newest_front
 from splitfed.attacks import ATTACKS, Attack
 from splitfed.defenses import DEFENSES, Defense
@@ -80,7 +80,9 @@ class Attacker:
         self._asked_to_stop = asked_to_stop or threading.Event()
         self._attacks = self._built()
         released = self._defense().released(config.width)
-        self._observed = Observed(config.observations, released, lambda text: say(protocol.Warned(message=text)))
+        self._observed = Observed(
+            config.observations, released, lambda text: say(protocol.Warned(message=text)), shown=config.shown
+        )
         self._auxiliary = load_auxiliary(config.knowledge, config.image_shape)
         self._left_out: set[str] = set()
         self._shown_at = dict.fromkeys(range(len(self._attacks)), 0.0)
@@ -195,9 +197,9 @@ class Attacker:
         return progress.finished
 
     def _reconstruct_live(self, attack: Attack, round_number: int) -> Path | None:
-        """Reconstruct the first observations of this round, if there are any yet."""
-        observed = self._observed.first(round_number, self.config.live_images)
-        return self._save(LIVE + file_name(attack.name), attack, observed) if observed else None
+        """Reconstruct what is to be shown of this round, if there is any of it yet."""
+        chosen = self._observed.to_show(round_number, self.config.live_images)
+        return self._save(LIVE + file_name(attack.name), attack, chosen) if chosen else None
 
     def _finish(self) -> None:
         """All attacks on the final front, each to its plateau, on every observation of it."""
@@ -227,7 +229,7 @@ class Attacker:
         started = time.monotonic()
         while not self._advance(position, round_number):
             pass
-        path = self._save(file_name(attack.name), attack, observed)
+        path = self._save(file_name(attack.name), attack, list(map(Chosen.all_of, observed)))
         self._say(
             protocol.Attacked(
                 attack=attack.name,
@@ -238,10 +240,10 @@ class Attacker:
             )
         )
 
-    def _save(self, name: str, attack: Attack, observed: list[Observation]) -> Path:
+    def _save(self, name: str, attack: Attack, wanted: list[Chosen]) -> Path:
         """Write index and images in one piece, so that a reader never sees half a file."""
         shape = self.config.image_shape
-        chosen = affordable(observed, attack.most_observations())
+        chosen = affordable(wanted, attack.most_observations())
         with torch.no_grad():
             images = [attacks.reconstruct(attack, seen.activation[rows], shape) for seen, rows in chosen]
         pixels = torch.cat(images).numpy() if images else np.zeros((0, *shape), np.float32)

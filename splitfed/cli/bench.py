@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from splitfed.cli.arguments import Commands
 
-BENCHMARKS = ("scl", "wire", "scale", "scenario", "startup", "faults", "fuzz")
+BENCHMARKS = ("scl", "wire", "scale", "scenario", "startup", "web", "faults", "fuzz")
 """Modules of `splitfed.bench`, each with a ``main(argv)``."""
 
 

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from splitfed import __version__, files
-from splitfed.cli import attacker, bench, certs, data, doctor, lists, output, report, roles, scenario
+from splitfed.cli import attacker, bench, certs, data, doctor, lists, output, report, roles, scenario, watch
 from splitfed.cli.exit_codes import BUG, INTERRUPTED, READER_LEFT, USER_MISTAKE
 from splitfed.errors import PluginError, UnfinishedError, UserError
 
-COMMANDS = (scenario, lists, report, data, roles, attacker, certs, bench, doctor)
+COMMANDS = (scenario, watch, lists, report, data, roles, attacker, certs, bench, doctor)
 """In the order of the help."""
 
 

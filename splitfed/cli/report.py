@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from splitfed import files
@@ -18,6 +20,7 @@ examples:
   splitfed report runs/medmnist_split-20260101-120000               writes report.html into the run
   splitfed report runs/medmnist_split-20260101-120000 --format md   prints the table
   splitfed report runs/medmnist_split-20260101-120000 --output a.html   writes it there, of a run that is read-only, say
+  splitfed report runs/medmnist_split-20260101-120000 --format tensorboard   writes for it, and prints how to start it
   splitfed report runs/medmnist_split-20260101-120000 --features    adds what two layers keep of class and individual;
                                                                     later reports show it without the option
 """
@@ -32,12 +35,13 @@ def add_parser(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=path, help="a run directory")
-    parser.add_argument("--format", choices=("html", "csv", "json", "latex", "md"), default="html")
+    parser.add_argument("--format", choices=("html", "csv", "json", "latex", "md", "tensorboard"), default="html")
     parser.add_argument(
         "--output",
         type=path,
         metavar="FILE",
-        help="where to write it, as UTF-8: report.html in the run by default, standard output for a table",
+        help="where to write it, as UTF-8: report.html in the run by default, standard output for a table; for "
+        "TensorBoard a folder, tensorboard/ in the run by default",
     )
     parser.add_argument(
         "--features",
@@ -60,6 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "html":
         print(write_report(store, arguments.output))
         return OK
+    if arguments.format == "tensorboard":
+        _write_tensorboard(store, arguments)
+        return OK
     text = _as_text(store, arguments.format)
     if arguments.output is None:
         print(text)
@@ -67,6 +74,14 @@ def run(arguments: argparse.Namespace) -> int:
         files.write_whole(arguments.output, f"{text}\n".encode(), elsewhere=WITH_OUTPUT)
         print(arguments.output)
     return OK
+
+
+def _write_tensorboard(store: Any, arguments: argparse.Namespace) -> None:
+    from splitfed.views import tensorboard
+
+    with nullcontext() if arguments.output else files.as_open_as(store.path):
+        folder = tensorboard.write(store, arguments.output)
+    print(shlex.join(["tensorboard", "--logdir", str(folder)]))
 
 
 def _as_text(store: Any, form: str) -> str:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from splitfed.cli.arguments import Commands
     from splitfed.records.bus import Subscriber
 
+IN_THE_RUN = Path("tensorboard in the run")
+"""Stands for the folder that nobody can name before the run begins."""
+FREE_PORT = -1
+"""Stands for the first free port, as zero does for any."""
 EXAMPLES = """\
 examples:
   splitfed scenario medmnist_split             the main job: three defenses, tapped and attacked, one table
@@ -77,6 +81,23 @@ def add_parser(commands: Commands) -> None:
         default="auto",
         help="how to show progress; auto: the live view in a terminal, plain lines elsewhere",
     )
+    parser.add_argument(
+        "--web",
+        nargs="?",
+        type=int,
+        const=FREE_PORT,
+        metavar="PORT",
+        help="show the run in a browser too, at the address that is printed; started in a terminal, the page stays "
+        "after the run until Ctrl-C (`splitfed watch RUN` shows it again)",
+    )
+    parser.add_argument(
+        "--tensorboard",
+        nargs="?",
+        type=path,
+        const=IN_THE_RUN,
+        metavar="DIR",
+        help="also write for TensorBoard, into tensorboard/ of the run by default; needs the extra tensorboard",
+    )
     parser.set_defaults(command=run)
 
 
@@ -112,12 +133,21 @@ def _check_resumed(arguments: argparse.Namespace, name: str) -> None:
 
 
 def _run_scenario(scenario: Any, arguments: argparse.Namespace) -> int:
+    with _page(arguments.web) as page:
+        code = _run_watched(scenario, arguments, page)
+        if page is not None and page.alive and sys.stdout.isatty():
+            print(f"\n{page.address} stays until Ctrl-C", flush=True)
+            page.wait()
+        return code
+
+
+def _run_watched(scenario: Any, arguments: argparse.Namespace, page: Any) -> int:
     watched = _Watched(arguments.data_root)
     failure: Exception | None = None
-    with _view(arguments.live) as view:
+    with _tensorboard(arguments.tensorboard) as board, _view(arguments.live) as view:
         from splitfed.experiment import run as experiment
 
-        subscribers: list[Subscriber] = [watched] if view is None else [watched, view]
+        subscribers: list[Subscriber] = [each for each in (watched, view, page, board) if each is not None]
         try:
             store = experiment.run(
                 scenario,
@@ -200,6 +230,27 @@ class _Watched:
 
         assert self.run_dir is not None
         return RunStore.open(Path(self.run_dir))
+
+
+def _page(port: int | None) -> AbstractContextManager[Any]:
+    """The page in a browser, where one is wanted."""
+    if port is None:
+        return nullcontext(None)
+    from splitfed.cli.web_process import WebProcess
+
+    page = WebProcess(None if port == FREE_PORT else port)
+    with output.reader_may_leave():
+        print(f"in a browser: {page.address}", flush=True)
+    return page
+
+
+def _tensorboard(folder: Path | None) -> AbstractContextManager[Any]:
+    """What writes for TensorBoard, where that is wanted."""
+    if folder is None:
+        return nullcontext(None)
+    from splitfed.views.tensorboard import TensorBoardView
+
+    return TensorBoardView(None if folder is IN_THE_RUN else folder)
 
 
 def _view(kind: str) -> AbstractContextManager[Subscriber | None]:

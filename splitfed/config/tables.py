@@ -118,7 +118,7 @@ class AttackerOptions(Options):
     live_aux: int = Field(default=1000, ge=20)
     """Auxiliary images that it trains on between rounds; all of them count after the last round."""
     live_images: int = Field(default=96, ge=8)
-    """Observations that it reconstructs for the live view."""
+    """Observations that it reconstructs for the live view: those of the first private images, each time the same."""
     keep_rounds: int = Field(default=1, ge=0)
     """Of how many of the newest rounds TRAIN and TEST observations and fronts stay on disk until the cell is finished;
     0 keeps those of all rounds, for good."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -12,6 +13,7 @@ from splitfed.attacker import protocol
 from splitfed.errors import AttackError, UserError
 from splitfed.experiment.truth import Truth
 from splitfed.experiment.verdict import AttackOutcome
+from splitfed.experiment.wall import CellWall
 from splitfed.files import file_name
 from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.records import events
@@ -31,12 +33,13 @@ MOST_CHARACTERS = 2000
 class AttackListener:
     """Hears the attacker of one cell. Truth stays here: it is compared with, never passed on."""
 
-    def __init__(self, cell: str, truth: Truth, store: RunStore, bus: Bus) -> None:
+    def __init__(self, cell: str, truth: Truth, store: RunStore, bus: Bus, wall: CellWall | None = None) -> None:
         self.done: protocol.Done | None = None
         self._cell = cell
         self._truth = truth
         self._store = store
         self._bus = bus
+        self._wall = wall
         self.refused: dict[str, str] = {}
         """By name, the attacks that have no score because of what they said or wrote, and why."""
         self._attacked: list[protocol.Attacked] = []
@@ -90,13 +93,11 @@ class AttackListener:
 
     def _learned(self, message: protocol.Learned) -> None:
         check_name(message.attack)
-        psnr = structure = strip = None
+        shown = None
         if message.reconstructions is not None:
-            shown = self._load(message.reconstructions)
-            private = self._truth.private(shown.index)
-            if private.any():
-                shown = Reconstruction(shown.index[private], shown.images[torch.from_numpy(private)])
-                psnr, structure, strip = self._score(message.attack, shown)
+            shown = self._private_part(self._load(message.reconstructions))
+        if shown is not None and self._wall is not None:
+            self._wall.moment(message.attack, message.round, message.epoch, shown)
         self._bus.emit(
             events.AttackProgress(
                 cell=self._cell,
@@ -104,12 +105,16 @@ class AttackListener:
                 round=message.round,
                 epoch=message.epoch,
                 train_loss=message.train_loss,
-                psnr_db=psnr,
-                ssim=structure,
-                strip=strip,
-                strip_tile=self._truth.job.shape.width if strip else 0,
+                **self._scores(message.attack, shown),
             )
         )
+
+    def _private_part(self, reconstruction: Reconstruction) -> Reconstruction | None:
+        """What of this is of clients' own images; None where nothing is."""
+        private = self._truth.private(reconstruction.index)
+        if not private.any():
+            return None
+        return Reconstruction(reconstruction.index[private], reconstruction.images[torch.from_numpy(private)])
 
     def _finished(self, message: protocol.Attacked) -> None:
         check_name(message.attack)
@@ -119,10 +124,11 @@ class AttackListener:
         self._attacked.append(message)
         if message.fit is not None and len(reconstruction):
             self._show_final(message.attack, message.fit, reconstruction)
+        if self._wall is not None and len(reconstruction):
+            self._wall.final(message.attack, message.is_control, reconstruction)
 
     def _show_final(self, attack: str, fit: FitEvidence, reconstruction: Reconstruction) -> None:
         first = Reconstruction(reconstruction.index[:1000], reconstruction.images[:1000])
-        psnr, structure, strip = self._score(attack, first)
         self._bus.emit(
             events.AttackProgress(
                 cell=self._cell,
@@ -130,20 +136,24 @@ class AttackListener:
                 round=int(first.index[0, 0]),
                 epoch=fit.epochs,
                 train_loss=fit.last_loss,
-                psnr_db=psnr,
-                ssim=structure,
-                strip=strip,
-                strip_tile=self._truth.job.shape.width if strip else 0,
                 final=True,
+                **self._scores(attack, first),
             )
         )
 
-    def _score(self, attack: str, reconstruction: Reconstruction) -> tuple[float, float, str | None]:
-        truth = self._truth.originals(reconstruction.index)
+    def _scores(self, attack: str, shown: Reconstruction | None) -> dict[str, Any]:
+        """What an event says of what is shown, by the names of its fields."""
+        if shown is None:
+            return {}
+        truth = self._truth.originals(shown.index)
         with torch.no_grad():
-            psnr = float(fast_psnr_db(reconstruction.images, truth.pixels).mean())
-            structure = float(fast_ssim(reconstruction.images, truth.pixels).mean())
-        return psnr, structure, self._save_strip(attack, truth, reconstruction)
+            found: dict[str, Any] = {
+                "psnr_db": float(fast_psnr_db(shown.images, truth.pixels).mean()),
+                "ssim": float(fast_ssim(shown.images, truth.pixels).mean()),
+                "reid_top1": None if self._wall is None else self._wall.reid_top1(shown),
+            }
+        strip = self._save_strip(attack, truth, shown)
+        return found if strip is None else {**found, "strip": strip, "strip_tile": self._truth.job.shape.width}
 
     def _save_strip(self, attack: str, truth: Images, reconstruction: Reconstruction) -> str | None:
         """Where the strip lies in the run; None where it cannot be written, which costs the attack nothing."""

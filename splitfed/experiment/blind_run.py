@@ -99,6 +99,9 @@ class BlindKeeper(ResultsKeeper):
     def _draw(self, cells: Sequence[CellResult]) -> None:
         """Nobody has originals beside reconstructions."""
 
+    def _hang_originals(self) -> None:
+        """This lab holds none."""
+
     def _describe(self) -> str:
         return f"{self._run.dataset.name}: {self._run.dataset.note}. Each client scores what is made of its own"
 

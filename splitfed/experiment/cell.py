@@ -12,6 +12,7 @@ from splitfed.experiment.evidence import AuditEvidence
 from splitfed.experiment.pictures import save_outcome
 from splitfed.experiment.stage import OnThisMachine, Played, Stage
 from splitfed.experiment.verdict import after_attack, cell_gates, cell_result, failed_cell
+from splitfed.experiment.wall import CellWall
 from splitfed.records import events
 from splitfed.records.results import CellResult
 
@@ -49,16 +50,19 @@ def say_begun(run: RunContext, cell: Cell) -> None:
 
 def _measure(context: CellContext, stage: Stage) -> CellResult:
     shutil.rmtree(context.folder)  # what an interrupted attempt left would pass for this one's
-    live = AttackListener(context.cell.name, context.truth, context.run.store, context.run.bus)
-    return _judge(context, stage(context, live.hear), live)
+    wall = CellWall(context)
+    live = AttackListener(context.cell.name, context.truth, context.run.store, context.run.bus, wall)
+    played = stage(context, live.hear)
+    audit = AuditEvidence(context, played.result)
+    wall.activations(audit.observed)
+    return _judge(context, played, live, audit)
 
 
-def _judge(context: CellContext, played: Played, live: AttackListener) -> CellResult:
+def _judge(context: CellContext, played: Played, live: AttackListener, audit: AuditEvidence) -> CellResult:
     """The cell's result: what the attacks reached, and the gates that say whether to believe it."""
     run, cell, result = context.run, context.cell, played.result
     auxiliary = played.auxiliary or run.splits.aux
     outcomes = live.outcomes()
-    audit = AuditEvidence(context, result)
     evidence, sealed = audit.of_defense(), audit.sealed(live.done)
     defense = context.job.defense()
     found = cell_result(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from splitfed.config.scenario import Cell, Scenario
@@ -16,7 +17,7 @@ from splitfed.experiment.truth import Truth
 from splitfed.experiment.verdict import baseline_scores
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
-from splitfed.federation.shares import shares
+from splitfed.federation.shares import own_positions, shares
 from splitfed.metrics.fid import FrechetMetric, load_frechet_metrics
 from splitfed.records import events
 from splitfed.records.bus import Bus
@@ -93,6 +94,18 @@ class CellContext:
             secret=secrets.token_hex(16),
         )
         return cls(run, cell, job, shares(run.scenario, run.splits, cell.seed), run.store.cell_dir(cell.name))
+
+    @cached_property
+    def numbers(self) -> list[np.ndarray]:
+        """By client, the number of each of its training images: its place among those of the run."""
+        run = self.run
+        return [own.numpy() for own in own_positions(run.scenario, run.splits.train.labels, self.cell.seed)]
+
+    @property
+    def shown(self) -> list[list[int]]:
+        """By client, which of its training images are shown while an attack goes on: the first of the run."""
+        most = self.run.scenario.attacker.live_images
+        return [np.flatnonzero(own < most).tolist() for own in self.numbers]
 
     @property
     def truth(self) -> Truth:

@@ -48,7 +48,14 @@ AWAY_S = 180.0
 """How long a SuperLink may be away that was there when the cell was ordered."""
 LAST_NEWS_S = 20.0
 """How long news may take to arrive of a run that is over."""
-OF_TRAINING = (events.PrepareProgress, events.ClientProgress, events.ClientLost, events.RoundFinished, events.Notice)
+OF_TRAINING = (
+    events.PrepareProgress,
+    events.ClientProgress,
+    events.ClientLost,
+    events.RoundFinished,
+    events.WireCounted,
+    events.Notice,
+)
 """What a server may say in the run's record; the rest is for the lab to say."""
 
 

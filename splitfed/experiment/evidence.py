@@ -27,16 +27,16 @@ from splitfed.wire.observations import read_observations
 
 
 class AuditEvidence:
-    """The tapped audit of one cell, beside the trained victim."""
+    """The tapped audit of one cell, beside the trained victim; ``observed`` are its batches by client and step."""
 
     def __init__(self, context: CellContext, result: FederationResult) -> None:
         self._context = context
         self._result = result
-        self._observed = _audited(context)
+        self.observed = _audited(context)
 
     def of_defense(self) -> TapEvidence | None:
         """What the tap saw of the first client whose audit it saw, beside what the client's front gives."""
-        observed = self._observed[:CHECKED_BATCHES]
+        observed = self.observed[:CHECKED_BATCHES]
         if not observed:
             return None
         clients, number = self._context.clients, observed[0].client
@@ -59,7 +59,7 @@ class AuditEvidence:
         if scenario.sealed:
             return gates.sealed_wire(read=self._rows_read(), sent=sent, ciphertext=_ciphertext(done))
         by = "the server" if scenario.attacker.vantage == "server" else "the tap"
-        return gates.tap_coverage(rows_seen(self._observed, audited), sent, wanted=scenario.attacker.coverage, by=by)
+        return gates.tap_coverage(rows_seen(self.observed, audited), sent, wanted=scenario.attacker.coverage, by=by)
 
     def _rows_read(self) -> int:
         """Of all phases that were recorded."""
@@ -82,13 +82,13 @@ class AuditEvidence:
 
     def activation_bytes_per_image(self) -> float | None:
         """Measured on what was observed: the codec's payload for the audit's batches; None where nothing was."""
-        observed = self._observed[:CHECKED_BATCHES]
+        observed = self.observed[:CHECKED_BATCHES]
         codec = self._context.run.scenario.federation.codec
         return payload_bytes_per_image(observed, codec) if observed else None
 
     def _by_client(self) -> dict[int, list[Observation]]:
         by_client: dict[int, list[Observation]] = {}
-        for observation in self._observed:
+        for observation in self.observed:
             by_client.setdefault(observation.client, []).append(observation)
         return by_client
 

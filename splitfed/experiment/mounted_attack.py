@@ -33,6 +33,7 @@ def attacker_config(context: CellContext, upstream: str | None) -> AttackerConfi
         knowledge=context.knowledge,
         observations=context.observations,
         out=context.folder / "attack",
+        shown=context.truth.places(context.shown),
     )
 
 

@@ -11,6 +11,7 @@ from splitfed.experiment.context import CellContext, RunContext
 from splitfed.experiment.pictures import save_cells_compared
 from splitfed.experiment.tidy import identity, tidy
 from splitfed.experiment.verdict import REFERENCE_GATE, judged, reference_gate
+from splitfed.experiment.wall import save_victims
 from splitfed.federation.participants import participants_per_round
 from splitfed.records import events
 from splitfed.records.results import (
@@ -23,6 +24,7 @@ from splitfed.records.results import (
     all_valid,
 )
 from splitfed.records.summary import summarize
+from splitfed.records.wall import WallFolder
 from splitfed.runners.unfinished import CellFailure, Outcome, check_all_finished
 
 UNDEFENDED = "none"
@@ -73,6 +75,7 @@ class ResultsKeeper:
             store.save_results(self._results([]))
         for cell in store.results.cells:
             self._tidy(cell)
+        self._hang_originals()
         return [cell for cell in cells if cell.name not in finished]
 
     def close(self, cell: Cell, outcome: Outcome) -> None:
@@ -105,6 +108,11 @@ class ResultsKeeper:
         run = self._run
         truth = CellContext.of(run, run.scenario.cells()[0]).truth
         save_cells_compared(run.store, truth, cells, run.notice)
+
+    def _hang_originals(self) -> None:
+        """Put the private images on the wall, once."""
+        if WallFolder(self._run.store.path).victims() is None:
+            save_victims(self._run)
 
     def _describe(self) -> str:
         """What the run is of, in a paragraph."""

@@ -44,6 +44,21 @@ class Truth:
         back = torch.argsort(order)
         return Images(pixels[back], labels[back], images[0].classes)
 
+    def places(self, rows: Sequence[Sequence[int]]) -> list[tuple[int, int, int, int]]:
+        """Where images come past, as opaque indices: in each round when they first do, and in the audit.
+
+        Args:
+            rows: by client, which of its training images.
+        """
+        rounds = range(1, self.job.scenario.federation.rounds + 2)
+        return [
+            (number, client, step, row)
+            for number in rounds
+            for client, wanted in enumerate(rows)
+            if wanted
+            for step, row in _first_places(self._batches(number, client, len(self.clients[client].train)), wanted)
+        ]
+
     def private(self, index: np.ndarray) -> np.ndarray:
         """Which rows of an opaque index come from a client's own image: bool, (N,).
 
@@ -55,6 +70,20 @@ class Truth:
             places, rows = self._rows_of(index, stream)
             found[places] = rows < len(self.clients[stream[1]].train)
         return found
+
+    def rows(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The client behind each row of an opaque index, and which of its training images: int64, (N,) each.
+
+        Rows at or beyond the number of its images are of generated ones.
+
+        Raises:
+            IndexError: a row names no image.
+        """
+        clients, rows = np.zeros(len(index), np.int64), np.zeros(len(index), np.int64)
+        for stream in _streams(index):
+            places, found = self._rows_of(index, stream)
+            clients[places], rows[places] = stream[1], found
+        return clients, rows
 
     def _of_stream(self, index: np.ndarray, stream: tuple[int, int]) -> tuple[Tensor, Images]:
         """Where this stream's rows stand in `index`, and the images behind them."""
@@ -83,6 +112,16 @@ class Truth:
             return evaluation_batches(self.job, images)
         trained_on = images + self.job.defense().generated(images)
         return training_batches(self.job, client, trained_on, round_number)
+
+
+def _first_places(batches: Sequence[Tensor], wanted: Sequence[int]) -> list[tuple[int, int]]:
+    """Step and row where each of these images is first."""
+    order = torch.cat(list(batches)).numpy()
+    starts = np.cumsum([0, *map(len, batches)])
+    found = np.flatnonzero(np.isin(order, wanted))
+    places = np.sort(found[np.unique(order[found], return_index=True)[1]])
+    steps = np.searchsorted(starts, places, side="right") - 1
+    return list(zip(steps.tolist(), (places - starts[steps]).tolist(), strict=True))
 
 
 def _named(row: Sequence[int]) -> str:

@@ -20,7 +20,7 @@ _RECORD, _QUESTION, _STATE, _CODE, _REASON = "again", "question", "state", "code
 _REPEATS = "repeats "
 """What the group of a Message that repeats another begins with; then comes the number of that."""
 KEPT = 2
-"""Answers of each type that a node keeps: nobody asks a node for two of one type at a time."""
+"""LastAnswers of each type that a node keeps: nobody asks a node for two of one type at a time."""
 
 State = Literal["unknown", "working", "answered", "failed"]
 
@@ -59,7 +59,7 @@ def told(reply: Message, question: Message) -> Recalled | None:
     return Recalled(state) if state in ("unknown", "working") else None  # type: ignore[arg-type]
 
 
-class Answers:
+class LastAnswers:
     """The questions that a node has heard, with its answers: the last ones of each type."""
 
     def __init__(self) -> None:

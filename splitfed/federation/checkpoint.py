@@ -83,8 +83,8 @@ class Checkpoint:
 def damaged(path: Path, why: str) -> UserError:
     """What to say of a checkpoint that a run cannot go on from."""
     return UserError(
-        f"{path} is damaged: {why}. Delete it, and --resume trains its cell again from the first round, to the same "
-        "result; other cells are kept"
+        f"{path} is damaged: {why}. Delete it, and --resume trains its cell again from the first "
+        "round; other cells are kept"
     )
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from flwr.app import Message, RecordDict
 from flwr.common.constant import ErrorCode
@@ -21,6 +22,8 @@ AGAIN_S = 10.0
 """How long nothing is heard of a question until its node is asked how it stands."""
 LOST = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
 """What the grid says of a reply that did not arrive whole, and of one of a node that is gone."""
+_DEAF: WeakKeyDictionary[Grid, set[int]] = WeakKeyDictionary()
+"""By grid, the nodes that do not say how a question stands, as Flower's own, which starts a process to say nothing."""
 PUSHES = 3
 """How often Messages are handed to the grid that did not arrive whole."""
 
@@ -61,6 +64,7 @@ class ClientsGrid(Grid):
     def __init__(self, grid: Grid, nodes: Sequence[int]) -> None:
         self._grid = grid
         self._nodes = list(nodes)
+        self._deaf = _DEAF.setdefault(grid, set())
 
     def set_run(self, run: Run) -> None:
         self._grid.set_run(run)
@@ -91,7 +95,11 @@ class ClientsGrid(Grid):
         """
         asked = list(messages)
         numbers = self._pushed(asked)
-        waiting = [_Question(one, number, {number}) for one, number in zip(asked, numbers, strict=False) if number]
+        waiting = [
+            _Question(one, number, {number}, deaf=one.metadata.dst_node_id in self._deaf)
+            for one, number in zip(asked, numbers, strict=False)
+            if number
+        ]
         deadline = None if timeout is None else time.monotonic() + timeout
         replies: list[Message] = []
         pause_s = POLL_S
@@ -139,6 +147,7 @@ class ClientsGrid(Grid):
         standing = told(reply, question.message) if reply.metadata.src_node_id == question.node else None
         if standing is None:
             question.deaf = True
+            self._deaf.add(question.node)
         elif standing.answer is not None:
             question.answer = standing.answer
         elif standing.state == "unknown":

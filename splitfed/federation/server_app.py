@@ -97,7 +97,7 @@ class Federation:
         clients = self.job.scenario.federation.clients
         resumed = self._resume()
         with self._served(clients) as server:
-            self._watcher.serving(server.address)
+            self._watcher.serving(server.address, server.counters)
             config = self.job.to_config(self._watcher.routes())
             if not resumed:
                 self._prepare(self._gather(grid, config), config)

@@ -7,6 +7,7 @@ from typing import Protocol
 from splitfed.federation.backs import PhaseScore
 from splitfed.models.front import Front
 from splitfed.wire.session import SessionHost
+from splitfed.wire.traffic import ServerTraffic
 
 
 class Watcher(Protocol):
@@ -15,8 +16,8 @@ class Watcher(Protocol):
     def hosted(self, host: SessionHost) -> SessionHost:
         """What clients are served by: this host, or one around it that keeps what it sees."""
 
-    def serving(self, server_address: str) -> None:
-        """The split service listens there, and no client has been asked to come yet."""
+    def serving(self, server_address: str, traffic: ServerTraffic) -> None:
+        """The split service listens there and counts so, and no client has been asked to come yet."""
 
     def routes(self) -> list[str]:
         """The addresses that clients try in turn; a tap's relay may come before the server itself."""

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 TIE_TOLERANCE = 1e-9
 """Squared distances (sums over pixels) closer than this count as equal: rounding must not break a tie."""
+
+
+CHUNK = 1024
+"""Reconstructions that are compared at a time."""
+ROUNDING = 1e-6
+"""What float32 leaves open of a squared distance, relative to what it is a difference of."""
 
 
 class ReidResult(NamedTuple):
@@ -55,3 +62,39 @@ def reid_hits(reconstruction: Tensor, target: Tensor, *, n: int = 1000) -> Tenso
     own = distances.diagonal().clone()
     distances.fill_diagonal_(float("inf"))
     return own < distances.min(dim=1).values - TIE_TOLERANCE
+
+
+def nearest_among(
+    reconstruction: Tensor, target: Tensor, candidates: Tensor, numbers: Tensor, *, count: int
+) -> tuple[Tensor, Tensor]:
+    """Where each original stands among true images by their distance to the reconstruction, and which are nearest.
+
+    Args:
+        reconstruction: (B, C, H, W), in [0, 1].
+        target: the originals, same shape and order.
+        candidates: (M, C, H, W), the true images of the numbers 0 to M - 1.
+        numbers: int64, (B,), of the originals; where one is M or above it is a candidate for its own image alone.
+        count: how many of the nearest to name, at most M.
+
+    Returns:
+        The rank of each original, int64, (B,): 1 where no candidate is nearer, ties against it, as in `reid_top1`. And
+        the numbers of the nearest ones, int64, (B, count), the nearest first.
+    """
+    count = min(count, len(candidates))
+    truths = candidates.float().clamp(0, 1).flatten(1)
+    sizes = truths.square().sum(dim=1)
+    ranks, nearest = [], []
+    for images, originals, of in zip(
+        *(torch.split(each, CHUNK) for each in (reconstruction, target, numbers)), strict=True
+    ):
+        guesses, own = images.float().clamp(0, 1).flatten(1), originals.float().clamp(0, 1).flatten(1)
+        size = guesses.square().sum(dim=1, keepdim=True)
+        itself = of[:, None] == torch.arange(len(truths))
+        distance = (guesses - own).square().sum(dim=1, keepdim=True)
+        distances = torch.where(itself, distance, (sizes - 2.0 * guesses @ truths.T + size).clamp_min(0))
+        nearer = (distances <= distance + ROUNDING * (size + distance)) & ~itself
+        ranks.append(1 + nearer.sum(dim=1))
+        alone = torch.where(itself.any(dim=1, keepdim=True), torch.inf, distance)
+        order = torch.cat([distances, alone], dim=1).topk(count, largest=False).indices
+        nearest.append(torch.where(order == len(truths), of[:, None], order))
+    return torch.cat(ranks), torch.cat(nearest)

@@ -109,7 +109,8 @@ class AttackProgress(Event):
     """How far an attack has come, scored by the lab (the attacker knows no truth).
 
     ``strip`` is the path, relative to the run directory, of a PNG with original images in its upper row and
-    their reconstructions below; ``strip_tile`` is the edge of one tile in pixels.
+    their reconstructions below; ``strip_tile`` is the edge of one tile in pixels. ``reid_top1`` is the share of what is
+    shown whose nearest private image, of the first thousand, is its own.
     """
 
     event: Literal["AttackProgress"] = "AttackProgress"
@@ -120,9 +121,63 @@ class AttackProgress(Event):
     train_loss: float
     psnr_db: float | None = None
     ssim: float | None = None
+    reid_top1: float | None = None
     strip: str | None = None
     strip_tile: int = 0
     final: bool = False
+
+
+class WallMoment(Event):
+    """An attack has shown what it makes of some victims now; the fields are those of `wall.WallShown`.
+
+    ``sheet`` is the name of a PNG in the folder of the cell's wall.
+    """
+
+    event: Literal["WallMoment"] = "WallMoment"
+    cell: str
+    attack: str
+    round: int
+    epoch: int
+    number: int
+    sheet: str
+    victims: tuple[int, ...]
+    psnr_db: tuple[float | None, ...] = ()
+    ssim: tuple[float | None, ...] = ()
+
+
+class WallFinished(Event):
+    """What an attack came to is on the wall; ``record`` is the path of its `wall.WallAttack` in the run directory."""
+
+    event: Literal["WallFinished"] = "WallFinished"
+    cell: str
+    attack: str
+    record: str
+
+
+class ClientWire(Spoken):
+    """What one client's streams have come to at the server since the cell began, whole frames and their bytes."""
+
+    client: int
+    frames: int
+    received_bytes: int
+    sent_bytes: int
+
+
+class WireCounted(Event):
+    """What the split service counted since the cell began; said at most once a second while a round runs.
+
+    ``refused`` has streams and frames that were turned away by reason, ``broken`` counts streams that ended without
+    being done, ``lost`` names the clients that the running round goes on without, ``sealed`` tells whether TLS is on.
+    """
+
+    event: Literal["WireCounted"] = "WireCounted"
+    cell: str
+    round: int
+    clients: tuple[ClientWire, ...]
+    refused: dict[str, int]
+    broken: int
+    lost: tuple[int, ...]
+    sealed: bool
 
 
 class CellFinished(Event):
@@ -158,6 +213,9 @@ AnyEvent = (
     | ClientLost
     | RoundFinished
     | AttackProgress
+    | WallMoment
+    | WallFinished
+    | WireCounted
     | CellFinished
     | CellUnfinished
     | RunFinished

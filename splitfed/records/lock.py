@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +20,8 @@ from splitfed.records.record import Record, of_json, to_json
 
 _WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 _MOST_BYTES = 4096
+_SHARED_S = 0.2
+"""How long who wants the lock waits for who only looks whether it is held."""
 
 
 class LockHolder(Record):
@@ -51,7 +54,7 @@ def locked(path: Path) -> Iterator[bool]:
 
 def _lock(descriptor: int, folder: Path) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(descriptor)
     except BlockingIOError:
         raise UserError(
             f"{folder} is in use by {_holder(descriptor)}: wait until that has ended, or end it. Reading is free: "
@@ -67,6 +70,22 @@ def _lock(descriptor: int, folder: Path) -> bool:
     return True
 
 
+def _take(descriptor: int) -> None:
+    """Take the lock, from whoever only looks at it too.
+
+    Raises:
+        BlockingIOError: somebody keeps it.
+    """
+    deadline = time.monotonic() + _SHARED_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_SHARED_S / 20)
+
+
 def _holder(descriptor: int) -> str:
     """Who holds the lock, in words."""
     try:
@@ -74,3 +93,23 @@ def _holder(descriptor: int) -> str:
     except ValidationError:
         return "another process"  # which has only just begun
     return f"process {holder.pid} on {holder.host} since {holder.since}"
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock with this file; no on a file system without locks.
+
+    It looks by taking a share of the lock for a moment, for which who wants the lock waits (`_SHARED_S`).
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False

@@ -18,9 +18,11 @@ from splitfed.attacker.knowledge_files import load_auxiliary
 from splitfed.attacker.protocol import AUXILIARY, FRONTS, MESSAGES, Final, Message, forget_fronts, front_path
 from splitfed.attacker.work import Attacker, StoppedEarly
 from splitfed.errors import UserError
+from splitfed.federation.job import Job
 from splitfed.files import make_private, write_whole
 from splitfed.metrics.predictors import class_means
 from splitfed.models.front import Front
+from splitfed.roles.attacker_journal import AttackerJournal
 from splitfed.roles.lab_protocol import ATTACK, OBSERVATIONS
 from splitfed.roles.scoring_protocol import SharedAuxiliary
 from splitfed.types import Observation
@@ -37,17 +39,18 @@ class AttackedCell:
     """Records and attacks one cell, from its first front to its end.
 
     Args:
-        run: names the cell on the wire.
+        job: the cell.
         folder: for this cell alone; what lies there is removed.
         config: what the attacker is told, with its folders in `folder`.
         tap: where observations come from.
     """
 
-    def __init__(self, run: str, folder: Path, config: AttackerConfig, tap: Tap) -> None:
-        self.run = run
+    def __init__(self, job: Job, folder: Path, config: AttackerConfig, tap: Tap) -> None:
+        self.run = job.run
         self._config = config
         shutil.rmtree(folder, ignore_errors=True)
         make_private(folder)
+        self._journal = AttackerJournal(folder, job)
         (config.knowledge / FRONTS).mkdir(parents=True)
         self._write = ObservationWriter(config.observations, keep_rounds=config.keep_rounds or None)
         self._unread_before = tap.unparsed
@@ -108,6 +111,7 @@ class AttackedCell:
         if self._thread is not None:
             self._thread.join(STOP_S)
         self._write.close()
+        self._journal.close()
 
     def _work(self) -> None:
         # a thread of its own for each cell: PyTorch keeps settings by thread
@@ -124,6 +128,7 @@ class AttackedCell:
     def _say(self, message: Message) -> None:
         if isinstance(message, protocol.Done):
             message = message.model_copy(update={"unparsed": message.unparsed - self._unread_before})
+        self._journal.hear(message)
         item = MESSAGES.write(message).decode(), self._files(message)
         with self._lock:
             self._said.append(item)

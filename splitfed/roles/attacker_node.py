@@ -123,7 +123,7 @@ class AttackerNode:
             return self._cell
         self._end()
         folder = (self._settings.state / file_name(job.run)).resolve()
-        cell = AttackedCell(job.run, folder, self._config(job, folder), self._tap)
+        cell = AttackedCell(job, folder, self._config(job, folder), self._tap)
         self._cell = cell
         cell.start(self._save_auxiliary)
         return cell

@@ -35,7 +35,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from splitfed.errors import UserError
-from splitfed.federation.again import AGAIN, Answers
+from splitfed.federation.again import AGAIN, LastAnswers
 from splitfed.roles.mail import FIRST_PAUSE_S, LONGEST_PAUSE_S, STARTING, Mail
 from splitfed.roles.membership import Membership
 from splitfed.roles.node_keys import key_pair, read_file, turned_away
@@ -64,7 +64,7 @@ TURNED_AWAY = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 
 
 class FlowerNode:
-    """Answers a SuperLink's Messages with `app`; a context manager around `serve`.
+    """LastAnswers a SuperLink's Messages with `app`; a context manager around `serve`.
 
     Each Message has a thread of its own, as one that the server has given up must not keep the next one waiting.
 
@@ -78,7 +78,7 @@ class FlowerNode:
         self._stopped = stopped
         self._threads: list[threading.Thread] = []
         self._state = RecordDict()
-        self._answers = Answers()
+        self._answers = LastAnswers()
         self._private, self._public = key_pair(membership.key)
         go_straight(membership.superlink)
         self._node: Node | None = None

@@ -24,6 +24,7 @@ from splitfed.federation.client import StepReport
 from splitfed.federation.outcome import FederationResult
 from splitfed.federation.roster import JoinedNodes
 from splitfed.federation.server_app import Federation
+from splitfed.federation.wire_meter import WireMeter
 from splitfed.files import file_name, make_private
 from splitfed.models.front import Front
 from splitfed.records import events
@@ -40,6 +41,7 @@ from splitfed.roles.server import SETTINGS_VARIABLE
 from splitfed.roles.step_teller import StepTeller
 from splitfed.roles.trained import to_bytes
 from splitfed.wire.session import SessionHost
+from splitfed.wire.traffic import ServerTraffic
 
 logger = logging.getLogger(__name__)
 
@@ -153,8 +155,9 @@ class Deployed:
         epochs = self._job.scenario.federation.local_epochs
         return StepTeller(host, self._stepped, lambda client: self._roster.images.get(client, 0), epochs)
 
-    def serving(self, server_address: str) -> None:
+    def serving(self, server_address: str, traffic: ServerTraffic) -> None:
         """The split service listens."""
+        self._meter = WireMeter(self._cell, traffic, sealed=self._job.scenario.federation.tls, tell=self._tell)
         logger.info("%s: serving on %s", self._job.run, server_address)
 
     def routes(self) -> list[str]:
@@ -171,10 +174,12 @@ class Deployed:
 
     def front_sent(self, round_number: int, front: Front) -> None:
         """What every participant gets, the attacker gets."""
+        self._meter.begin(round_number)
         self._attacker.front(self._config, round_number, front)
 
     def client_lost(self, round_number: int, client: int, reason: str) -> None:
         """A client took no part in this round, or not in all of it."""
+        self._meter.lose(client)
         logger.warning("%s round %d: client-%d lost: %s", self._job.run, round_number, client, reason)
         self._tell(events.ClientLost(cell=self._cell, round=round_number, client=client, reason=reason))
 
@@ -194,9 +199,11 @@ class Deployed:
                 cell=self._cell, round=round_number, rounds=rounds, loss=train.loss, accuracy=test.accuracy
             )
         )
+        self._meter.say()
 
     def _stepped(self, report: StepReport) -> None:
         self._tell(events.ClientProgress(cell=self._cell, **vars(report)))
+        self._meter.tick()
 
     def _overhear(self, line: str, files: Mapping[str, bytes]) -> None:
         if self._truth is not None:

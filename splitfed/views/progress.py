@@ -78,6 +78,13 @@ class CellState:
     @property
     def strip(self) -> events.AttackProgress | None:
         """The latest report with a strip of the attack that is ahead, by SSIM as in the results."""
+        return self.strip_of(None)
+
+    def strip_of(self, attack: str | None) -> events.AttackProgress | None:
+        """The latest report with a strip of this attack; of the one that is ahead where it has none."""
+        chosen = self.attacks.get(attack or "")
+        if chosen is not None and chosen.latest.strip is not None:
+            return chosen.latest
         with_strip = [attack.latest for attack in self.attacks.values() if attack.latest.strip is not None]
         return max(with_strip, key=lambda report: (report.ssim or 0.0, report.time_s), default=None)
 

@@ -146,13 +146,13 @@ class ServerStream:
             if self._watchdog.expired:  # gRPC may end a canceled stream as if the client had ended it
                 raise _StreamLost
             return None
-        self._counters.count(frames=1, received_bytes=len(raw))
+        self._counters.count_of(self._claim.client, frames=1, received_bytes=len(raw))
         self._rules.check_size(raw)
         return raw
 
     def _send(self, answer: bytes, *, last: bool = False) -> Iterator[bytes]:
         """Hand ``answer`` to gRPC, which asks for the next one once it is sent, and gives up where it cannot be."""
-        self._counters.count(sent_bytes=len(answer))
+        self._counters.count_of(self._claim.client, sent_bytes=len(answer))
         self._watchdog.arm(self._waits.send_s)
         try:
             yield answer

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 
 @dataclass
@@ -17,6 +18,15 @@ class StreamTraffic:
 
     sent_bytes: int = 0
     received_bytes: int = 0
+
+
+@dataclass
+class ClientTraffic:
+    """What all streams of one client have come to at the server: whole frames, and bytes of these."""
+
+    frames: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
 
 @dataclass
@@ -29,6 +39,7 @@ class ServerTraffic:
         refused: refused streams and frames by reason, a name of ``Refusal.Reason`` in split.proto.
         broken: streams that ended without `Done` or a refusal: a dead client, a dead relay, a deadline, a frame
             so large that gRPC itself cut it off, a stream that a newer one of its client took the place of.
+        clients: the same numbers by client, of those that have proven who they are.
     """
 
     streams: int = 0
@@ -38,15 +49,31 @@ class ServerTraffic:
     finished: int = 0
     broken: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    clients: dict[int, ClientTraffic] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def count(self, **more: int) -> None:
         """Add to the numbers of these names."""
         with self._lock:
-            for name, value in more.items():
-                setattr(self, name, getattr(self, name) + value)
+            _add(self, more)
+
+    def count_of(self, client: int, **more: int) -> None:
+        """Add to the numbers of these names, and to those of this client."""
+        with self._lock:
+            _add(self, more)
+            _add(self.clients.setdefault(client, ClientTraffic()), more)
+
+    def by_client(self) -> dict[int, ClientTraffic]:
+        """What each client has come to now, by its number."""
+        with self._lock:
+            return {number: replace(own) for number, own in sorted(self.clients.items())}
 
     def refuse(self, reason: str) -> None:
         """Count a refusal."""
         with self._lock:
             self.refused[reason] += 1
+
+
+def _add(numbers: ServerTraffic | ClientTraffic, more: Mapping[str, int]) -> None:
+    for name, value in more.items():
+        setattr(numbers, name, getattr(numbers, name) + value)

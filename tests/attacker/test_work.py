@@ -13,7 +13,7 @@ from splitfed.attacker import protocol
 from splitfed.attacker.config import AttackerConfig, ComponentConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
 from splitfed.attacker.knowledge_files import load_auxiliary, save_auxiliary
-from splitfed.attacker.observed import affordable
+from splitfed.attacker.observed import Chosen, affordable
 from splitfed.attacker.protocol import Done, front_path
 from splitfed.attacker.work import Attacker
 from splitfed.experiment.verdict import after_attack, victim_fingerprint
@@ -31,7 +31,7 @@ def observation(client: int, step: int, rows: int) -> Observation:
     return Observation("run", 1, client, Phase.AUDIT, step, activation, labels=None)
 
 
-STREAMS = [observation(1, 0, 4), observation(0, 1, 2), observation(0, 0, 4)]
+STREAMS = [Chosen.all_of(each) for each in (observation(1, 0, 4), observation(0, 1, 2), observation(0, 0, 4))]
 """As they arrived: in no order."""
 
 

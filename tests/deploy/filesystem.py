@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -52,15 +53,17 @@ class Filesystem:
         folder: of this service; its root is made in it, and the volumes that it alone has.
         volumes: where the volumes lie that have names.
         project: what relative paths in `service` start from.
+        below: the root that this one's home is a copy of, if it is there.
     """
 
-    def __init__(self, service: Service, image: Image, folder: Path, volumes: Path, project: Path) -> None:
+    def __init__(self, service: Service, image: Image, folder: Path, volumes: Path, project: Path, below: Path) -> None:
         self._service = service
         self._image = image
         self._root = folder / "root"
         self._alone = folder / "volumes"
         self._volumes = volumes
         self._project = project
+        self._below = below
 
     def make(self, hosts: str) -> None:
         """Make all folders, and the few files that are its own."""
@@ -68,7 +71,9 @@ class Filesystem:
             self._folder(folder)
         for folder in ("tmp", "var/tmp"):
             self._folder(folder).chmod(0o1777)
-        for folder in (self.home, *self._image.own):
+        if not self._inside(self.home).exists():
+            self._make_home()
+        for folder in self._image.own:
             self._give(self._folder(folder))
         for system in SYSTEM:
             if Path(system).is_symlink():
@@ -134,6 +139,13 @@ class Filesystem:
             if self._image.owns(target):
                 self._give(folder)
         return folder
+
+    def _make_home(self) -> None:
+        """As the image has it: with what its steps have left there."""
+        home, built = self._folder(self.home), self._below / self.home.lstrip("/")
+        self._give(home)
+        if built.exists():
+            subprocess.run(["cp", "--archive", f"{built}/.", str(home)], check=True)
 
     def _inside(self, name: str) -> Path:
         return self._root / name.lstrip("/")

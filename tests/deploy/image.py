@@ -21,6 +21,7 @@ class Image:
     Attributes:
         folders: those that are made.
         own: those that are given to a user, with all that is in them.
+        steps: modules of ours that are run when it is built, as its user; what they leave in its home is part of it.
         volumes: where each container gets a volume of its own, unless it is given another.
     """
 
@@ -32,6 +33,7 @@ class Image:
     command: tuple[str, ...] = ()
     folders: list[str] = field(default_factory=list)
     own: list[str] = field(default_factory=list)
+    steps: list[tuple[str, ...]] = field(default_factory=list)
     volumes: list[str] = field(default_factory=list)
 
     def owns(self, folder: str) -> bool:
@@ -41,7 +43,7 @@ class Image:
 
 
 def image(dockerfile: Path) -> Image:
-    """Read a Dockerfile. Of what it runs only users and folders count: packages are this environment's own."""
+    """Read a Dockerfile. Of what it runs users, folders and our modules count: packages are this environment's own."""
     stages: dict[str, list[tuple[str, str]]] = {}
     name = ""
     for word, rest in _instructions(dockerfile.read_text(encoding="utf-8")):
@@ -85,12 +87,14 @@ def _take(made: Image, word: str, rest: str) -> None:
 
 
 def _run(made: Image, rest: str) -> None:
-    """Take folders, and whom they belong to, from commands as the Dockerfile writes them."""
+    """Take folders, whom they belong to, and our modules, from commands as the Dockerfile writes them."""
     for step in rest.split("&&"):
         words = step.split()
         if words[:2] == ["mkdir", "-p"]:
             made.folders += words[2:]
         elif words[:2] == ["chown", "-R"]:
             made.own += words[3:]
+        elif words[:2] == ["python", "-m"] and words[2].startswith("splitfed."):
+            made.steps.append(tuple(words))
         elif words[:1] == ["useradd"] and (found := re.search(r"--uid (\d+)", step)):
             made.uid = int(found[1])

@@ -30,6 +30,8 @@ from tests.deploy.world import RUN, command_in_world, enter
 
 UP_S = 300.0
 ASK_S = 60.0
+BUILD = "image"
+"""Among the parties the one that all others wait for: it runs the steps of the image."""
 HERE = RUN / "splitfed"
 NEW = ("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child")
 ENTER = ("nsenter", "--net", "--mount", "--pid", "--uts", "--ipc", "--root")
@@ -41,8 +43,11 @@ class _Party:
 
     def __init__(self, service: Service, of: Image, project: Path) -> None:
         self.service = service
-        self.files = Filesystem(service, of, HERE / "services" / service.name, HERE / "volumes", project)
-        self.log = HERE / "services" / service.name / "log"
+        folder = HERE / "services" / service.name
+        self.files = Filesystem(
+            service, of, folder, HERE / "volumes", project, below=HERE / "services" / BUILD / "root"
+        )
+        self.log = folder / "log"
         self.well = service.probe is None
         self._image = of
         self._asked = 0
@@ -139,12 +144,12 @@ class Namespaces(Deployment):
     Args:
         path: the file of the services; relative paths in it start from its folder.
         variables: those that the file asks for.
-        dockerfile: of the image that all services have.
+        of: the image that all services have.
     """
 
-    def __init__(self, path: Path, profile: str, variables: Mapping[str, str], dockerfile: Path) -> None:
+    def __init__(self, path: Path, profile: str, variables: Mapping[str, str], of: Image) -> None:
         super().__init__(profile)
-        found, of = services(path, profile, variables), image(dockerfile)
+        found = {BUILD: _build(of), **services(path, profile, variables)}
         project = path.resolve().parent
         self._bridges = Bridges(found)
         self._parties = {name: _Party(service, of, project) for name, service in found.items()}
@@ -207,7 +212,8 @@ class Namespaces(Deployment):
         return self._parties[self.name(service)]
 
     def _may_start(self, service: Service) -> bool:
-        return all(self._is(self._parties[name], condition) for name, condition in service.depends_on.items())
+        built = service.name == BUILD or self._is(self._parties[BUILD], "service_completed_successfully")
+        return built and all(self._is(self._parties[name], is_so) for name, is_so in service.depends_on.items())
 
     def _is(self, party: _Party, condition: str) -> bool:
         if condition == "service_completed_successfully":
@@ -215,6 +221,15 @@ class Namespaces(Deployment):
             return party.code == 0
         assert condition == "service_healthy", condition
         return party.well and party.service.probe is not None
+
+
+def _build(of: Image) -> Service:
+    """What runs the steps of an image."""
+    steps = " && ".join(["true", *(shlex.join(step) for step in of.steps)])
+    return Service(
+        name=BUILD, entrypoint=("sh", "-ec"), command=(steps,), environment={}, networks={}, mounts=(),
+        depends_on={}, probe=None, grace_s=1.0,
+    )  # fmt: skip
 
 
 def check_namespaces(profiles: Sequence[str], say: Callable[[str], None]) -> None:
@@ -238,7 +253,7 @@ def main(profile: str) -> None:
     enter()
     check = CHECKS[profile]
     variables = {**os.environ, "SPLITFED_ARGS": check.arguments}
-    deployment = Namespaces(ROOT / "docker-compose.yml", profile, variables, ROOT / "Dockerfile")
+    deployment = Namespaces(ROOT / "docker-compose.yml", profile, variables, image(ROOT / "Dockerfile"))
     try:
         sys.stdout.write(f"{check.run(deployment)}\n")
     except AssertionError as reason:

@@ -11,10 +11,12 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.deploy.checks import kept_apart
 from tests.deploy.deployment import ROOT
+from tests.deploy.image import image
 from tests.deploy.namespaces import Namespaces
 from tests.deploy.world import command_in_world, enter
 
@@ -48,7 +50,9 @@ def files(deployment: Namespaces) -> None:
         return deployment.ask("client-1", "sh", "-ec", script).returncode == 0
 
     assert does('test "$(id -un)" = splitfed; test "$HOME" = /home/splitfed; test "$SPLITFED_DATA" = /data')
-    assert does("touch ~/mine /tmp/mine /runs/mine /state/mine; mkdir -p ~/.cache/numba; echo > /dev/null")
+    assert does(
+        "test -e ~/built; touch ~/mine /tmp/mine /runs/mine /state/mine; mkdir -p ~/.cache/numba; echo > /dev/null"
+    )
     assert does("grep -q 'CapEff:.*0000000000000000' /proc/self/status; grep -q 'CapBnd:.*000000' /proc/self/status")
     assert does("grep -q 'NoNewPrivs:.*1' /proc/self/status")
     assert does("splitfed scenarios | grep -q medmnist_split")
@@ -93,7 +97,8 @@ def main(case: str, file: str) -> int:
         command = command_in_world([sys.executable, "-m", "tests.deploy.small_world", case, file])
         return subprocess.run(command, cwd=ROOT, check=False).returncode
     enter()
-    deployment = Namespaces(Path(file), "plain", os.environ, ROOT / "Dockerfile")
+    plain = replace(image(ROOT / "Dockerfile"), steps=[("touch", "/home/splitfed/built")])
+    deployment = Namespaces(Path(file), "plain", os.environ, plain)
     try:
         CASES[case](deployment)
     finally:

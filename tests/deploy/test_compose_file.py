@@ -92,3 +92,4 @@ def test_the_dockerfile_says_who_runs_what_and_where() -> None:
     assert found.owns("/certs/server")
     assert not found.owns("/data")
     assert "/data" in found.folders
+    assert found.steps == [("python", "-m", "splitfed.models.sparse.ahead")]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from splitfed import data
+from splitfed.config.load import load
+from splitfed.federation.shares import shares, split_images
 from splitfed.records.store import RunStore
-from splitfed.roles.server import superlink_answers
+from splitfed.roles.server import PLAIN, program, superlink_answers
 from tests.docs.blocks import ROOT
 from tests.docs.test_commands import SMALL
 from tests.roles.conftest import free_address
@@ -158,3 +165,72 @@ def test_the_same_under_tls(tmp_path: Path) -> None:
     (results,) = tmp_path.glob("runs/*")
     (cell,) = RunStore.open(results).results.cells
     assert cell.sealed
+
+
+def folder_of_images(folder: Path) -> int:
+    """A hospital's own, a folder for each class: what would be its share of the digits. How many it holds."""
+    scenario = load("medmnist_split", overrides=[*DIGITS, "federation.clients=2"])
+    own = shares(scenario, split_images(scenario, data.load("digits")), scenario.seed)[0].train
+    for place, label in enumerate(own.labels.tolist()):
+        path = folder / own.classes[label] / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((own.pixels[place, 0] * 255).round().byte().numpy()).save(path)
+    return len(own)
+
+
+@contextmanager
+def supernode(place: Place) -> Iterator[None]:
+    """Flower's own, as it is printed."""
+    shown = PAGE.index("`flower-supernode")
+    name, *words = shlex.split(PAGE[shown + 1 : PAGE.index("`", shown + 1)])
+    with (place.folder / "supernode.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, program(name), *place.command(words)],
+            cwd=place.folder,
+            env={
+                **os.environ,
+                **PLAIN,
+                "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+                "FLWR_HOME": str(place.folder / "flower"),
+            },
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_hospital_with_its_own_images_beside_a_supernode_of_flowers(tmp_path: Path) -> None:
+    place = Place(tmp_path, clients=1)
+    held_images = folder_of_images(tmp_path / "xrays")
+    hospital = tmp_path / "clients" / "hospital.toml"
+    own = hospital.read_text().replace("~/xrays", str(tmp_path / "xrays"))
+    hospital.write_text(own)
+    place.told("clients/hospital.toml", health="0")
+    shutil.copy(hospital, tmp_path / "clients" / "first.toml")
+    superlink = place.superlink
+    hospital.write_text(f'superlink = "{superlink}"\nclient = 1\n')  # the SuperNode reads the file that is printed
+    place.told("server/server.toml", health="server")
+    place.through_the_relay()
+    place.told("attacker/deployed.toml", health="attacker")
+    ran(place, [*printed("splitfed data deal"), *(word for setting in DIGITS[:-2] for word in ("--set", setting))])
+    command = printed("splitfed client")
+    assert command[-1] == "clients/hospital.toml"
+    with ExitStack() as held:
+        held.enter_context(role(place, printed("splitfed server"), "server"))
+        held.enter_context(role(place, [*command[:-1], "clients/first.toml"], "client"))
+        held.enter_context(role(place, printed("splitfed attacker"), "attacker"))
+        until_ready(place)
+        held.enter_context(supernode(place))
+        done = ran(place, small(printed("splitfed scenario medmnist_split --set truth=clients")))
+    (results,) = tmp_path.glob("runs/*")
+    (cell,) = RunStore.open(results).results.cells
+    assert cell.valid, done.stdout
+    (score,) = cell.attacks.values()
+    assert score.by_client.keys() == {"0", "1"}
+    assert score.by_client["0"].n == pytest.approx(0.8 * held_images, abs=1)

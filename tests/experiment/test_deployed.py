@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from splitfed.experiment.run import run
 from splitfed.records import events
 from splitfed.records.events import Event
 from splitfed.records.results import CellResult
+from splitfed.records.wall import WallFolder
 
 TIMINGS = ("train_s", "attack_s")
 
@@ -61,10 +62,13 @@ class AtStep:
         self._folder, self._round, self._deed = folder, round_number, deed
         self.done = False
         self.lost: list[events.ClientLost] = []
+        self.wire: list[events.WireCounted] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, events.ClientLost):
             self.lost.append(event)
+        if isinstance(event, events.WireCounted):
+            self.wire.append(event)
         if isinstance(event, events.ClientProgress) and event.round == self._round and not self.done:
             self.done = True
             self._deed(processes_of(self._folder))
@@ -79,6 +83,22 @@ def kill_role(name: str) -> Callable[[list[psutil.Process]], None]:
     return kill
 
 
+def check_walls(run: Path, wire: Sequence[events.WireCounted]) -> None:
+    """The lab has originals and scores, the attacker reconstructions alone; what crossed the wire is told by client."""
+    of_lab = WallFolder(run)
+    (of_attacker,) = [WallFolder(folder.parent) for folder in (run / "deployment").rglob("wall")]
+    for wall, knows in ((of_lab, True), (of_attacker, False)):
+        attack, victims = wall.attack("laplace", "ridge"), wall.victims()
+        assert attack is not None
+        assert victims is not None
+        assert attack.final is not None
+        assert bool(victims.sheets) == bool(attack.final.psnr_db) == bool(attack.final.reid_rank) == knows
+        assert all((wall.cell("laplace") / sheet).is_file() for sheet in attack.final.sheets)
+    assert wire[-1].lost == (1,)
+    assert all(client.received_bytes > 0 for client in wire[-1].clients)
+    assert {client.client for client in wire[-1].clients} == {0, 1}
+
+
 def test_a_client_that_is_killed_is_lost_and_the_others_go_on(tmp_path: Path) -> None:
     at = AtStep(tmp_path, 2, kill_role("client-1"))
     store = run(scenario(round_deadline_s=60), out=tmp_path, runner="deploy", subscribers=[at])
@@ -88,6 +108,7 @@ def test_a_client_that_is_killed_is_lost_and_the_others_go_on(tmp_path: Path) ->
     assert cell.missed_rounds == {"1": (2, 3)}
     assert not cell.gates["clients_took_part"]
     assert processes_of(tmp_path) == []
+    check_walls(store.path, at.wire)
 
 
 def test_an_attacker_that_is_killed_costs_the_cell_its_verdict_and_training_nothing(tmp_path: Path) -> None:

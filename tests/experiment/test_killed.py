@@ -24,6 +24,7 @@ from splitfed.metrics.fingerprint import fingerprint
 from splitfed.models.front import Front
 from splitfed.types import Observation, Phase
 from splitfed.wire.observations import read_observations
+from splitfed.wire.traffic import ServerTraffic
 from tests.federation.harness import Recorder, train
 
 JobOf = Callable[..., Job]
@@ -54,7 +55,7 @@ class Tapped(Recorder):
         self._job, self._folder = job, folder
         save_auxiliary(folder / "knowledge", auxiliary.aux)
 
-    def serving(self, server_address: str) -> None:
+    def serving(self, server_address: str, traffic: ServerTraffic) -> None:  # noqa: ARG002
         self.handle = AttackerProcess(config(self._job, self._folder, server_address), self.heard.append)
         self.addresses = [self.handle.start() or "", server_address]
 

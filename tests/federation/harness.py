@@ -20,6 +20,7 @@ from splitfed.models.front import Front
 from splitfed.runners.local_grid import LocalGrid
 from splitfed.wire.link import DirectLink, Link
 from splitfed.wire.session import Hello, SessionHost, StepResult
+from splitfed.wire.traffic import ServerTraffic
 
 Route = Callable[[str], list[str]]
 BeforeStep = Callable[[Hello, int], None]
@@ -41,7 +42,7 @@ class Recorder:
     def hosted(self, host: SessionHost) -> SessionHost:
         return host
 
-    def serving(self, server_address: str) -> None:
+    def serving(self, server_address: str, traffic: ServerTraffic) -> None:  # noqa: ARG002
         self.addresses = self.route_to(server_address)
 
     def routes(self) -> list[str]:

@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
 from splitfed.federation import clients_grid
-from splitfed.federation.again import AGAIN, Answers
+from splitfed.federation.again import AGAIN, LastAnswers
 from splitfed.federation.clients_grid import ClientsGrid
 from splitfed.runners.local_grid import LocalGrid
 
@@ -25,14 +25,14 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Remembering(ClientApp):
-    """Answers with a count, each question once, as a `FlowerNode` does."""
+    """LastAnswers with a count, each question once, as a `FlowerNode` does."""
 
     def __init__(self, *, fails: bool = False) -> None:
         super().__init__()
         self.answered = 0
         self.may_answer = threading.Event()
         self.may_answer.set()
-        self._answers = Answers()
+        self._answers = LastAnswers()
         self._fails = fails
 
     def __call__(self, message: Message, context: Context) -> Message:  # noqa: ARG002 - Flower's signature
@@ -138,6 +138,9 @@ def test_a_node_that_is_at_it_is_left_to_it(app: Remembering) -> None:
 def test_of_a_node_that_keeps_no_answers_the_loss_is_told() -> None:
     with Losing(Forgetful(), "part") as grid:
         (reply,) = ask(grid)
+        assert len(grid.pushed) == 2
+        assert not ask(grid)[0].has_error()
+        assert len(grid.pushed) == 3  # and it is not asked how it stands any more
     assert (reply.error.reason, reply.metadata.src_node_id) == ("a part is missing", 1)
 
 
@@ -148,7 +151,7 @@ def test_of_a_node_that_is_gone_the_loss_is_told(app: Remembering) -> None:
 
 
 def test_a_node_keeps_the_last_answers_of_each_type_alone() -> None:
-    answers = Answers()
+    answers = LastAnswers()
     questions = []
     for number in range(5):
         question = Message(RecordDict({}), 1, "query.count")

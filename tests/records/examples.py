@@ -11,6 +11,7 @@ from splitfed.records.features import FeatureRecord, FeatureSettings, NetworkFea
 from splitfed.records.lock import LockHolder
 from splitfed.records.record import Record
 from splitfed.records.results import ClientScore
+from splitfed.records.wall import Victims, WallAttack, WallFinal, WallShown
 from splitfed.roles.lab_protocol import (
     Agreed,
     Failed,
@@ -54,6 +55,9 @@ _NETWORK = NetworkFeatures(
 _FEATURES = FeatureRecord(
     schema=2, classes=("Hand",), labels=(0,), class_mean_psnr_db=19.5, networks=(_NETWORK,), settings=_SETTINGS
 )
+_WIRE = events.ClientWire(client=0, frames=8, received_bytes=2048, sent_bytes=1024)
+_SHOWN = WallShown(number=0, round=1, epoch=1, sheet="ridge@0.png", victims=(3, 5), psnr_db=(20.0, None), ssim=(0.5,))
+_FINAL = WallFinal(victims=(0, 1), of=2, sheets=("ridge-0.png",), reid_rank=(1, 2), nearest=((0, 1), (0, 1)))
 _RESULTS = run_results(
     *(cell_result(defense, seed=seed) for seed in (0, 1) for defense in ("none", "sca")),
 )
@@ -79,6 +83,28 @@ EXAMPLES: dict[type[Record], Record] = {
         events.ClientLost(cell="none", round=1, client=0, reason="link lost"),
         events.RoundFinished(cell="none", round=1, rounds=2, loss=1.5, accuracy=0.5),
         events.AttackProgress(cell="none", attack="ridge", round=1, epoch=1, train_loss=0.5),
+        events.WallMoment(cell="none", attack="ridge", round=1, epoch=1, number=0, sheet="ridge@0.png", victims=(3, 5)),
+        events.WallFinished(cell="none", attack="ridge", record="wall/none/ridge.json"),
+        events.WireCounted(
+            cell="none", round=1, clients=(_WIRE,), refused={"BAD_TOKEN": 1}, broken=0, lost=(1,), sealed=False
+        ),
+        _WIRE,
+        Victims(
+            schema=1,
+            height=8,
+            width=8,
+            channels=1,
+            count=2,
+            of=2,
+            classes=("Hand",),
+            label=(0, 0),
+            client={"0": (0, 1)},
+            sheets=("originals-0.png",),
+            candidates=2,
+        ),
+        _SHOWN,
+        _FINAL,
+        WallAttack(schema=1, cell="none", attack="ridge", is_control=False, moments=(_SHOWN,), stride=1, final=_FINAL),
         events.CellFinished(cell=_CELL.cell, result=_CELL),
         events.CellUnfinished(cell="none", reason="killed"),
         events.RunFinished(results=_RESULTS, valid=True),

@@ -18,6 +18,7 @@ from splitfed.records.bus import Bus
 from splitfed.records.results import CellResult, Results
 from tests.views.fabricated import cell_result, empty_results, not_trained, run_results
 
+COUNTS = st.integers(0, 2**53)
 NUMBERS = st.floats(allow_nan=False)
 TEXTS = st.text(max_size=20)
 BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
@@ -27,6 +28,12 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     str: TEXTS,
     float | None: st.none() | NUMBERS,
     str | None: st.none() | TEXTS,
+    tuple[int, ...]: st.lists(st.integers(0, 2**31), max_size=4).map(tuple),
+    tuple[float | None, ...]: st.lists(st.none() | NUMBERS, max_size=4).map(tuple),
+    tuple[events.ClientWire, ...]: st.lists(
+        st.builds(events.ClientWire, client=COUNTS, frames=COUNTS, received_bytes=COUNTS, sent_bytes=COUNTS), max_size=2
+    ).map(tuple),
+    dict[str, int]: st.dictionaries(TEXTS, COUNTS, max_size=2),
     tuple[str, ...]: st.lists(TEXTS, max_size=4).map(tuple),
     events.Level: st.sampled_from(["info", "warning", "banner"]),
     CellResult: st.sampled_from([cell_result("none"), cell_result("sca"), not_trained(cell_result())]),

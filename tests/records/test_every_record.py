@@ -16,7 +16,12 @@ from tests.records.examples import EXAMPLES
 MAY_BE_LEFT_OUT = {
     "RunStarted": {"finished"},
     "Notice": {"level"},
-    "AttackProgress": {"psnr_db", "ssim", "strip", "strip_tile", "final"},
+    "AttackProgress": {"psnr_db", "ssim", "reid_top1", "strip", "strip_tile", "final"},
+    "WallMoment": {"psnr_db", "ssim"},
+    "WallShown": {"psnr_db", "ssim"},
+    "WallFinal": {"psnr_db", "ssim", "reid_rank", "nearest"},
+    "WallAttack": {"final"},
+    "Victims": {"tiles_per_row", "tiles_per_sheet"},
     "Learned": {"reconstructions"},
     "Done": {"moved_by", "ciphertext"},
     "Warned": {"level"},

@@ -277,6 +277,7 @@ def _attack_events(
             train_loss=0.09 - 0.08 * learned,
             psnr_db=(score.psnr_db or 0.0) - 12 * (1 - learned),
             ssim=(score.ssim or 0.0) * learned,
+            reid_top1=(score.reid_top1 or 0.0) * learned,
             strip=strip,
             strip_tile=TILE,
             final=final,

@@ -6,7 +6,7 @@ Each run is a small federation on scikit-learn's digits over real gRPC, with a r
 server, that meets one to three faults: clients that crash, freeze, dawdle, or talk nonsense, some of them processes
 that are killed; networks that cut, stall, part, or damage bytes; a relay that is killed, frozen, or starved; a server
 that fails, dies between rounds or within one, or cannot keep its checkpoint. Every 16th run is a whole cell with an
-attacker's process, or a whole run, that is struck; every 48th a federation of processes whose SuperLink is killed and
+attacker's process, or a whole run, that is struck; every 53rd a federation of processes whose SuperLink is killed and
 started again. From the script follows which client is lost in which round, and how
 the run ends; the weights have to be those of a run without a wire in which exactly these clients were never there, to
 the bit.

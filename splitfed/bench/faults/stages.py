@@ -61,7 +61,7 @@ def _play_federation(script: Script, folder: Path) -> tuple[dict[str, Any], list
 
 
 STAGES = [
-    PlayedOn("deployment", (Party.SUPERLINK,), 48, 300.0, superlink.strike, (2, 2), 1),
+    PlayedOn("deployment", (Party.SUPERLINK,), 53, 300.0, superlink.strike, (2, 2), 1),
     PlayedOn("lab", (Party.ATTACKER, Party.LAB), 16, 120.0, lab.strike, (8, 12), 1),
     PlayedOn(
         "federation",

@@ -17,6 +17,7 @@ from splitfed.federation.backs import PhaseScore
 from splitfed.models.front import Front
 from splitfed.types import Phase
 from splitfed.wire.session import Hello, SessionHost
+from splitfed.wire.traffic import ServerTraffic
 
 RELAY = ("relay is killed", "relay is frozen", "relay starves")
 HALF_BYTES, FEW_BYTES = 400, 100
@@ -64,7 +65,7 @@ class Witness:
         """The same one."""
         return host
 
-    def serving(self, server_address: str) -> None:
+    def serving(self, server_address: str, traffic: ServerTraffic) -> None:  # noqa: ARG002
         """A new attempt has begun."""
         self._server = server_address
         self._restart_relay()

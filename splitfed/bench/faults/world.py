@@ -29,6 +29,7 @@ from splitfed.records.bus import Bus
 from splitfed.runners.local_grid import LocalGrid
 from splitfed.wire.link import DirectLink, Link
 from splitfed.wire.session import Hello, SessionHost
+from splitfed.wire.traffic import ServerTraffic
 
 WIDTH = 16
 SOON_S, NEVER_S = 0.3, 60.0
@@ -109,7 +110,7 @@ class _Nobody:
     def hosted(self, host: SessionHost) -> SessionHost:
         return host
 
-    def serving(self, server_address: str) -> None:
+    def serving(self, server_address: str, traffic: ServerTraffic) -> None:
         pass
 
     def routes(self) -> list[str]:

@@ -1,34 +1,19 @@
-"""The features after two layers of three kinds, as points in a plane, with what the picture cannot say beside it.
-
-Classes differ by color and by marker, so that they can be told apart in gray too.
-"""
+"""The features after two layers of three kinds, as points in a plane, with what the picture cannot say beside it."""
 
 from __future__ import annotations
 
-from html import escape
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
-
-from markupsafe import Markup
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from splitfed.records import features as feature_record
 from splitfed.views.report.page import PageRow, PageTable
-from splitfed.views.report.plot import LETTER_PX, PALETTE
 from splitfed.views.text import number, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from splitfed.records.features import FeatureRecord, NetworkFeatures
 
 TITLE = "Features of two layers"
-WIDTH = 1082
-PANEL, GAP, TOP, MARGIN = 344, 24, 26, 10
-"""Edge of a panel, space between panels, height of a panel's title, space within it, in SVG units."""
-LEGEND_ROW, LEGEND_MARKER, LEGEND_SPACE = 20, 14, 22
-RADIUS = 2.6
-
 _READING = (
     "A picture proves nothing: the table is measured in the features themselves, before UMAP. Nearest neighbors say "
     "how far images of a class lie together. The individual image is another matter: a ridge regression turns the "
@@ -39,18 +24,11 @@ _READING = (
 )
 
 
-class PagePoint(NamedTuple):
-    """A place in SVG units."""
-
-    x: float
-    y: float
-
-
 class FeatureSection(NamedTuple):
     """What the page says of the features: the embeddings, what stands below them, and the scores."""
 
     title: str
-    drawing: Markup
+    figure: dict[str, Any]
     caption: str
     scores: PageTable
     reading: str
@@ -65,16 +43,18 @@ def section(run: Path) -> FeatureSection | None:
     record = feature_record.load(run)
     if record is None:
         return None
-    return FeatureSection(TITLE, drawing(record), caption(record), scores(record), _READING)
+    return FeatureSection(TITLE, figure(record), caption(record), scores(record), _READING)
 
 
-def drawing(record: FeatureRecord) -> Markup:
-    """The embeddings side by side, the legend of the classes below them, as SVG."""
-    legend, legend_height = _legend(record.classes)
-    parts = [_panel(network, record.labels, column) for column, network in enumerate(record.networks)]
-    title = escape(f"UMAP of features after {', '.join(network.layers for network in record.networks)}")
-    height = TOP + PANEL + legend_height
-    return Markup(f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">{"".join(parts)}{legend}</svg>')
+def figure(record: FeatureRecord) -> dict[str, Any]:
+    """The embeddings as `charts/static/embedding.js` takes them: one panel per network, points by image."""
+    return {
+        "kind": "embedding",
+        "title": f"UMAP of features after {', '.join(network.layers for network in record.networks)}",
+        "classes": record.classes,
+        "labels": record.labels,
+        "panels": [{"title": network.layers, "points": network.points} for network in record.networks],
+    }
 
 
 def scores(record: FeatureRecord) -> PageTable:
@@ -118,65 +98,3 @@ def caption(record: FeatureRecord) -> str:
         f"{made.kernel_size}, λ = {made.l1_weight:g}. UMAP keeps neighbors and distorts distances: how far "
         "clusters lie apart and how large they are means nothing, and axes have no unit."
     )
-
-
-def _panel(network: NetworkFeatures, labels: Sequence[int], column: int) -> str:
-    left = 1 + column * (PANEL + GAP)  # room for the frame's line
-    title = f'<text class="axis" x="{left}" y="{TOP - 9}">{escape(network.layers)}</text>'
-    frame = f'<rect class="grid" fill="none" x="{left}" y="{TOP}" width="{PANEL}" height="{PANEL}"/>'
-    places = _places(network.points, PagePoint(left + PANEL / 2, TOP + PANEL / 2))
-    return title + frame + "".join(_clouds(places, labels))
-
-
-def _places(points: Sequence[tuple[float, float]], center: PagePoint) -> list[PagePoint]:
-    """Where points lie in a panel around this center; one scale for both axes, upwards is up."""
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    span = max(max(xs) - min(xs), max(ys) - min(ys)) or 1.0
-    scale = (PANEL - 2 * MARGIN) / span
-    middle = PagePoint((max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2)
-    return [PagePoint(center.x + (x - middle.x) * scale, center.y - (y - middle.y) * scale) for x, y in points]
-
-
-def _clouds(places: Sequence[PagePoint], labels: Sequence[int]) -> Iterator[str]:
-    """One path per class, a marker at each of its places."""
-    for label in sorted(set(labels)):
-        own = (place for place, of in zip(places, labels, strict=True) if of == label)
-        yield _markers(label, own)
-
-
-def _markers(label: int, places: Iterator[PagePoint]) -> str:
-    shape = _SHAPES[(label + label // _DISTINCT) % len(_SHAPES)]
-    outline = "".join(f"M{x:.1f} {y:.1f}{shape}" for x, y in places)
-    return f'<path class="c{label % PALETTE} mark" fill-opacity=".75" d="{outline}"/>'
-
-
-def _legend(classes: Sequence[str]) -> tuple[str, int]:
-    """Marker and name of each class in rows as wide as the figure, and their height."""
-    parts, x, row = list[str](), 0.0, 1
-    for label, name in enumerate(classes):
-        width = LEGEND_MARKER + LETTER_PX * len(name) + LEGEND_SPACE
-        if x and x + width > WIDTH:
-            x, row = 0.0, row + 1
-        y = TOP + PANEL + row * LEGEND_ROW
-        parts.append(_markers(label, iter([PagePoint(x + LEGEND_MARKER / 2, y - 4)])))
-        parts.append(f'<text class="axis" x="{x + LEGEND_MARKER:.0f}" y="{y}">{escape(name)}</text>')
-        x += width
-    return "".join(parts), row * LEGEND_ROW + 6
-
-
-def _polygon(*corners: tuple[float, float]) -> str:
-    """A closed path from the point where the pen is, in units of the radius, back to the beginning."""
-    scaled = [(RADIUS * across, RADIUS * down) for across, down in corners]
-    lines = (f"l{to[0] - at[0]:.1f} {to[1] - at[1]:.1f}" for at, to in pairwise(scaled))
-    return f"m{scaled[0][0]:.1f} {scaled[0][1]:.1f}{''.join(lines)}z"
-
-
-_SHAPES = (
-    f"m-{RADIUS} 0a{RADIUS} {RADIUS} 0 1 0 {2 * RADIUS} 0a{RADIUS} {RADIUS} 0 1 0-{2 * RADIUS} 0z",
-    _polygon((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),
-    _polygon((0, -1.2), (1.2, 1), (-1.2, 1)),
-    _polygon((0, -1.4), (1.4, 0), (0, 1.4), (-1.4, 0)),
-)
-"""Circle, square, triangle, diamond, as in `plot`."""
-_DISTINCT = 12
-"""Classes until color and marker come together again; then the markers move on by one."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from splitfed.errors import UserError
 from splitfed.files import as_open_as, file_name, size_bytes, write_whole
 from splitfed.records.measures import MEASURES
 from splitfed.records.record import to_json
 from splitfed.records.store import RunStore
 from splitfed.views import attacks, beside_published, summary, table
+from splitfed.views.charts import assets, figures
 from splitfed.views.progress import RunState
-from splitfed.views.report import charts, features, page
+from splitfed.views.report import features, page, wall
 from splitfed.views.report.page import PageRow, PageTable
 from splitfed.views.text import MISSING, SYNTHETIC, byte_count, duration, number, percent
 
@@ -50,6 +53,9 @@ def write_report(store: RunStore, path: Path | None = None) -> Path:
 
 def _content(store: RunStore, results: Results, run: RunState) -> dict[str, Any]:
     """What `templates/report.html.j2` shows, by name."""
+    drawn = figures.of_run(results, run)
+    measured = features.section(store.path)
+    pictures = wall.section(store.path, results)
     return {
         "results": results,
         "facts": _facts(store, results),
@@ -59,9 +65,10 @@ def _content(store: RunStore, results: Results, run: RunState) -> dict[str, Any]
         "differences": _differences_table(results),
         "compared": _compared(results),
         "how_to_read": [*table.how_to_read(results), *_HOW_TO_READ],
-        "charts": charts.charts(results, run),
+        "figures": drawn,
+        "wall": wall.about(pictures, results) if pictures else None,
         "images": [shown for path in _grids(store) if (shown := page.image(path)) is not None],
-        "features": features.section(store.path),
+        "features": measured,
         "attacks": {
             "title": attacks.TITLE,
             "by_defense": _attacks_by_defense(results),
@@ -71,6 +78,14 @@ def _content(store: RunStore, results: Results, run: RunState) -> dict[str, Any]
         "notices": [f"{note.level}: {note.message}" for note in run.notices],
         "size": f"{store.path.name} takes {byte_count(size_bytes(store.path))} on disk.",
         "manifest": to_json(store.manifest, indent=2).decode(),
+        "drawn": {
+            "figures": [figure.to_json() for figure in drawn],
+            "features": measured.figure if measured else None,
+            "wall": pictures,
+        },
+        "style": Markup(assets.style()),
+        "library": Markup(assets.vendor_script()),
+        "modules": Markup(assets.bundle("report.js")),
     }
 
 

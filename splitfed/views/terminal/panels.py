@@ -92,17 +92,27 @@ def clients_line(cell: CellState) -> RenderableType:
 
 
 def attacks_table(cell: CellState, width: int) -> RenderableType:
-    """Per attack: epochs, PSNR and SSIM with their curves. Higher is closer to the private images."""
-    table = _grid("attacker", "epoch", "PSNR dB", "over time", "SSIM", "over time", left=(0, 3, 5))
-    curve = 12 if width < 100 else 28
+    """Per attack: epochs, PSNR and SSIM with their curves, and the share that is re-identified. Higher is closer to
+    the private images."""
+    table = _grid("attacker", "epoch", "PSNR dB", "over time", "SSIM", "over time", "re-id", left=(0, 3, 5))
+    curve = 10 if width < 100 else 28
     for name, attack in cell.attacks.items():
         _add_row(table, *_attack_row(name, attack, curve))
     return table
 
 
-def strip_caption(cell: CellState) -> RenderableType:
+def chosen_line(cell: CellState) -> RenderableType:
+    """Which cell is shown where somebody chose it."""
+    return _line("shown: ", (cell.started.cell, "bold"), (" (f follows the run again)", "dim"))
+
+
+def keys_line() -> RenderableType:
+    """What can be pressed."""
+    return _line(("keys: c next cell, a next attack, f follow the run", "dim"))
+
+
+def strip_caption(shown: events.AttackProgress | None) -> RenderableType:
     """Which attack the strip shows, and how close it is."""
-    shown = cell.strip
     if shown is None:
         return Text("")
     psnr = f" ({shown.psnr_db:.1f} dB)" if shown.psnr_db is not None else ""
@@ -151,6 +161,7 @@ def _attack_row(name: str, attack: AttackState, curve: int) -> tuple[str | Text,
         sparkline([point.value for point in attack.psnr_db], curve),
         Text(number(latest.ssim, 3), style="bold"),
         sparkline([point.value for point in attack.ssim], curve),
+        percent(latest.reid_top1),
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +64,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.text += data
 
 
@@ -94,19 +96,32 @@ def test_the_page_holds_the_facts_and_is_well_formed(store: RunStore) -> None:
     assert "SYNTHETIC" not in shown.text
 
 
+def drawn(store: RunStore) -> dict[str, Any]:
+    """What the page carries for its script to draw."""
+    raw = store.report_path.read_text()
+    (text,) = re.findall(r'<script type="application/json" id="drawn">(.*?)</script>', raw)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 def test_nothing_is_asked_from_outside(store: RunStore) -> None:
     save_comparison(store.images_dir / "comparison.png", images(8), {"none": images(8)})
     shown = filled(store)
     raw = store.report_path.read_text()
     assert shown.outside == []
-    assert not re.search(r"https?://|@import|url\(|<script", raw)
+    assert "default-src 'none'; img-src data:;" in raw  # and a browser would not ask
+    assert not re.search(r"@import|<script[^>]* src=", raw)
 
 
-def test_all_three_charts_are_drawn(store: RunStore) -> None:
-    filled(store)
+def test_all_three_figures_are_there_with_their_numbers_for_who_has_no_script(store: RunStore) -> None:
+    shown = filled(store)
     raw = store.report_path.read_text()
-    assert raw.count("<svg") == raw.count('role="img"') == 3
-    assert re.search(r'aria-label="Accuracy against the SSIM[^"]*none ★: 0.992 at 0.85', raw)
+    figures = drawn(store)["figures"]
+    assert [figure["kind"] for figure in figures] == ["points", "lines", "lines"]
+    assert re.findall(r'data-figure="(\d)"', raw) == ["0", "1", "2"]
+    assert raw.count("<noscript>") == 3
+    assert re.search(r"none ★\s*0.85\s*0.992", shown.text.replace("\n", " "))
+    assert figures[0]["series"][0]["points"] == [{"x": 0.85, "y": 0.992, "low": 0.847, "high": 0.853}]
 
 
 def test_grids_are_embedded_in_order_with_alternative_texts_and_strips_are_not(store: RunStore) -> None:
@@ -174,8 +189,9 @@ def test_names_cannot_break_the_page(store: RunStore) -> None:
     name = "<script>alert('x')</script>"
     cell = changed(cell_result(), cell=name, defense=name)
     shown = filled(store, run_results(cell))
-    assert "<script" not in store.report_path.read_text()
+    assert name not in store.report_path.read_text()
     assert name in shown.text
+    assert drawn(store)["figures"][0]["series"][0]["label"].startswith(name)
 
 
 def test_without_a_finished_cell_there_is_no_report(store: RunStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import re
 import threading
 from pathlib import Path
 
@@ -260,3 +261,52 @@ def test_a_reader_that_left_ends_no_process() -> None:
 
     with pytest.raises(BrokenPipeError):
         ViewConsole(file=Left()).print("a")
+
+
+def text_of(view: LiveView, screen: Console) -> str:
+    screen.print(view.frame())
+    return screen.export_text()
+
+
+def test_keys_choose_what_is_shown(run: list[events.Event]) -> None:
+    screen, listed = console(100, 50), second_attack(run)
+    view = LiveView(screen, clock=lambda: listed[-1].time_s)
+    view.press("c")
+    view.press("a")  # before there is anything to choose from
+    for event in listed:
+        view(event)
+    assert "shown:" not in text_of(view, screen)
+    view.press("c")
+    assert "shown: none-seed0 (f follows the run again)" in text_of(view, screen)
+    captions = []
+    for _ in range(3):
+        view.press("a")
+        captions += re.findall(r"what (\w+) makes of the wire", text_of(view, screen))
+    assert captions == [captions[0], captions[1], captions[0]]
+    assert set(captions) == {"ridge", "decoder"}
+    view.press("x")
+    assert "shown: none-seed0" in text_of(view, screen)
+    view.press("c")
+    assert "shown: laplace-seed0" in text_of(view, screen)
+    view.press("f")
+    assert "shown:" not in text_of(view, screen)
+
+
+def test_what_was_chosen_stays_while_the_run_goes_on(run: list[events.Event]) -> None:
+    screen = console(100, 50)
+    view = LiveView(screen, clock=lambda: run[-1].time_s)
+    chosen = False
+    for event in run:
+        view(event)
+        if isinstance(event, events.RoundFinished) and not chosen:
+            chosen = True
+            view.press("c")
+    assert "shown: none-seed0" in text_of(view, screen)
+
+
+def test_re_identification_is_shown_of_attacks_that_go_on(run: list[events.Event]) -> None:
+    listed = second_attack(run)
+    latest = [event for event in listed if isinstance(event, events.AttackProgress)][-1]
+    assert latest.reid_top1
+    (line,) = [line for line in shown(listed, 100, 50) if line.startswith(latest.attack) and "." in line]
+    assert line.split()[-2:] == [f"{100 * latest.reid_top1:.1f}", "%"]
