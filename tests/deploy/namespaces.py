@@ -43,10 +43,8 @@ class _Party:
 
     def __init__(self, service: Service, of: Image, project: Path) -> None:
         self.service = service
-        folder = HERE / "services" / service.name
-        self.files = Filesystem(
-            service, of, folder, HERE / "volumes", project, below=HERE / "services" / BUILD / "root"
-        )
+        folder, below = HERE / "services" / service.name, HERE / "services" / BUILD / "root"
+        self.files = Filesystem(service, of, folder, HERE / "volumes", project, below)
         self.log = folder / "log"
         self.well = service.probe is None
         self._image = of
