@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -54,9 +56,20 @@ class Filesystem:
         volumes: where the volumes lie that have names.
         project: what relative paths in `service` start from.
         below: the root that this one's home is a copy of, if it is there.
+        installed: where `install` has put splitfed.
     """
 
-    def __init__(self, service: Service, image: Image, folder: Path, volumes: Path, project: Path, below: Path) -> None:
+    def __init__(
+        self,
+        service: Service,
+        image: Image,
+        folder: Path,
+        *,
+        volumes: Path,
+        project: Path,
+        below: Path,
+        installed: Path,
+    ) -> None:
         self._service = service
         self._image = image
         self._root = folder / "root"
@@ -64,6 +77,7 @@ class Filesystem:
         self._volumes = volumes
         self._project = project
         self._below = below
+        self._installed = installed
 
     def make(self, hosts: str) -> None:
         """Make all folders, and the few files that are its own."""
@@ -113,8 +127,7 @@ class Filesystem:
             if not prefix.is_relative_to("/usr"):
                 yield prefix, str(prefix)
         yield Path(sys.prefix), ENVIRONMENT
-        for name in ("splitfed", "scenarios"):
-            yield ROOT / name, f"{PACKAGES}/{name}"
+        yield self._installed, PACKAGES
 
     def _mounts(self) -> Iterator[tuple[Path, str, bool]]:
         """Source, target, whether it is read-only."""
@@ -142,10 +155,12 @@ class Filesystem:
 
     def _make_home(self) -> None:
         """As the image has it: with what its steps have left there."""
-        home, built = self._folder(self.home), self._below / self.home.lstrip("/")
-        self._give(home)
+        home, built = self._inside(self.home), self._below / self.home.lstrip("/")
         if built.exists():
-            subprocess.run(["cp", "--archive", f"{built}/.", str(home)], check=True)
+            home.parent.mkdir(parents=True)
+            subprocess.run(["cp", "--archive", str(built), str(home)], check=True)
+        else:  # this is the root below, or there is none
+            self._give(self._folder(self.home))
 
     def _inside(self, name: str) -> Path:
         return self._root / name.lstrip("/")
@@ -182,3 +197,10 @@ class Filesystem:
             "passwd": f"root:x:0:0::/root:/bin/sh\n{user}:x:{uid}:{uid}::{self.home}:/bin/sh\n",
             "group": f"root:x:0:\n{user}:x:{uid}:\n",
         }
+
+
+def install(folder: Path) -> None:
+    """Copy splitfed of this checkout there and compile it, as pip would: what is edited meanwhile changes no run."""
+    for name in ("splitfed", "scenarios"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        compileall.compile_dir(folder / name, ddir=f"{PACKAGES}/{name}", quiet=1)

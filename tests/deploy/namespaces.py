@@ -24,7 +24,7 @@ from tests.deploy.bridges import Bridges
 from tests.deploy.checks import CHECKS
 from tests.deploy.compose_file import Service, services
 from tests.deploy.deployment import POLL_S, ROOT, SAID, Deployment
-from tests.deploy.filesystem import PACKAGES, Filesystem
+from tests.deploy.filesystem import PACKAGES, Filesystem, install
 from tests.deploy.image import Image, image
 from tests.deploy.world import RUN, command_in_world, enter
 
@@ -33,6 +33,7 @@ ASK_S = 60.0
 BUILD = "image"
 """Among the parties the one that all others wait for: it runs the steps of the image."""
 HERE = RUN / "splitfed"
+SERVICES, INSTALLED = HERE / "services", HERE / "installed"
 NEW = ("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child")
 ENTER = ("nsenter", "--net", "--mount", "--pid", "--uts", "--ipc", "--root")
 NO_RIGHTS = ("--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
@@ -43,8 +44,8 @@ class _Party:
 
     def __init__(self, service: Service, of: Image, project: Path) -> None:
         self.service = service
-        folder, below = HERE / "services" / service.name, HERE / "services" / BUILD / "root"
-        self.files = Filesystem(service, of, folder, HERE / "volumes", project, below)
+        folder, volumes, below = SERVICES / service.name, HERE / "volumes", SERVICES / BUILD / "root"
+        self.files = Filesystem(service, of, folder, volumes=volumes, project=project, below=below, installed=INSTALLED)
         self.log = folder / "log"
         self.well = service.probe is None
         self._image = of
@@ -154,6 +155,7 @@ class Namespaces(Deployment):
 
     def up(self) -> None:
         self._bridges.make()
+        install(INSTALLED)
         waiting = dict(self._parties)
         deadline = time.monotonic() + UP_S
         while waiting or not all(party.well for party in self._parties.values()):
