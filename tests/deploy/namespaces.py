@@ -28,7 +28,7 @@ from tests.deploy.filesystem import PACKAGES, Filesystem, install
 from tests.deploy.image import Image, image
 from tests.deploy.world import RUN, command_in_world, enter
 
-UP_S = 300.0
+UP_S = 600.0
 ASK_S = 60.0
 BUILD = "image"
 """Among the parties the one that all others wait for: it runs the steps of the image."""

@@ -17,6 +17,11 @@ TOOLS = ("ip", "mount", "nsenter", "pivot_root", "setpriv", "umount", "unshare")
 NEW = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 RUN = Path("/run")
 """Of the world alone: `enter` empties it."""
+TRIAL = f"""\
+mount -t tmpfs tmpfs {RUN} &&
+ip netns add tried &&
+ip link add name bridge type bridge &&
+ip link add name port type veth peer name eth0 netns tried"""
 
 
 class NoWorld(Exception):
@@ -33,10 +38,9 @@ def command_in_world(command: Sequence[str]) -> list[str]:
         raise NoWorld("only root on Linux can make network namespaces")
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         raise NoWorld(f"{' and '.join(missing)} (of iproute2 and util-linux) are not installed")
-    trial = [*NEW, "ip", "link", "add", "name", "tried", "type", "bridge"]
-    tried = subprocess.run(trial, capture_output=True, text=True, check=False)
+    tried = subprocess.run([*NEW, "sh", "-c", TRIAL], capture_output=True, text=True, check=False)
     if tried.returncode:
-        raise NoWorld(f"network namespaces and bridges cannot be made: {tried.stderr.strip()}")
+        raise NoWorld(f"namespaces and bridges cannot be made: {tried.stderr.strip()}")
     return ["setpriv", "--pdeathsig", "KILL", *NEW, *command]
 
 
