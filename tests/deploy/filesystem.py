@@ -29,6 +29,7 @@ mount --bind {root} {root}
 cd {root}
 {mounts}
 mount -t proc proc proc
+echo {name} > proc/sys/kernel/hostname
 mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=1777 shm dev/shm
 pivot_root . {leave}
@@ -111,7 +112,7 @@ class Filesystem:
             option = "bind,ro" if read_only else "bind"
             lines.append(f"mount -o {option} {shlex.quote(str(source))} {shlex.quote(target.lstrip('/'))}")
         return PROGRAM.format(
-            root=shlex.quote(str(self._root)), mounts="\n".join(lines), leave=LEAVE,
+            name=self._service.name, root=shlex.quote(str(self._root)), mounts="\n".join(lines), leave=LEAVE,
             workdir=shlex.quote(self._image.workdir), command=command,
         )  # fmt: skip
 

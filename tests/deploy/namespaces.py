@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,10 @@ class _Party:
         return None if self._process is None else self._process.poll()
 
     @property
+    def runs(self) -> bool:
+        return self._process is not None and self.code is None
+
+    @property
     def pid(self) -> int:
         """That of its first process."""
         for first in self._first():
@@ -99,24 +104,25 @@ class _Party:
 
     def kill(self) -> None:
         """End it at once, with all that it has started."""
-        for first in self._first():
-            first.kill()
+        self._signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait(ASK_S)
 
     def stop(self) -> None:
         """Ask it to end; `kill` is for those that do not."""
-        for first in self._first():
-            first.terminate()
+        self._signal(signal.SIGTERM)
 
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-SAID:] if self.log.exists() else ""
 
+    def _signal(self, number: signal.Signals) -> None:
+        for first in self._first():
+            with suppress(psutil.NoSuchProcess):
+                first.send_signal(number)
+
     def _first(self) -> list[psutil.Process]:
         """Its first process, whose end is the end of all that it has started; none where it has ended."""
-        if self._process is None or self.code is not None:
-            return []
-        return list(psutil.Process(self._process.pid).children())
+        return list(psutil.Process(self._process.pid).children()) if self._process is not None and self.runs else []
 
     def _command(self) -> tuple[str, ...]:
         entrypoint, command = self.service.entrypoint, self.service.command
@@ -167,11 +173,11 @@ class Namespaces(Deployment):
             time.sleep(POLL_S)
 
     def down(self) -> None:
-        parties = [party for party in self._parties.values() if party.code is None]
+        parties = [party for party in self._parties.values() if party.runs]
         for party in parties:
             party.stop()
         deadline = time.monotonic() + max(party.service.grace_s for party in self._parties.values())
-        while any(party.code is None for party in parties) and time.monotonic() < deadline:
+        while any(party.runs for party in parties) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         for party in parties:
             party.kill()
@@ -180,7 +186,7 @@ class Namespaces(Deployment):
         return self._party("runner").log.read_text(encoding="utf-8", errors="replace")
 
     def running(self, service: str) -> bool:
-        return self._party(service).code is None
+        return self._party(service).runs
 
     def exit_code_of(self, service: str) -> int:
         code = self._party(service).code

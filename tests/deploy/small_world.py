@@ -49,7 +49,9 @@ def files(deployment: Namespaces) -> None:
     def does(script: str) -> bool:
         return deployment.ask("client-1", "sh", "-ec", script).returncode == 0
 
-    assert does('test "$(id -un)" = splitfed; test "$HOME" = /home/splitfed; test "$SPLITFED_DATA" = /data')
+    assert does(
+        'test "$(uname -n)" = client-1; test "$(id -un)" = splitfed; test "$HOME" = /home/splitfed; test "$SPLITFED_DATA" = /data'
+    )
     assert does("test -e ~/built; echo more >> ~/built")
     assert does("touch ~/mine /tmp/mine /runs/mine /state/mine; mkdir -p ~/.cache/numba; echo > /dev/null")
     assert does("grep -q 'CapEff:.*0000000000000000' /proc/self/status; grep -q 'CapBnd:.*000000' /proc/self/status")
