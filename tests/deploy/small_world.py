@@ -49,9 +49,8 @@ def files(deployment: Namespaces) -> None:
     def does(script: str) -> bool:
         return deployment.ask("client-1", "sh", "-ec", script).returncode == 0
 
-    assert does(
-        'test "$(uname -n)" = client-1; test "$(id -un)" = splitfed; test "$HOME" = /home/splitfed; test "$SPLITFED_DATA" = /data'
-    )
+    assert does('test "$(uname -n)" = client-1; test "$(id -un)" = splitfed')
+    assert does('test "$HOME" = /home/splitfed; test "$SPLITFED_DATA" = /data')
     assert does("test -e ~/built; echo more >> ~/built")
     assert does("touch ~/mine /tmp/mine /runs/mine /state/mine; mkdir -p ~/.cache/numba; echo > /dev/null")
     assert does("grep -q 'CapEff:.*0000000000000000' /proc/self/status; grep -q 'CapBnd:.*000000' /proc/self/status")
@@ -73,6 +72,7 @@ def ends(deployment: Namespaces) -> None:
     gone = deployment.ask("client-1", "python3", "-c", FETCH, "http://attacker:9092/")
     assert "refused" in gone.stderr, gone.stderr
     deployment.start("attacker")
+    deployment.ask("attacker", "sh", "-c", 'until test "$(wc -l < /state/begun)" -gt 1; do sleep 0.1; done')
     assert deployment.ask("attacker", "cat", "/state/begun").stdout == "begun\nbegun\n"
     assert deployment.exit_code() == 3
     began = time.monotonic()
