@@ -35,9 +35,10 @@ class DataOptions(Options):
     """Center and width for pixels of more than 8 bits; a file's own, or its range, by default."""
     image_size: int | None = Field(default=None, ge=8, le=512)
     """Edge of the square images, pixels; the data set's own by default."""
-    split: Literal["content", "folders"] = "content"
-    """Training, auxiliary and test images from all images by content; or the clients' from the folder (or array) named
-    train, and the attacker's and the held-out ones from the others."""
+    split: Literal["content", "near_duplicate", "folders"] = "content"
+    """Training, auxiliary and test images from all images by content; likewise, with no image in one of them that
+    nearly equals one in another (35 dB); or the clients' from the folder (or array) named train, and the attacker's and
+    the held-out ones from the others."""
     train: int = Field(default=6000, ge=1)
     """Victims' images, over all clients."""
     aux: int = Field(default=6000, ge=20)

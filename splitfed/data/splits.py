@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from splitfed.data.clusters import connected
+from splitfed.data.clusters import connected, near_duplicates
 from splitfed.data.dataset import Dataset
 from splitfed.data.source import PARTS
 from splitfed.errors import DataError
@@ -49,8 +49,9 @@ def split(dataset: Dataset, *, train: int, aux: int, test: int, seed: int, by: s
         aux: the attacker's images.
         test: held-out images.
         seed: of the choice.
-        by: ``content`` pools published parts; ``folders`` chooses the clients' images from the published training part,
-            and the attacker's and the held-out images from the other parts.
+        by: ``content`` pools published parts; ``near_duplicate`` does so too, and keeps images that nearly equal each
+            other in one part (`clusters.near_duplicates`), whole chains of them; ``folders`` chooses the clients'
+            images from the published training part, and the attacker's and the held-out images from the other parts.
 
     Raises:
         DataError: fewer distinct images than asked for, a negative or empty part, or no published parts.
@@ -90,8 +91,8 @@ def _pools(
 ) -> Pools:
     """A pool for each part, with no group in two of them."""
     rows = rng.permutation(distinct)
-    groups = _groups(dataset)
-    if by == "content":
+    groups = _groups(dataset, _chains(dataset, distinct) if by == "near_duplicate" else None)
+    if by != "folders":
         return _deal(dataset.labels, groups, rows, wanted)
     if dataset.parts is None:
         raise DataError(
@@ -106,15 +107,25 @@ def _pools(
     return {"train": rows[published], **held_out}
 
 
-def _groups(dataset: Dataset) -> NDArray[np.int64]:
-    """The group of every image; equal images tie their groups together. Without groups each picture is its own."""
+def _groups(dataset: Dataset, chains: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """The group of every image; equal images tie their groups together, and so do chains of near-duplicates. Without
+    any of these each picture is its own."""
     _, picture = np.unique(dataset.digests, return_inverse=True)
-    if dataset.groups is None:
-        return np.asarray(picture, np.int64)
-    _, group = np.unique(dataset.groups, return_inverse=True)
-    first_group = picture.max(initial=-1) + 1
-    tied = connected((picture, first_group + group), int(first_group + group.max(initial=-1) + 1))
-    return tied[picture]
+    found = np.asarray(picture, np.int64)
+    for others in (dataset.groups, chains):
+        if others is not None:
+            _, group = np.unique(others, return_inverse=True)
+            first = found.max(initial=-1) + 1
+            found = connected((found, first + group), int(first + group.max(initial=-1) + 1))[found]
+    return found
+
+
+def _chains(dataset: Dataset, distinct: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A number per image that is equal for images that nearly equal each other, directly or through others."""
+    _, first, picture = np.unique(dataset.digests, return_index=True, return_inverse=True)
+    place = np.empty(len(dataset), np.int64)
+    place[distinct] = near_duplicates(dataset.pixels, lambda *_: None, rows=distinct)
+    return place[first[picture]]
 
 
 def _deal(
@@ -150,7 +161,7 @@ def _neediest(asked: dict[str, int], held: dict[str, NDArray[np.float64]], conte
 
 def _from_pool(dataset: Dataset, part: str, pool: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     if count > len(pool):
-        unit = "a patient or other group" if dataset.groups is not None else "an image"
+        unit = "an image, a near-duplicate or a group" if dataset.groups is not None else "an image or a near-duplicate"
         raise DataError(
             f"{dataset.name}: {part} = {count:,} images, but only {len(pool):,} distinct ones were found for it so "
             f"that no part shares {unit} with another; ask for fewer"

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splitfed.data import Dataset, load, partition, split
+from splitfed.data.clusters import NEAR_DB
 from splitfed.data.splits import absent_classes, contradictory_copies
 from splitfed.errors import DataError
 from splitfed.types import Images
@@ -230,6 +231,27 @@ def test_equal_images_tie_their_groups_together() -> None:
         assert not any(
             len({3, 7} & one) and len({3, 7} & other) for one in found for other in found if one is not other
         )
+
+
+def _near(one: Images, other: Images) -> bool:
+    """Whether an image of the one nearly equals one of the other."""
+    squares = torch.cdist(one.pixels.flatten(1), other.pixels.flatten(1)).square() / one.pixels[0].numel()
+    return bool((squares <= 10 ** (-NEAR_DB / 10)).any())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_image_has_a_near_duplicate_in_another_part_where_that_is_asked_for(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    originals = rng.integers(8, 248, (20, 1, 6, 6))
+    near = originals[:, None] + rng.integers(-3, 4, (20, 4, 1, 6, 6))  # five of each, at 38 dB or so
+    pixels = np.concatenate([originals[:, None], near], axis=1).reshape(-1, 1, 6, 6).astype(np.uint8)
+    data = replace(_dataset([0, 1] * 50), pixels=pixels)
+    apart = split(data, train=40, aux=30, test=20, seed=seed, by="near_duplicate")
+    mixed = split(data, train=40, aux=30, test=20, seed=seed)
+    assert _near(mixed.train, mixed.aux)
+    pairs = ((apart.train, apart.aux), (apart.train, apart.test), (apart.aux, apart.test))
+    assert not any(_near(one, other) for one, other in pairs)
+    assert [len(part) for part in (apart.train, apart.aux, apart.test)] == [40, 30, 20]
 
 
 def test_copies_with_another_label_and_absent_classes_are_said() -> None:
