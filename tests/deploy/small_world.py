@@ -1,8 +1,9 @@
-"""What tests look at in a world of its own: namespaces of small programs, which start in a second.
+"""What tests look at in a world of its own: namespaces of small programs, which start in a second, and the true roles.
 
     python -m tests.deploy.small_world CASE FILE
 
-FILE is a file of services like small-compose.yml. A case ends with an AssertionError where something is not so.
+FILE is a file of services: small-compose.yml or one like it, docker-compose.yml for the case ``roles``. A case ends
+with an AssertionError where something is not so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from tests.deploy.checks import kept_apart
+from tests.deploy.checks import kept_apart, to_its_table
 from tests.deploy.deployment import ROOT
 from tests.deploy.image import image
 from tests.deploy.namespaces import Namespaces
@@ -27,6 +28,11 @@ def apart(deployment: Namespaces) -> None:
     """The check itself, on small programs."""
     deployment.up()
     kept_apart(deployment)
+
+
+def roles(deployment: Namespaces) -> None:
+    """The check itself, on the true roles."""
+    to_its_table(deployment)
 
 
 def names(deployment: Namespaces) -> None:
@@ -89,7 +95,7 @@ def stays(deployment: Namespaces) -> None:
     time.sleep(600)
 
 
-CASES = {case.__name__: case for case in (apart, names, files, ends, stays)}
+CASES = {case.__name__: case for case in (apart, roles, names, files, ends, stays)}
 
 
 def main(case: str, file: str) -> int:

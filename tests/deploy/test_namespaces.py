@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tests.deploy.deployment import ROOT
 from tests.deploy.world import NoWorld, command_in_world, enter
 
 SMALL = Path(__file__).with_name("small-compose.yml")
-DEADLINE_S = 240
+DEADLINE_S = 600
 
 
 def _why_not() -> str:
@@ -41,6 +42,30 @@ def look(case: str, file: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("case", ["apart", "names", "files", "ends"])
 def test_parties_have_what_is_theirs_and_nothing_else(case: str) -> None:
     looked = look(case, SMALL)
+    assert looked.returncode == 0, looked.stderr
+
+
+DIGITS = (
+    "data.name=digits",
+    "data.image_size=8",
+    "data.train=480",
+    "data.aux=600",
+    "data.test=240",
+    "model.width=48",
+    "federation.rounds=2",
+    "attacker.margin_db=0.5",
+    'defense=["none"]',
+    'attack=["ridge"]',
+)
+"""Set after `medmnist_split`: one cell, seconds."""
+
+
+@in_a_world
+@pytest.mark.slow
+def test_the_services_of_docker_compose_yml_come_to_their_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPLITFED_ARGS", shlex.join(word for value in DIGITS for word in ("--set", value)))
+    monkeypatch.delenv("SPLITFED_DATA", raising=False)
+    looked = look("roles", ROOT / "docker-compose.yml")
     assert looked.returncode == 0, looked.stderr
 
 
