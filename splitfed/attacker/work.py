@@ -139,6 +139,9 @@ class Attacker:
             randomized=self._defense().randomized,
             nonnegative=held.nonnegative,
             expensive=held.front.expensive,
+            labels_in_clear=self.config.labels_in_clear,
+            channel=held.channel,
+            pre_activation=held.pre_activation,
         )
         self._leave_out_unfit(knowledge)
         watch = FrontWatch(held)
@@ -243,7 +246,7 @@ class Attacker:
         shape = self.config.image_shape
         chosen = affordable(observed, attack.most_observations())
         with torch.no_grad():
-            images = [attacks.reconstruct(attack, seen.activation[rows], shape) for seen, rows in chosen]
+            images = [attacks.reconstruct(attack, seen.activation[rows], shape, _labels(seen, rows)) for seen, rows in chosen]
         pixels = torch.cat(images).numpy() if images else np.zeros((0, *shape), np.float32)
         index = np.concatenate([o.index()[rows] for o, rows in chosen]) if chosen else np.zeros((0, 4), np.int64)
         path = self.config.out / f"{name}.npz"
@@ -279,6 +282,11 @@ def _build(
         return build(wanted.name, wanted.options)
     except ValidationError as error:
         raise ScenarioError(explain(error, known[wanted.name].Options, f"{kind} {wanted.name!r}")) from None
+
+
+def _labels(seen: Observation, rows: np.ndarray) -> torch.Tensor | None:
+    """The labels of these rows, where they were tapped."""
+    return None if seen.labels is None else seen.labels[rows]
 
 
 def _lower_priority() -> None:

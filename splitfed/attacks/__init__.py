@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from splitfed.attacks.base import Attack, Progress
+from splitfed.attacks.base import Attack, Progress, images_of
 from splitfed.attacks.conv_decoder import ConvDecoder
 from splitfed.attacks.decoder import Decoder
 from splitfed.attacks.dictionary import Dictionary
@@ -21,7 +21,7 @@ from splitfed.types import FitEvidence, ImageShape
 
 def _record(kind: type[Progress] | type[FitEvidence]) -> Fault:
     """A method must give one of these, filled with numbers."""
-    return lambda given: of(kind)(given) or numbers(vars(given))
+    return lambda given: of(kind)(given) or numbers({k: v for k, v in vars(given).items() if v is not None})
 
 
 FAULTS: dict[str, Fault] = {
@@ -55,13 +55,19 @@ def build(name: str, options: dict[str, object]) -> Attack:
     return kind(kind.Options.model_validate(options))
 
 
-def reconstruct(attack: Attack, activation: Tensor, shape: ImageShape) -> Tensor:
+def reconstruct(attack: Attack, activation: Tensor, shape: ImageShape, labels: Tensor | None = None) -> Tensor:
     """What an attack makes of observed activations: images (B, C, H, W) in [0, 1].
+
+    Args:
+        attack: it has begun.
+        activation: (B, ...).
+        shape: of an image.
+        labels: int64, (B,), where they travel in clear.
 
     Raises:
         AttackError: it made something else of them; the message names it.
     """
-    made = attack.reconstruct(activation)
+    made = images_of(attack, activation, labels)
     wanted = (len(activation), *shape)
     if tuple(made.shape) != wanted:
         raise AttackError(

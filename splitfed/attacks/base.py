@@ -7,6 +7,7 @@ and read its weights, but never change them.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,9 +56,15 @@ class Attack(ABC):
     like protection."""
     needs: ClassVar[str] = "nothing in particular"
     """What a front must have for the attack to apply; see `applies`."""
+    needs_labels: ClassVar[bool] = False
+    """Whether `reconstruct` takes the labels that travel in clear; what its signature says."""
     is_control: ClassVar[bool] = False
     """Whether it is reported beside the attacks, never as the strongest, and not asked whether it learned."""
     Options: ClassVar[type[Options]] = Options
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.needs_labels = "labels" in inspect.signature(cls.reconstruct).parameters
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -93,9 +100,18 @@ class Attack(ABC):
         """Do one unit of work: an epoch for a trained attack, the whole solve for a closed form."""
 
     @abstractmethod
-    def reconstruct(self, activation: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] from observed activations (B, ...)."""
+    def reconstruct(self, activation: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] from observed activations (B, ...).
+
+        An attack that takes ``labels`` gets those of the activations, int64 (B,); None where these do not travel in
+        clear. One that does not need them leaves the argument out.
+        """
 
     @abstractmethod
     def evidence(self) -> FitEvidence:
         """What the training did with the present front; call it after ``advance``."""
+
+
+def images_of(attack: Attack, activation: Tensor, labels: Tensor | None) -> Tensor:
+    """What an attack makes of activations (B, ...) whose labels, (B,), travel with them, or do not."""
+    return attack.reconstruct(activation, labels) if attack.needs_labels else attack.reconstruct(activation)

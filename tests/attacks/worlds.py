@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from splitfed.attacks import Attack, FitEvidence, build
+from splitfed.attacks.base import images_of
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import Images, Knowledge
 
@@ -62,6 +63,10 @@ class World:
     def observed(self) -> Tensor:
         """The victims' activations."""
         return self.knowledge.observe(self.victims.pixels, torch.Generator().manual_seed(99))
+
+    def images(self, attack: Attack) -> Tensor:
+        """What an attack makes of them, whose labels travel in clear."""
+        return images_of(attack, self.observed(), self.victims.labels)
 
 
 def world(
