@@ -12,13 +12,13 @@ from splitfed.attacks.auxiliary import Pairs, observe
 from splitfed.attacks.base import Progress
 from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.linear import mean_map
+from splitfed.attacks.loss import leak_losses
 from splitfed.attacks.residual import Residual, Training
 from splitfed.attacks.ridge import FrontMap, fit_to_front
 from splitfed.attacks.schedule import Schedule
 from splitfed.attacks.seen import Seen, one_hot
 from splitfed.attacks.whitening import fit_whitening
 from splitfed.errors import AttackError
-from splitfed.metrics.fast import MSE_FLOOR, ssim_of_floats
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.options import Options
 
@@ -141,14 +141,7 @@ class Decoder(Inverter):
         return self._copies[turn]
 
     def _losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        predicted = predicted.clamp(0, 1)
-        mse = (predicted - targets).square().mean(dim=1)
-        loss = (mse.clamp_min(MSE_FLOOR) / MSE_FLOOR).log10()
-        if self.options.ssim_weight:
-            shape = self._begun.auxiliary.shape
-            structure = ssim_of_floats(predicted.view(-1, *shape), targets.view(-1, *shape))
-            loss = loss + self.options.ssim_weight * (1 - structure)
-        return loss
+        return leak_losses(predicted, targets, self._begun.auxiliary.shape, ssim_weight=self.options.ssim_weight)
 
     def _inputs(self, seen: Seen) -> Tensor:
         """What the network sees of B images: whitened features and the label."""

@@ -24,31 +24,16 @@ from splitfed.attacks.residual import Correction, Residual, Training
 from splitfed.attacks.ridge import FrontMap, fit_by_class
 from splitfed.attacks.seen import Seen
 from splitfed.attacks.sparse import first_sparse_layer
+from splitfed.attacks.standardization import standardized
 from splitfed.errors import AttackError
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import ImageShape, Knowledge
-
-FLATTEST = 1e-3
-"""Standard deviation below which an image counts as this flat: 8 bits of gray levels are 4e-3 apart."""
-
 
 class DictionaryOptions(ConvDecoderOptions):
     """Options of `Dictionary`."""
 
     max_epochs: int = Field(default=18, ge=1)
     """Per front, each dearer than the convolutional decoder's."""
-
-
-def moments(pixels: Tensor) -> Tensor:
-    """Mean and logarithm of the standard deviation of each image's pixels as rows (B, p): (B, 2)."""
-    scale = pixels.std(dim=1, correction=0).clamp_min(FLATTEST)
-    return torch.stack([pixels.mean(dim=1), scale.log()], dim=1)
-
-
-def standardized(pixels: Tensor) -> Tensor:
-    """Pixels as rows (B, p), each image with mean 0 and variance 1, then its `moments`: (B, p + 2)."""
-    lost = moments(pixels)
-    return torch.cat([(pixels - lost[:, :1]) / lost[:, 1:].exp(), lost], dim=1)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Inverter(Attack):
         psnr_db, ssim = self._validated(self._predict)
         return FitEvidence(
             first_loss=self._first_loss,
-            last_loss=self._loss_on(target.fit, self._predict_last),
+            last_loss=self._learned_loss(),
             parameters_moved=self._parameters_moved(),
             epochs=self._epochs,
             validation_psnr_db=psnr_db,
@@ -111,6 +111,10 @@ class Inverter(Attack):
             start_psnr_db=start_psnr_db,
             start_ssim=start_ssim,
         )
+
+    def _learned_loss(self) -> float:
+        """The attack's own loss after the last unit of work, on what `_start` took it of: here the fit part."""
+        return self._loss_on(self._begun.fit, self._predict_last)
 
     def _validated(self, predict: Predict) -> tuple[float, float]:
         """PSNR in dB and SSIM of a predictor on the validation part, means over images."""
@@ -127,7 +131,7 @@ class Inverter(Attack):
 
     @abstractmethod
     def _start(self, target: Target) -> float:
-        """Prepare for this front; the loss on the fit part before any learning."""
+        """Prepare for this front; the loss before any learning, on the fit part or what else `_learned_loss` is of."""
 
     def _losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """The attack's own loss per image, (B,), of pixels as rows: here the mean squared error."""

@@ -16,6 +16,8 @@ from splitfed.types import Images, Knowledge
 
 SMALL: dict[str, dict[str, object]] = {
     "ridge": {},
+    "posterior_mean": {},
+    "lmmse": {"augmented_copies": 1},
     "decoder": {"width": 96, "hidden": 48, "blocks": 2, "batch_size": 32, "learning_rate": 3e-3, "max_epochs": 16},
     "conv_decoder": {
         "width": 64,
