@@ -110,7 +110,7 @@ class Observation:
         return np.column_stack([np.tile(head, (rows.size, 1)), rows])
 
 
-def _unknown(pixels: Tensor) -> None:  # noqa: ARG001
+def _unknown(pixels: Tensor) -> None:
     """What a front or a defense says that does not say."""
 
 

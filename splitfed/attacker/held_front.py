@@ -67,9 +67,7 @@ class HeldFront:
         return self._kept[key]
 
     def _run(self, pixels: Tensor) -> Tensor:
-        before: Tensor = (
-            self.front(pixels) if self._before_relu is None else self._before_relu(self.front.stem(pixels))
-        )
+        before: Tensor = self.front(pixels) if self._before_relu is None else self._before_relu(self.front.stem(pixels))
         return before
 
 

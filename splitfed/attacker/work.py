@@ -246,7 +246,9 @@ class Attacker:
         shape = self.config.image_shape
         chosen = affordable(observed, attack.most_observations())
         with torch.no_grad():
-            images = [attacks.reconstruct(attack, seen.activation[rows], shape, _labels(seen, rows)) for seen, rows in chosen]
+            images = [
+                attacks.reconstruct(attack, seen.activation[rows], shape, _labels(seen, rows)) for seen, rows in chosen
+            ]
         pixels = torch.cat(images).numpy() if images else np.zeros((0, *shape), np.float32)
         index = np.concatenate([o.index()[rows] for o, rows in chosen]) if chosen else np.zeros((0, 4), np.int64)
         path = self.config.out / f"{name}.npz"

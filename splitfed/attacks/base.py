@@ -11,13 +11,16 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from splitfed.options import Options
 from splitfed.types import FitEvidence, Knowledge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,11 @@ class Attack(ABC):
         """Do one unit of work: an epoch for a trained attack, the whole solve for a closed form."""
 
     @abstractmethod
-    def reconstruct(self, activation: Tensor, labels: Tensor | None = None) -> Tensor:
+    def reconstruct(self, activation: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] from observed activations (B, ...).
 
-        An attack that takes ``labels`` gets those of the activations, int64 (B,); None where these do not travel in
-        clear. One that does not need them leaves the argument out.
+        An attack may also take ``labels``, int64 (B,), as its second argument: it then gets those of the activations,
+        or None where these do not travel in clear.
         """
 
     @abstractmethod
@@ -114,4 +117,6 @@ class Attack(ABC):
 
 def images_of(attack: Attack, activation: Tensor, labels: Tensor | None) -> Tensor:
     """What an attack makes of activations (B, ...) whose labels, (B,), travel with them, or do not."""
-    return attack.reconstruct(activation, labels) if attack.needs_labels else attack.reconstruct(activation)
+    if not attack.needs_labels:
+        return attack.reconstruct(activation)
+    return cast("Callable[[Tensor, Tensor | None], Tensor]", attack.reconstruct)(activation, labels)

@@ -18,7 +18,7 @@ from splitfed.attacks.auxiliary import BATCH
 from splitfed.attacks.inverter import Target
 from splitfed.attacks.seen import Seen
 from splitfed.models.channel import joined, log_likelihood, take
-from splitfed.types import Channel, Knowledge
+from splitfed.types import Channel
 
 FEWEST_OF_CLASS = 10
 """Candidates of a class, below which those of all classes are candidates."""

@@ -136,8 +136,8 @@ class Decoder(Inverter):
         self._turn += 1
         if turn not in self._copies:
             own = target.auxiliary.pixels[target.auxiliary.fit]
-            copies = augment(own, target.generator)
-            self._copies[turn] = observe(knowledge, copies, target.fit.labels, target.generator)
+            copied = augment(own, target.generator)
+            self._copies[turn] = observe(knowledge, copied, target.fit.labels, target.generator)
         return self._copies[turn]
 
     def _losses(self, predicted: Tensor, targets: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from splitfed.errors import AttackError
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import ImageShape, Knowledge
 
+
 class DictionaryOptions(ConvDecoderOptions):
     """Options of `Dictionary`."""
 
@@ -44,7 +45,8 @@ class ThroughCodes:
         layer: the front's first sparse coding layer.
         shape: of an image.
         to_codes: ridge regression on the layer's codes, (d) -> (F·h·w).
-        to_standardized: ridge regression on `standardized` pixels and moments, (d) -> (p + 2), by class where that helps.
+        to_standardized: ridge regression on `standardized` pixels and moments, (d) -> (p + 2), by
+            class where that helps.
     """
 
     layer: SparseCodingLayer
@@ -69,7 +71,8 @@ class ThroughCodes:
 class DictionaryNetwork(Correction):
     """What to add to ridge's image to have scale · (standardized image + corrections) + mean.
 
-    Inputs are rows: whitened features and label (B, d), what `ThroughCodes` makes of them (B, 2p + 2), ridge's image (B, p).
+    Inputs are rows: whitened features and label (B, d), what `ThroughCodes` makes of them (B, 2p + 2), ridge's image
+    (B, p).
     """
 
     def __init__(self, dense: Residual, shape: ImageShape, *, channels: int, generator: torch.Generator) -> None:

@@ -28,8 +28,8 @@ class Target:
         generator: all of the attack's randomness with this front.
         auxiliary: the images and their split.
         fit: pairs to learn from; of a randomized defense, one draw.
-        validation: pairs to judge by, one draw that stays; their labels are what the attack would have of others: guessed
-            where labels do not travel in clear.
+        validation: pairs to judge by, one draw that stays; their labels are what the attack would have of others:
+            guessed where labels do not travel in clear.
     """
 
     knowledge: Knowledge
@@ -97,7 +97,6 @@ class Inverter(Attack):
         return predict_rows(self._predict, seen).clamp(0, 1).view(-1, *self._begun.auxiliary.shape)
 
     def evidence(self) -> FitEvidence:
-        target = self._begun
         start_psnr_db, start_ssim = self._validated(self._predict_start)
         psnr_db, ssim = self._validated(self._predict)
         return FitEvidence(

@@ -63,6 +63,7 @@ class Lmmse(Inverter):
     adaptivity = "adds the noise's covariance, known or measured"
     Options = LmmseOptions
     options: LmmseOptions
+    _search: Search | None
 
     def advance(self) -> Progress:
         target = self._begun
@@ -74,7 +75,7 @@ class Lmmse(Inverter):
         return Progress(self._epochs, loss, self._search.loss, self._plateaued, finished=self._plateaued)
 
     def _start(self, target: Target) -> float:
-        self._search: Search | None = None
+        self._search = None
         return self._loss_on(target.validation, self._predict_start)
 
     def _prepared(self, target: Target) -> Search:

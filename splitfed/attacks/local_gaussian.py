@@ -1,7 +1,7 @@
 """A Gaussian around the attacker's nearest images, conditioned on what an activation says exactly.
 
-A unit of a ReLU layer that is on shows what its ReLU got, u = z: an equation. One that is off shows u ≤ 0. The image and
-these numbers are jointly Gaussian under the prior: mean and covariance of the k nearest images of the class, plus a
+A unit of a ReLU layer that is on shows what its ReLU got, u = z: an equation. One that is off shows u ≤ 0. The image
+and these numbers are jointly Gaussian under the prior: mean and covariance of the k nearest images of the class, plus a
 share of the whole class's covariance, plus, where u = W·x + b is affine, a little variance of every pixel. With A the
 units that are on, the estimate of least squared error among all affine ones (Kay 1993, "Fundamentals of statistical
 signal processing: estimation theory", section 12.5) is
@@ -154,6 +154,7 @@ def class_prior(targets: Tensor, outputs: Tensor, own: int, affine: Tensor | Non
 
 def _factor(covariance: Tensor, diagonal: Tensor) -> Tensor:
     """Cholesky's of the sum; where rounding leaves it without one, with more on the diagonal."""
+    factor: Tensor
     for _ in range(SLACKENED):
         factor, failed = torch.linalg.cholesky_ex(covariance + torch.diag_embed(diagonal))
         if not bool(failed.any()):

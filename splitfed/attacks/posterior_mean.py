@@ -48,11 +48,13 @@ class PosteriorMean(Inverter):
     adaptivity = "weighs by the likelihood of the defense's noise, known or measured"
     Options = PosteriorMeanOptions
     options: PosteriorMeanOptions
+    _candidates: Candidates | None
+    _exponent: float
 
     def advance(self) -> Progress:
         target = self._begun
-        self._candidates = candidates(target, target.auxiliary.fit)
-        self._exponent = best_exponent(self._candidates, target, batch=self.options.batch_size)
+        own = candidates(target, target.auxiliary.fit)
+        self._candidates, self._exponent = own, best_exponent(own, target, batch=self.options.batch_size)
         self._epochs += 1
         self._plateaued = True
         loss = self._learned_loss()
@@ -94,4 +96,5 @@ def best_exponent(own: Candidates, target: Target, *, batch: int) -> float:
     held_out = target.validation
     means = posterior_means(own, held_out.seen, EXPONENTS, batch=batch)
     errors = [float(leak_losses(mean, held_out.targets, target.auxiliary.shape).mean()) for mean in means]
-    return EXPONENTS[min(range(len(errors)), key=errors.__getitem__)]
+    best: float = min(zip(errors, EXPONENTS, strict=True))[1]
+    return best

@@ -84,7 +84,9 @@ def fit_by_class(draws: Sequence[Tensor], fit: Pairs, validation: Pairs, classes
     def error(fitted: FrontMap) -> float:
         return float((predict_rows(fitted, validation.seen) - validation.targets).square().mean())
 
-    overall = regression(torch.ones_like(fit.labels, dtype=torch.bool), torch.ones_like(validation.labels, dtype=torch.bool))
+    overall = regression(
+        torch.ones_like(fit.labels, dtype=torch.bool), torch.ones_like(validation.labels, dtype=torch.bool)
+    )
     counts, judged = (torch.bincount(pairs.labels, minlength=classes) for pairs in (fit, validation))
     enough = torch.nonzero((counts >= FEWEST_OF_CLASS) & (judged > 0))[:, 0].tolist()
     by_class = {label: regression(fit.labels == label, validation.labels == label) for label in enough}

@@ -1,4 +1,4 @@
-"""The estimate for fronts that draw nothing: every unit that is on is an equation (`splitfed.attacks.local_gaussian`)."""
+"""The estimate for fronts that draw nothing: units that are on are equations (`splitfed.attacks.local_gaussian`)."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ MISFITS = (1e-3, 3e-3, 3e-2, 1.0, 30.0)
 """Candidates for `Weights.misfit`, tried first, with the first of `VARIATIONS`."""
 VARIATIONS = (3.0, 0.0, 1.0, 10.0)
 """Candidates for `Weights.variation`; all but the first are tried with the best misfit only."""
-METRICS = (fast_psnr_db, fast_ssim)
+METRICS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (fast_psnr_db, fast_ssim)
 REMEMBERED = 0.25
 """A start whose squared error on the images that it was fitted to is below this share of that on others knows these."""
 TUNED_SHARE = 8
@@ -132,7 +132,7 @@ class Whitebox(Inverter):
         return Progress(self._epochs, trial.loss, self._best.loss, self._plateaued, finished=self._plateaued)
 
     def _adds(self) -> bool:
-        """Whether the best weights help with images that they were not chosen on; if not, the start is left as it is."""
+        """Whether the best weights help with images that they were not chosen on; if not, the start stays as it is."""
         before, after = self._start_of(self._judge.seen), self._images(self._judge.seen)
         return _loss(after, self._judge.pixels) < _loss(before, self._judge.pixels)
 
@@ -187,7 +187,7 @@ class Whitebox(Inverter):
 
     def _prepare(self, target: Target) -> Descent:
         """Choose where to start, and learn what is wrong with it."""
-        starts = [self._ridge_images, *(partial(_of_other, other) for other in self._others)]
+        starts: list[Reconstruct] = [self._ridge_images, *(partial(_of_other, other) for other in self._others)]
         losses = [_loss(start(self._tune.seen), self._tune.pixels) for start in starts]
         best = min(range(len(starts)), key=losses.__getitem__)
         self._begin_at = starts[best]

@@ -10,6 +10,7 @@ from torch import nn
 
 from splitfed.attacks import build
 from splitfed.attacks.auxiliary import split_auxiliary
+from splitfed.attacks.base import images_of
 from splitfed.attacks.schedule import DECAYS, PATIENCE_EPOCHS, WARM_UP_EPOCHS, Schedule
 from splitfed.errors import AttackError
 from splitfed.metrics import class_mean, psnr_db
@@ -105,7 +106,7 @@ def test_a_front_that_says_nothing_gives_about_the_mean_image_of_the_class() -> 
     silent = replace(here.knowledge, observe=lambda pixels, _: torch.zeros(len(pixels), 8))
     attack = build("decoder", {"width": 8, "max_epochs": 2, "ssim_weight": 0.0})
     run(attack, silent)
-    guess = attack.reconstruct(torch.zeros(10, 8), torch.arange(10))
+    guess = images_of(attack, torch.zeros(10, 8), torch.arange(10))
     means = class_mean(here.knowledge.auxiliary, replace(here.victims, labels=torch.arange(10)))
     assert (guess - means).abs().mean() < 0.1
 
