@@ -29,8 +29,9 @@ from splitfed.attacks.through_noise import Temperature, ThroughNoise
 from splitfed.attacks.through_relu import through_relu
 from splitfed.options import Options
 
-NEIGHBORS = (150, 75, 300)
-"""Candidates for how many images the prior is local to; the first is what the others are tried from."""
+NEIGHBORS = (150, 75, 300, 10**9)
+"""Candidates for how many images the prior is local to, the last of them all of the class; the first is what the others
+are tried from."""
 SHARES = (0.3, 0.1, 1.0)
 """Candidates for the share of the class's covariance in it."""
 SLACKS = {True: (1e-5, 1e-3), False: (0.1, 1e-2, 0.3)}

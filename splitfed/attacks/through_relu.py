@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -72,14 +72,17 @@ class ThroughRelu:
         first = prior.of_class(activation, on, settings.slack)
         first = first if self.codes else first.clamp(0, 1)
         if settings.neighbors >= len(prior.targets):
-            return first
+            return self._bounded(first, on, lambda equations: prior.of_class(activation, equations, settings.slack))
         nearest = torch.cdist(first, prior.targets).topk(settings.neighbors, largest=False).indices
         estimate = prior.near(nearest, activation, on, settings)
+        return self._bounded(estimate, on, lambda equations: prior.near(nearest, activation, equations, settings))
+
+    def _bounded(self, estimate: Tensor, on: Tensor, solve: Callable[[Tensor], Tensor]) -> Tensor:
+        """The estimate again with the units at their bound that are off and for which it says u > 0."""
         if not self.bounded or self.affine is None:
             return estimate
         weight, offset = self.affine
-        violated = ~on & (estimate @ weight.T + offset > 0)
-        return prior.near(nearest, activation, on | violated, settings)
+        return solve(on | (estimate @ weight.T + offset > 0))
 
 
 @torch.no_grad()
