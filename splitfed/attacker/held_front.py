@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from splitfed.defenses.base import Defense
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.models.front import Front
-from splitfed.types import Channel, Phase
+from splitfed.types import Channel, Images, Knowledge, Phase
 
 
 class HeldFront:
@@ -48,6 +48,21 @@ class HeldFront:
     def pre_activation(self, pixels: Tensor) -> Tensor | None:
         """What the front's last ReLU gets, (B, d); None where the front does not end in one."""
         return self._before(pixels) if self._before_relu is not None else None
+
+    def knowledge(self, auxiliary: Images, *, labels_in_clear: bool) -> Knowledge:
+        """What the attacker has with this front, its own images, and labels that travel in clear or do not."""
+        return Knowledge(
+            auxiliary,
+            self,
+            expected=self.expected,
+            front=self.front,
+            randomized=self._defense.randomized,
+            nonnegative=self.nonnegative,
+            expensive=self.front.expensive,
+            labels_in_clear=labels_in_clear,
+            channel=self.channel,
+            pre_activation=self.pre_activation,
+        )
 
     def fingerprint(self) -> str:
         """A hash of the front's weights: it must be the same before and after an attack."""

@@ -61,6 +61,9 @@ class Attack(ABC):
     """What a front must have for the attack to apply; see `applies`."""
     needs_labels: ClassVar[bool] = False
     """Whether `reconstruct` takes the labels that travel in clear; what its signature says."""
+    live: ClassVar[bool] = True
+    """Whether it also faces the fronts of training. One that is slow and carries nothing over to the next front need
+    not: it would hold the others up."""
     is_control: ClassVar[bool] = False
     """Whether it is reported beside the attacks, never as the strongest, and not asked whether it learned."""
     Options: ClassVar[type[Options]] = Options

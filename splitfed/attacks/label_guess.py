@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from splitfed.attacks.auxiliary import observe, split_auxiliary
 from splitfed.attacks.linear import Standardizer, standardizer
+from splitfed.types import Knowledge
 
 SHRUNK = 0.1
 """Share of the mean variance in the covariance."""
@@ -54,3 +56,17 @@ def fit_label_guess(features: Tensor, labels: Tensor, classes: int) -> LabelGues
     weight = torch.linalg.solve(shrunk, means.T)
     offset = (counts / counts.sum()).log() - (means * weight.T).sum(dim=1) / 2
     return LabelGuess(standardize, weight.float(), offset.float())
+
+
+def guess_accuracy(knowledge: Knowledge, generator: torch.Generator) -> float:
+    """How often the guess that the attacks work with is right, in [0, 1], on the validation part.
+
+    Raises:
+        AttackError: there are too few auxiliary images.
+    """
+    own = split_auxiliary(knowledge, before=None)
+    fit, held_out = (
+        observe(knowledge, own.pixels[places], own.labels[places], generator) for places in (own.fit, own.validation)
+    )
+    guess = fit_label_guess(fit.features, fit.labels, own.classes)
+    return float((guess(held_out.features) == held_out.labels).float().mean())

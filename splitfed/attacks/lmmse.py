@@ -29,16 +29,15 @@ from splitfed.attacks.through_noise import Temperature, ThroughNoise
 from splitfed.attacks.through_relu import through_relu
 from splitfed.options import Options
 
-NEIGHBORS = (150, 75, 300, 10**9)
-"""Candidates for how many images the prior is local to, the last of them all of the class; the first is what the others
-are tried from."""
-SHARES = (0.3, 0.1, 1.0)
+NEIGHBORS = (150, 75, 300)
+"""Candidates for how many images the prior is local to; the first is what the others are tried from."""
+SHARES = (0.3, 0.1)
 """Candidates for the share of the class's covariance in it."""
-SLACKS = {True: (1e-5, 1e-3), False: (0.1, 1e-2, 0.3)}
+SLACKS = {True: (1e-3, 1e-5), False: (0.1, 0.3)}
 """Candidates for what an equation leaves open, where the front is affine before its ReLU, and where it is not."""
 TEMPERATURES = (1.0, 2.0, 4.0)
 """Candidates for τ, how often the noise counts."""
-TUNED_ON = 300
+TUNED_ON = 200
 """Validation images that these are chosen on, at most."""
 
 
@@ -62,6 +61,7 @@ class Lmmse(Inverter):
     name = "lmmse"
     about = "closed form: solves the known front's equations under a Gaussian prior of its own nearest images"
     adaptivity = "adds the noise's covariance, known or measured"
+    live = False
     Options = LmmseOptions
     options: LmmseOptions
     _search: Search | None
@@ -95,8 +95,8 @@ class Lmmse(Inverter):
         return leak_losses(predicted, targets, self._begun.auxiliary.shape)
 
     def _learned_loss(self) -> float:
-        """On the validation part: the prior knows the images that it is made of."""
-        return self._loss_on(self._begun.validation, self._predict)
+        """On the validation images that the settings were chosen on: the prior knows those that it is made of."""
+        return self._search.loss if self._search is not None else self._first_loss
 
     def _predict(self, seen: Seen) -> Tensor:
         return self._predict_start(seen) if self._search is None else self._search.predict(seen)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,12 @@ from splitfed.defenses.base import Defense, TapEvidence
 from splitfed.experiment.truth import Truth
 from splitfed.metrics.reid import ReidResult, chance_in_class, hits_among, matched_hits, no_better_than_chance
 from splitfed.models.channel import joined, log_likelihood
+from splitfed.records.results import AttackScore
 from splitfed.seeding import generator
 from splitfed.types import Channel, Images, Observation, Reconstruction
 
+MATCHED = "matched"
+"""Names, in place of an attack, that private images were found through the front."""
 POOL = 1000
 """Victims among whom an original is sought, at most."""
 BATCH = 256
@@ -67,6 +71,19 @@ class Identification:
         at, own = torch.tensor(asked).T
         hits = hits_among(reconstruction.images[at], self.images.pixels, own)
         return ReidResult(float(hits.double().mean()), 1 / len(self.rows), len(self.rows))
+
+    def headline(self, attacks: Mapping[str, AttackScore]) -> dict[str, Any]:
+        """The keys of a `CellResult` on re-identification: the larger of what any attack's pixels and the front give."""
+        rates = {MATCHED: self.matched}
+        rates |= {name: score.reid_top1 for name, score in attacks.items() if score.reid_top1 is not None}
+        best = max(rates, key=rates.__getitem__)
+        return {
+            "reid": rates[best],
+            "reid_by": best,
+            "reid_matched": self.matched,
+            "reid_chance_in_class": self.chance_in_class,
+            "reid_pool": len(self.images),
+        }
 
 
 def identify(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from splitfed.attacker.protocol import Attacked, Done
 from splitfed.config.scenario import Cell
@@ -24,8 +23,6 @@ from splitfed.metrics.score import predictor_score, score
 from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
 from splitfed.types import FitEvidence, Images, Reconstruction
 
-MATCHED = "matched"
-"""Names, in place of an attack, that private images were found through the front."""
 REFERENCE_GATE = "attack_beats_class_mean"
 """The gate that is measured on the undefended cell and holds for all cells of its seed."""
 
@@ -248,27 +245,12 @@ def scored_cell(
         controls={name: value for name, value in scores.items() if name in controls},
         strongest=strongest,
         sealed=sealed,
-        **(reidentified(identified, attacks) if identified is not None else {}),
+        **(identified.headline(attacks) if identified is not None else {}),
         gates={},
         gate_details={},
         valid=False,
     )
     return judged(found, [*gate_results, gates.finite(found.model_dump())])
-
-
-def reidentified(identified: Identification, attacks: Mapping[str, AttackScore]) -> dict[str, Any]:
-    """The keys of a cell on re-identification: the headline is the larger of what any attack's pixels and the front
-    give."""
-    rates = {MATCHED: identified.matched}
-    rates |= {name: score.reid_top1 for name, score in attacks.items() if score.reid_top1 is not None}
-    best = max(rates, key=rates.__getitem__)
-    return {
-        "reid": rates[best],
-        "reid_by": best,
-        "reid_matched": identified.matched,
-        "reid_chance_in_class": identified.chance_in_class,
-        "reid_pool": len(identified.images),
-    }
 
 
 def failed_cell(*, cell: Cell, majority_rate: float, reason: str) -> CellResult:
