@@ -149,8 +149,6 @@ class Attacker:
 
     def _tell_of_guesses(self, round_number: int) -> None:
         """Say how well labels are guessed that do not travel in clear."""
-        if self.config.labels_in_clear:
-            return
         knowledge = self._knowledge(self._load_front(round_number), self._auxiliary)
         share = guess_accuracy(knowledge, generator(self.config.seed, "attack", round_number))
         text = f"labels are not in clear: attacks guess them, {share:.1%} right on held-out images of their own"
@@ -213,7 +211,8 @@ class Attacker:
         observed = self._observed.settled(final, self.config.settle_s, self._asked_to_stop)
         # anew: how far the live ones have come depends on what else the machine did
         self._attacks = self._built()
-        self._tell_of_guesses(final.round)
+        if not self.config.labels_in_clear:
+            self._tell_of_guesses(final.round)
         watch = self._begin(final.round, self._auxiliary)
         for position, attack in enumerate(self._attacks):
             self._complete(position, attack, final.round, observed)

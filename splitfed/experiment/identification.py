@@ -73,7 +73,7 @@ class Identification:
         return ReidResult(float(hits.double().mean()), 1 / len(self.rows), len(self.rows))
 
     def headline(self, attacks: Mapping[str, AttackScore]) -> dict[str, Any]:
-        """The keys of a `CellResult` on re-identification: the larger of what any attack's pixels and the front give."""
+        """The keys of a `CellResult`: the larger of what any attack's pixels and the front give, and whose it is."""
         rates = {MATCHED: self.matched}
         rates |= {name: score.reid_top1 for name, score in attacks.items() if score.reid_top1 is not None}
         best = max(rates, key=rates.__getitem__)
