@@ -170,7 +170,8 @@ class FitEvidence:
     """What an attack says about its training; the gates and the choice of the strongest read it.
 
     Attributes:
-        first_loss: the attack's own loss on the fit part with the present front, before it learned.
+        first_loss: the attack's own loss on the fit part with the present front, before it learned; of an attack that
+            looks its images up there, on the validation part.
         last_loss: the same after the last unit of work.
         parameters_moved: whether the trainable parameters differ from those at the start, by hash.
         epochs: units of work done.
