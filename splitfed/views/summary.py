@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from splitfed.records.summary import by_defense, summarize
-from splitfed.views.text import MISSING
+from splitfed.views.text import MISSING, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -165,9 +165,10 @@ def reid_chance(results: Results) -> float | None:
     return _mean(score.reid_chance for score in scores if score)
 
 
-def reid_chance_in_class(results: Results) -> float | None:
-    """The same by guessing among those of the same class; None where it was not measured."""
-    return _mean(cell.reid_chance_in_class for cell in results.cells)
+def guessed(results: Results) -> str:
+    """The same in words, and by guessing among those of the same class where that was measured."""
+    in_class = _mean(cell.reid_chance_in_class for cell in results.cells)
+    return percent(reid_chance(results)) + ("" if in_class is None else f", within the class {percent(in_class)}")
 
 
 def images_scored(results: Results, metric: str) -> int | None:

@@ -173,7 +173,7 @@ def how_to_read(results: Results) -> list[str]:
         SSIM,
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
-        f"guessing who is who gives re-id {percent(summary.reid_chance(results))}{_in_class(results)}.",
+        f"guessing who is who gives re-id {summary.guessed(results)}.",
         "Excess: PSNR above the class mean, which is leakage of the individual rather than of its class.",
         "Bytes per image: the activation at the cut / all that crossed the wire for it.",
         *how_trained(results),
@@ -181,11 +181,6 @@ def how_to_read(results: Results) -> list[str]:
         *_frechet(results),
         *([f"{caveat}."] if caveat else []),
     ]
-
-
-def _in_class(results: Results) -> str:
-    chance = summary.reid_chance_in_class(results)
-    return "" if chance is None else f", guessing within the class {percent(chance)}"
 
 
 def _frechet(results: Results) -> list[str]:

@@ -37,7 +37,7 @@ SMALL: dict[str, dict[str, object]] = {
         "channels": 4,
         "batch_size": 32,
         "learning_rate": 3e-3,
-        "max_epochs": 3,
+        "max_epochs": 8,
         "augmented_copies": 1,
     },
     "untrained": {"width": 96},
