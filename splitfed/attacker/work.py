@@ -8,18 +8,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from splitfed import attacks, defenses
 from splitfed.attacker import protocol
-from splitfed.attacker.config import AttackerConfig, ComponentConfig
+from splitfed.attacker.components import built
+from splitfed.attacker.config import AttackerConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
 from splitfed.attacker.knowledge_files import load_auxiliary, load_front
 from splitfed.attacker.observed import Chosen, Observed, affordable
@@ -27,15 +27,12 @@ from splitfed.attacker.protocol import LIVE, Final, front_path, newest_front
 from splitfed.attacks import ATTACKS, Attack
 from splitfed.attacks.label_guess import guess_accuracy
 from splitfed.defenses import DEFENSES, Defense
-from splitfed.errors import ScenarioError, UserError, unknown
+from splitfed.errors import UserError
 from splitfed.files import file_name, make_private, replacing
 from splitfed.models.front import FrontSpec
-from splitfed.options import explain
 from splitfed.seeding import generator
 from splitfed.types import FitEvidence, Images, Knowledge, Observation
 from splitfed.wire.tap import Tap
-
-Component = TypeVar("Component")
 
 NICENESS = 10
 """Of the learning thread; the relay's threads keep the process's own."""
@@ -90,7 +87,7 @@ class Attacker:
         make_private(config.out)
 
     def _built(self) -> list[Attack]:
-        return [_build("attack", attack, ATTACKS, attacks.build) for attack in self.config.attacks]
+        return [built("attack", attack, ATTACKS, attacks.build) for attack in self.config.attacks]
 
     def run(self) -> None:
         """Learn from round to round until training is over; then finish every attack.
@@ -269,26 +266,7 @@ class Attacker:
         return HeldFront(front, defense)
 
     def _defense(self) -> Defense:
-        return _build("defense", self.config.defense, DEFENSES, defenses.build)
-
-
-def _build(
-    kind: str,
-    wanted: ComponentConfig,
-    known: Mapping[str, type[Attack] | type[Defense]],
-    build: Callable[[str, dict[str, object]], Component],
-) -> Component:
-    """The attack or defense that the settings name.
-
-    Raises:
-        ScenarioError: there is none of that name, or its options do not fit.
-    """
-    if wanted.name not in known:
-        raise ScenarioError(unknown(kind, wanted.name, known))
-    try:
-        return build(wanted.name, wanted.options)
-    except ValidationError as error:
-        raise ScenarioError(explain(error, known[wanted.name].Options, f"{kind} {wanted.name!r}")) from None
+        return built("defense", self.config.defense, DEFENSES, defenses.build)
 
 
 def _labels(seen: Observation, rows: np.ndarray) -> torch.Tensor | None:
