@@ -8,33 +8,31 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from splitfed import attacks, defenses
 from splitfed.attacker import protocol
-from splitfed.attacker.config import AttackerConfig, ComponentConfig
+from splitfed.attacker.components import built
+from splitfed.attacker.config import AttackerConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
 from splitfed.attacker.knowledge_files import load_auxiliary, load_front
 from splitfed.attacker.observed import Chosen, Observed, affordable
 from splitfed.attacker.protocol import LIVE, Final, front_path, newest_front
 from splitfed.attacks import ATTACKS, Attack
+from splitfed.attacks.label_guess import guess_accuracy
 from splitfed.defenses import DEFENSES, Defense
-from splitfed.errors import ScenarioError, UserError, unknown
+from splitfed.errors import UserError
 from splitfed.files import file_name, make_private, replacing
 from splitfed.models.front import FrontSpec
-from splitfed.options import explain
 from splitfed.seeding import generator
 from splitfed.types import FitEvidence, Images, Knowledge, Observation
 from splitfed.wire.tap import Tap
-
-Component = TypeVar("Component")
 
 NICENESS = 10
 """Of the learning thread; the relay's threads keep the process's own."""
@@ -89,7 +87,7 @@ class Attacker:
         make_private(config.out)
 
     def _built(self) -> list[Attack]:
-        return [_build("attack", attack, ATTACKS, attacks.build) for attack in self.config.attacks]
+        return [built("attack", attack, ATTACKS, attacks.build) for attack in self.config.attacks]
 
     def run(self) -> None:
         """Learn from round to round until training is over; then finish every attack.
@@ -108,7 +106,8 @@ class Attacker:
             raise StoppedEarly
 
     def _follow(self) -> None:
-        """Learn from the fronts of training as they come."""
+        """Learn from the fronts of training as they come, with the attacks that can keep up."""
+        self._attacks = [attack for attack in self._attacks if attack.live]
         for round_number in self._rounds():
             try:
                 self._begin(round_number, self._auxiliary[: self.config.live_aux])
@@ -133,15 +132,7 @@ class Attacker:
     def _begin(self, round_number: int, auxiliary: Images) -> FrontWatch:
         """Face the front of this round with every attack; a sparse front is expensive to run on many images."""
         held = self._load_front(round_number)
-        knowledge = Knowledge(
-            auxiliary,
-            held,
-            expected=held.expected,
-            front=held.front,
-            randomized=self._defense().randomized,
-            nonnegative=held.nonnegative,
-            expensive=held.front.expensive,
-        )
+        knowledge = self._knowledge(held, auxiliary)
         self._leave_out_unfit(knowledge)
         watch = FrontWatch(held)
         for position, attack in enumerate(self._attacks):
@@ -151,6 +142,16 @@ class Attacker:
             attack.begin(knowledge, generator(self.config.seed, "attack", round_number))
             watch.blame(attack.name)
         return watch
+
+    def _knowledge(self, held: HeldFront, auxiliary: Images) -> Knowledge:
+        return held.knowledge(auxiliary, labels_in_clear=self.config.labels_in_clear)
+
+    def _tell_of_guesses(self, round_number: int) -> None:
+        """Say how well labels are guessed that do not travel in clear."""
+        knowledge = self._knowledge(self._load_front(round_number), self._auxiliary)
+        share = guess_accuracy(knowledge, generator(self.config.seed, "attack", round_number))
+        text = f"labels are not in clear: attacks guess them, {share:.1%} right on held-out images of their own"
+        self._say(protocol.Warned(message=text, level="info"))
 
     def _leave_out_unfit(self, knowledge: Knowledge) -> None:
         """A scenario names one list of attacks for all its defenses: those that do not apply here are not mounted."""
@@ -209,6 +210,8 @@ class Attacker:
         observed = self._observed.settled(final, self.config.settle_s, self._asked_to_stop)
         # anew: how far the live ones have come depends on what else the machine did
         self._attacks = self._built()
+        if not self.config.labels_in_clear:
+            self._tell_of_guesses(final.round)
         watch = self._begin(final.round, self._auxiliary)
         for position, attack in enumerate(self._attacks):
             self._complete(position, attack, final.round, observed)
@@ -245,7 +248,9 @@ class Attacker:
         shape = self.config.image_shape
         chosen = affordable(wanted, attack.most_observations())
         with torch.no_grad():
-            images = [attacks.reconstruct(attack, seen.activation[rows], shape) for seen, rows in chosen]
+            images = [
+                attacks.reconstruct(attack, seen.activation[rows], shape, _labels(seen, rows)) for seen, rows in chosen
+            ]
         pixels = torch.cat(images).numpy() if images else np.zeros((0, *shape), np.float32)
         index = np.concatenate([o.index()[rows] for o, rows in chosen]) if chosen else np.zeros((0, 4), np.int64)
         path = self.config.out / f"{name}.npz"
@@ -261,26 +266,12 @@ class Attacker:
         return HeldFront(front, defense)
 
     def _defense(self) -> Defense:
-        return _build("defense", self.config.defense, DEFENSES, defenses.build)
+        return built("defense", self.config.defense, DEFENSES, defenses.build)
 
 
-def _build(
-    kind: str,
-    wanted: ComponentConfig,
-    known: Mapping[str, type[Attack] | type[Defense]],
-    build: Callable[[str, dict[str, object]], Component],
-) -> Component:
-    """The attack or defense that the settings name.
-
-    Raises:
-        ScenarioError: there is none of that name, or its options do not fit.
-    """
-    if wanted.name not in known:
-        raise ScenarioError(unknown(kind, wanted.name, known))
-    try:
-        return build(wanted.name, wanted.options)
-    except ValidationError as error:
-        raise ScenarioError(explain(error, known[wanted.name].Options, f"{kind} {wanted.name!r}")) from None
+def _labels(seen: Observation, rows: np.ndarray) -> torch.Tensor | None:
+    """The labels of these rows, where they were tapped."""
+    return None if seen.labels is None else seen.labels[rows]
 
 
 def _lower_priority() -> None:

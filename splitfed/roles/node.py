@@ -56,7 +56,8 @@ LEAVE_S = 3.0
 
 LATER = {
     **dict.fromkeys(STARTING, "it is only just starting"),
-    httpx.codes.PRECONDITION_FAILED: "it does not know this node's key yet: splitfed certs --register",
+    httpx.codes.PRECONDITION_FAILED: "it does not know this node's key yet (splitfed certs --register), or holds its "
+    "place for a process that was killed, which takes a minute",
 }
 """What may be otherwise a little later."""
 TURNED_AWAY = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
