@@ -30,7 +30,7 @@ docs: $(VENV)/.installed-dev
 dist-check: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.packaging.check_built
 
-# needs a Docker engine, or root, dockerd and debootstrap to start one
+# needs a Docker engine, or root, dockerd and debootstrap to start one; else root and iproute2, for namespaces
 compose-check: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.deploy.check_compose
 

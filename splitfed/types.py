@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +110,25 @@ class Observation:
         return np.column_stack([np.tile(head, (rows.size, 1)), rows])
 
 
+def _unknown(pixels: Tensor) -> None:
+    """What a front or a defense says that does not say."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """How what leaves a client is distributed, given its images: each number by itself, around a known one.
+
+    Attributes:
+        law: of the noise, "gaussian" or "laplace".
+        location: float32, (B, d), its center.
+        scale: float32, (B, d), positive: σ of a Gaussian, b of a Laplace distribution.
+    """
+
+    law: Literal["gaussian", "laplace"]
+    location: Tensor
+    scale: Tensor
+
+
 @dataclass(frozen=True)
 class Knowledge:
     """What the attacker has besides its observations.
@@ -123,6 +142,10 @@ class Knowledge:
         randomized: whether two calls of `observe` on the same pixels differ.
         nonnegative: whether the front's own output is never negative, so that whatever is below 0 is noise.
         expensive: whether a pass over some thousand images takes many seconds, so that it pays to ask less.
+        labels_in_clear: whether the label of what was tapped travels with it; if not, attacks guess it.
+        channel: pixels to how `observe` distributes what it gives for them; None for pixels whose defense draws
+            nothing, or does not say.
+        pre_activation: pixels to what the front's last ReLU gets, (B, d); None where the front does not end in one.
     """
 
     auxiliary: Images
@@ -132,6 +155,9 @@ class Knowledge:
     randomized: bool = False
     nonnegative: bool = False
     expensive: bool = False
+    labels_in_clear: bool = True
+    channel: Callable[[Tensor], Channel | None] = _unknown
+    pre_activation: Callable[[Tensor], Tensor | None] = _unknown
 
     def features(self, activation: Tensor) -> Tensor:
         """What an attack learns from: activations as rows, (B, d), float32, without what is known to be noise."""
@@ -144,13 +170,17 @@ class FitEvidence:
     """What an attack says about its training; the gates and the choice of the strongest read it.
 
     Attributes:
-        first_loss: the attack's own loss on the fit part with the present front, before it learned.
+        first_loss: the attack's own loss on the fit part with the present front, before it learned; of an attack that
+            looks its images up there, on the validation part.
         last_loss: the same after the last unit of work.
         parameters_moved: whether the trainable parameters differ from those at the start, by hash.
         epochs: units of work done.
         validation_psnr_db: PSNR on the validation part, dB.
         validation_ssim: SSIM on the validation part; the strongest attack is the one with the highest.
         plateaued: whether training ended because nothing improved any more.
+        start_psnr_db: PSNR on the validation part of what the attack starts from, dB: the best closed form beneath a
+            network, the mean of the class beneath a closed form. None where the attack does not say.
+        start_ssim: the same of SSIM.
     """
 
     first_loss: float
@@ -160,6 +190,8 @@ class FitEvidence:
     validation_psnr_db: float
     validation_ssim: float
     plateaued: bool
+    start_psnr_db: float | None = None
+    start_ssim: float | None = None
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,8 @@ class Returns(Ridge):
     def __init__(self, images: Tensor) -> None:
         self.images = images
 
-    def reconstruct(self, activation: Tensor) -> Tensor:  # noqa: ARG002
+    def reconstruct(self, activation: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG002
+        """As a plug-in has it that knows nothing of labels."""
         return self.images
 
 

@@ -64,6 +64,8 @@ class AttackerConfig(Options):
     seed: int = 0
     defense: ComponentConfig
     """The defense that it faces; the attacker knows the mechanism."""
+    labels_in_clear: bool = True
+    """Whether labels travel with activations; where they stay with the clients, attacks guess them first."""
     attacks: tuple[ComponentConfig, ...] = Field(min_length=1)
     live_aux: int = Field(default=1000, ge=20)
     """Auxiliary images that it learns from while training goes on; after the last round it learns from all."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from splitfed.defenses.base import Defense
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.models.front import Front
-from splitfed.types import Phase
+from splitfed.types import Channel, Images, Knowledge, Phase
 
 
 class HeldFront:
@@ -28,6 +28,7 @@ class HeldFront:
         self.front = front.eval().requires_grad_(False)
         self.nonnegative = front.nonnegative
         self._defense = defense
+        self._before_relu = _before_last_relu(front)
         self._kept: dict[bytes, Tensor] = {}
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -38,11 +39,41 @@ class HeldFront:
         """The mean of these draws, differentiably."""
         return self._defense.expected(self._output(pixels))
 
+    @torch.no_grad()
+    def channel(self, pixels: Tensor) -> Channel | None:
+        """How these draws are distributed, where the defense says."""
+        return self._defense.channel(self._output(pixels))
+
+    @torch.no_grad()
+    def pre_activation(self, pixels: Tensor) -> Tensor | None:
+        """What the front's last ReLU gets, (B, d); None where the front does not end in one."""
+        return self._before(pixels) if self._before_relu is not None else None
+
+    def knowledge(self, auxiliary: Images, *, labels_in_clear: bool) -> Knowledge:
+        """What the attacker has with this front, its own images, and labels that travel in clear or do not."""
+        return Knowledge(
+            auxiliary,
+            self,
+            expected=self.expected,
+            front=self.front,
+            randomized=self._defense.randomized,
+            nonnegative=self.nonnegative,
+            expensive=self.front.expensive,
+            labels_in_clear=labels_in_clear,
+            channel=self.channel,
+            pre_activation=self.pre_activation,
+        )
+
     def fingerprint(self) -> str:
         """A hash of the front's weights: it must be the same before and after an attack."""
         return fingerprint(self.front.state_dict())
 
     def _output(self, pixels: Tensor) -> Tensor:
+        before = self._before(pixels)
+        return before.relu() if self._before_relu is not None else before
+
+    def _before(self, pixels: Tensor) -> Tensor:
+        """What the last ReLU gets, or the output of a front that does not end in one."""
         if pixels.requires_grad:
             return self._run(pixels)
         key = hashlib.blake2b(pixels.contiguous().numpy().data, digest_size=16).digest()
@@ -51,8 +82,14 @@ class HeldFront:
         return self._kept[key]
 
     def _run(self, pixels: Tensor) -> Tensor:
-        output: Tensor = self.front(pixels)
-        return output
+        before: Tensor = self.front(pixels) if self._before_relu is None else self._before_relu(self.front.stem(pixels))
+        return before
+
+
+def _before_last_relu(front: Front) -> nn.Module | None:
+    """The front's body without the ReLU at its end; the same layers, not copies of them."""
+    body = front.body
+    return body[:-1] if isinstance(body, nn.Sequential) and isinstance(body[-1], nn.ReLU) else None
 
 
 class FrontWatch:

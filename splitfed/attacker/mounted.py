@@ -50,6 +50,7 @@ def config_of(
         hidden_layers=scenario.client_layers,
         seed=cell.seed,
         defense=ComponentConfig(name=cell.defense.name, options=cell.defense.options),
+        labels_in_clear=scenario.federation.labels == "server",
         attacks=tuple(attacks),
         live_aux=scenario.attacker.live_aux,
         live_images=scenario.attacker.live_images,

@@ -25,6 +25,7 @@ from splitfed.attacker.knowledge_files import load_auxiliary, load_front
 from splitfed.attacker.observed import Chosen, Observed, affordable
 from splitfed.attacker.protocol import LIVE, Final, front_path, newest_front
 from splitfed.attacks import ATTACKS, Attack
+from splitfed.attacks.label_guess import guess_accuracy
 from splitfed.defenses import DEFENSES, Defense
 from splitfed.errors import ScenarioError, UserError, unknown
 from splitfed.files import file_name, make_private, replacing
@@ -108,7 +109,8 @@ class Attacker:
             raise StoppedEarly
 
     def _follow(self) -> None:
-        """Learn from the fronts of training as they come."""
+        """Learn from the fronts of training as they come, with the attacks that can keep up."""
+        self._attacks = [attack for attack in self._attacks if attack.live]
         for round_number in self._rounds():
             try:
                 self._begin(round_number, self._auxiliary[: self.config.live_aux])
@@ -133,15 +135,7 @@ class Attacker:
     def _begin(self, round_number: int, auxiliary: Images) -> FrontWatch:
         """Face the front of this round with every attack; a sparse front is expensive to run on many images."""
         held = self._load_front(round_number)
-        knowledge = Knowledge(
-            auxiliary,
-            held,
-            expected=held.expected,
-            front=held.front,
-            randomized=self._defense().randomized,
-            nonnegative=held.nonnegative,
-            expensive=held.front.expensive,
-        )
+        knowledge = self._knowledge(held, auxiliary)
         self._leave_out_unfit(knowledge)
         watch = FrontWatch(held)
         for position, attack in enumerate(self._attacks):
@@ -151,6 +145,16 @@ class Attacker:
             attack.begin(knowledge, generator(self.config.seed, "attack", round_number))
             watch.blame(attack.name)
         return watch
+
+    def _knowledge(self, held: HeldFront, auxiliary: Images) -> Knowledge:
+        return held.knowledge(auxiliary, labels_in_clear=self.config.labels_in_clear)
+
+    def _tell_of_guesses(self, round_number: int) -> None:
+        """Say how well labels are guessed that do not travel in clear."""
+        knowledge = self._knowledge(self._load_front(round_number), self._auxiliary)
+        share = guess_accuracy(knowledge, generator(self.config.seed, "attack", round_number))
+        text = f"labels are not in clear: attacks guess them, {share:.1%} right on held-out images of their own"
+        self._say(protocol.Warned(message=text, level="info"))
 
     def _leave_out_unfit(self, knowledge: Knowledge) -> None:
         """A scenario names one list of attacks for all its defenses: those that do not apply here are not mounted."""
@@ -209,6 +213,8 @@ class Attacker:
         observed = self._observed.settled(final, self.config.settle_s, self._asked_to_stop)
         # anew: how far the live ones have come depends on what else the machine did
         self._attacks = self._built()
+        if not self.config.labels_in_clear:
+            self._tell_of_guesses(final.round)
         watch = self._begin(final.round, self._auxiliary)
         for position, attack in enumerate(self._attacks):
             self._complete(position, attack, final.round, observed)
@@ -245,7 +251,9 @@ class Attacker:
         shape = self.config.image_shape
         chosen = affordable(wanted, attack.most_observations())
         with torch.no_grad():
-            images = [attacks.reconstruct(attack, seen.activation[rows], shape) for seen, rows in chosen]
+            images = [
+                attacks.reconstruct(attack, seen.activation[rows], shape, _labels(seen, rows)) for seen, rows in chosen
+            ]
         pixels = torch.cat(images).numpy() if images else np.zeros((0, *shape), np.float32)
         index = np.concatenate([o.index()[rows] for o, rows in chosen]) if chosen else np.zeros((0, 4), np.int64)
         path = self.config.out / f"{name}.npz"
@@ -281,6 +289,11 @@ def _build(
         return build(wanted.name, wanted.options)
     except ValidationError as error:
         raise ScenarioError(explain(error, known[wanted.name].Options, f"{kind} {wanted.name!r}")) from None
+
+
+def _labels(seen: Observation, rows: np.ndarray) -> torch.Tensor | None:
+    """The labels of these rows, where they were tapped."""
+    return None if seen.labels is None else seen.labels[rows]
 
 
 def _lower_priority() -> None:

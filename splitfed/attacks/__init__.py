@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from splitfed.attacks.base import Attack, Progress
+from splitfed.attacks.base import Attack, Progress, images_of
 from splitfed.attacks.conv_decoder import ConvDecoder
 from splitfed.attacks.decoder import Decoder
 from splitfed.attacks.dictionary import Dictionary
+from splitfed.attacks.lmmse import Lmmse
+from splitfed.attacks.posterior_mean import PosteriorMean
 from splitfed.attacks.ridge import Ridge
 from splitfed.attacks.untrained import Untrained
 from splitfed.attacks.whitebox import Whitebox
@@ -21,7 +23,7 @@ from splitfed.types import FitEvidence, ImageShape
 
 def _record(kind: type[Progress] | type[FitEvidence]) -> Fault:
     """A method must give one of these, filled with numbers."""
-    return lambda given: of(kind)(given) or numbers(vars(given))
+    return lambda given: of(kind)(given) or numbers({k: v for k, v in vars(given).items() if v is not None})
 
 
 FAULTS: dict[str, Fault] = {
@@ -36,7 +38,7 @@ ATTACKS: Registry[type[Attack]] = registry(
     "attack",
     "splitfed.attacks",
     Attack,  # type: ignore[type-abstract]
-    (Ridge, Decoder, ConvDecoder, Whitebox, Dictionary, Untrained),
+    (Ridge, PosteriorMean, Lmmse, Decoder, ConvDecoder, Whitebox, Dictionary, Untrained),
     declares=("name", "about", "adaptivity"),
     faults=FAULTS,
 )
@@ -55,13 +57,19 @@ def build(name: str, options: dict[str, object]) -> Attack:
     return kind(kind.Options.model_validate(options))
 
 
-def reconstruct(attack: Attack, activation: Tensor, shape: ImageShape) -> Tensor:
+def reconstruct(attack: Attack, activation: Tensor, shape: ImageShape, labels: Tensor | None = None) -> Tensor:
     """What an attack makes of observed activations: images (B, C, H, W) in [0, 1].
+
+    Args:
+        attack: it has begun.
+        activation: (B, ...).
+        shape: of an image.
+        labels: int64, (B,), where they travel in clear.
 
     Raises:
         AttackError: it made something else of them; the message names it.
     """
-    made = attack.reconstruct(activation)
+    made = images_of(attack, activation, labels)
     wanted = (len(activation), *shape)
     if tuple(made.shape) != wanted:
         raise AttackError(

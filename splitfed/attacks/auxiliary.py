@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from splitfed.attacks.seen import Seen
 from splitfed.errors import AttackError
 from splitfed.types import ImageShape, Knowledge
 
@@ -18,8 +19,8 @@ FEWEST_IMAGES = 20
 BATCH = 512
 """Images per query of the front or of a network: sparse fronts need memory in proportion."""
 
-Predict = Callable[[Tensor], Tensor]
-"""Features (B, d) to pixels as rows (B, C·H·W)."""
+Predict = Callable[[Seen], Tensor]
+"""What was seen of B images to pixels as rows (B, C·H·W)."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,15 @@ class Auxiliary:
 
     Attributes:
         pixels: float32, (N, C, H, W), in [0, 1]; all of them, as the attacker got them.
+        labels: int64, (N,).
+        classes: how many there are.
         fit: positions to fit on.
         validation: positions to judge by: the penalty, the plateau, the strongest attack.
     """
 
     pixels: Tensor
+    labels: Tensor
+    classes: int
     fit: Tensor
     validation: Tensor
 
@@ -47,15 +52,25 @@ class Auxiliary:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Activations and the images behind them.
+    """What was seen and the images behind it.
 
     Attributes:
-        features: float32, (n, d), one draw of the defense's randomness.
+        seen: one draw of the defense's randomness.
         targets: float32, (n, C·H·W), in [0, 1].
     """
 
-    features: Tensor
+    seen: Seen
     targets: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        """float32, (n, d)."""
+        return self.seen.features
+
+    @property
+    def labels(self) -> Tensor:
+        """int64, (n,)."""
+        return self.seen.labels
 
 
 def split_auxiliary(knowledge: Knowledge, *, before: Auxiliary | None) -> Auxiliary:
@@ -67,7 +82,8 @@ def split_auxiliary(knowledge: Knowledge, *, before: Auxiliary | None) -> Auxili
     Raises:
         AttackError: fewer than `FEWEST_IMAGES` images, or they do not begin with those of ``before``.
     """
-    pixels = knowledge.auxiliary.pixels
+    images = knowledge.auxiliary
+    pixels = images.pixels
     number = int(pixels.shape[0])
     known = 0 if before is None else int(before.pixels.shape[0])
     if before is not None and not torch.equal(pixels[:known], before.pixels):
@@ -79,17 +95,19 @@ def split_auxiliary(knowledge: Knowledge, *, before: Auxiliary | None) -> Auxili
     drawn = tens + lots
     held_out = torch.zeros(number, dtype=torch.bool)
     held_out[drawn[drawn < number]] = True
-    return Auxiliary(pixels, fit=torch.nonzero(~held_out)[:, 0], validation=torch.nonzero(held_out)[:, 0])
+    fit, validation = torch.nonzero(~held_out)[:, 0], torch.nonzero(held_out)[:, 0]
+    return Auxiliary(pixels, images.labels, len(images.classes), fit, validation)
 
 
 @torch.no_grad()
-def observe(knowledge: Knowledge, pixels: Tensor, generator: torch.Generator) -> Pairs:
+def observe(knowledge: Knowledge, pixels: Tensor, labels: Tensor, generator: torch.Generator) -> Pairs:
     """What the tap would see of these images: one draw of the defense's randomness."""
-    parts = [knowledge.features(knowledge.observe(batch, generator)) for batch in torch.split(pixels, BATCH)]
-    return Pairs(torch.cat(parts), pixels.flatten(1))
+    parts = [knowledge.observe(batch, generator).flatten(1).float() for batch in torch.split(pixels, BATCH)]
+    rows = torch.cat(parts)
+    return Pairs(Seen(rows, knowledge.features(rows), labels), pixels.flatten(1))
 
 
 @torch.no_grad()
-def predict_rows(predict: Predict, features: Tensor) -> Tensor:
-    """A predictor over many features, batch by batch: (n, C·H·W)."""
-    return torch.cat([predict(batch) for batch in torch.split(features, BATCH)])
+def predict_rows(predict: Predict, seen: Seen) -> Tensor:
+    """A predictor over much that was seen, batch by batch: (n, C·H·W)."""
+    return torch.cat([predict(batch) for batch in seen.split(BATCH)])

@@ -7,16 +7,20 @@ and read its weights, but never change them.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from splitfed.options import Options
 from splitfed.types import FitEvidence, Knowledge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,18 @@ class Attack(ABC):
     like protection."""
     needs: ClassVar[str] = "nothing in particular"
     """What a front must have for the attack to apply; see `applies`."""
+    needs_labels: ClassVar[bool] = False
+    """Whether `reconstruct` takes the labels that travel in clear; what its signature says."""
+    live: ClassVar[bool] = True
+    """Whether it also faces the fronts of training. One that is slow and carries nothing over to the next front need
+    not: it would hold the others up."""
     is_control: ClassVar[bool] = False
     """Whether it is reported beside the attacks, never as the strongest, and not asked whether it learned."""
     Options: ClassVar[type[Options]] = Options
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.needs_labels = "labels" in inspect.signature(cls.reconstruct).parameters
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -94,8 +107,19 @@ class Attack(ABC):
 
     @abstractmethod
     def reconstruct(self, activation: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] from observed activations (B, ...)."""
+        """Images (B, C, H, W) in [0, 1] from observed activations (B, ...).
+
+        An attack may also take ``labels``, int64 (B,), as its second argument: it then gets those of the activations,
+        or None where these do not travel in clear.
+        """
 
     @abstractmethod
     def evidence(self) -> FitEvidence:
         """What the training did with the present front; call it after ``advance``."""
+
+
+def images_of(attack: Attack, activation: Tensor, labels: Tensor | None) -> Tensor:
+    """What an attack makes of activations (B, ...) whose labels, (B,), travel with them, or do not."""
+    if not attack.needs_labels:
+        return attack.reconstruct(activation)
+    return cast("Callable[[Tensor, Tensor | None], Tensor]", attack.reconstruct)(activation, labels)

@@ -10,6 +10,7 @@ from splitfed.attacks.convolutional import ConvolutionalResidual
 from splitfed.attacks.decoder import Decoder, DecoderOptions, new_residual
 from splitfed.attacks.inverter import Target
 from splitfed.attacks.residual import Training
+from splitfed.attacks.seen import Seen
 
 
 class ConvDecoderOptions(DecoderOptions):
@@ -40,5 +41,5 @@ class ConvDecoder(Decoder):
         network.silence()
         return Training(network)
 
-    def _inputs(self, features: Tensor) -> Tensor:
-        return torch.cat([self._whiten(features), self._ridge(features)], dim=1)
+    def _inputs(self, seen: Seen) -> Tensor:
+        return torch.cat([super()._inputs(seen), self._ridge(seen)], dim=1)

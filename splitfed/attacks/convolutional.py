@@ -52,7 +52,7 @@ class Refiner(nn.Module):
 class ConvolutionalResidual(Correction):
     """A residual network's correction of ridge's image, then a U-Net's correction of their sum.
 
-    Inputs are rows: whitened features (B, d), then ridge's image (B, C·H·W).
+    Inputs are rows: whitened features and label (B, d), then ridge's image (B, C·H·W).
     """
 
     def __init__(self, dense: Residual, shape: ImageShape, *, channels: int, generator: torch.Generator) -> None:

@@ -11,13 +11,14 @@ from splitfed.attacks.augmentation import augment
 from splitfed.attacks.auxiliary import Pairs, observe
 from splitfed.attacks.base import Progress
 from splitfed.attacks.inverter import Inverter, Target
-from splitfed.attacks.linear import LinearMap, mean_map
+from splitfed.attacks.linear import mean_map
+from splitfed.attacks.loss import leak_losses
 from splitfed.attacks.residual import Residual, Training
-from splitfed.attacks.ridge import fit_to_front
+from splitfed.attacks.ridge import FrontMap, fit_to_front
 from splitfed.attacks.schedule import Schedule
+from splitfed.attacks.seen import Seen, one_hot
 from splitfed.attacks.whitening import fit_whitening
 from splitfed.errors import AttackError
-from splitfed.metrics.fast import MSE_FLOOR, ssim_of_floats
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.options import Options
 
@@ -50,7 +51,7 @@ class DecoderOptions(Options):
 
 
 class Decoder(Inverter):
-    """Starts exactly at ridge; a residual network on whitened features is trained to a plateau.
+    """Starts exactly at ridge; a residual network on whitened features and the label is trained to a plateau.
 
     A randomized defense is drawn afresh each epoch; of any other, epochs go in turn over the auxiliary images and
     augmented copies of them. Reconstructions come from a running average of the weights,
@@ -82,8 +83,9 @@ class Decoder(Inverter):
         return Progress(self._epochs, train_loss, validation_loss, self._schedule.plateaued, self._schedule.finished)
 
     def _start(self, target: Target) -> float:
-        self._ridge: LinearMap = fit_to_front(target, draws=self.options.ridge_draws)
+        self._ridge: FrontMap = fit_to_front(target, draws=self.options.ridge_draws)
         self._whiten = fit_whitening(target.fit.features)
+        self._classes = target.auxiliary.classes
         if self._training is None:
             self._training = self._make(target)
             self._before = fingerprint(self._training.average.state_dict())
@@ -96,7 +98,8 @@ class Decoder(Inverter):
         start_loss = self._loss_on(target.validation, self._predict)
         self._schedule = Schedule(self.options.learning_rate, self.options.max_epochs, start_loss=start_loss)
         # before any learning, ridge's included: where noise leaves nothing to add to ridge, it has still learned
-        return self._loss_on(target.fit, mean_map(target.fit.features, target.fit.targets))
+        mean = mean_map(target.fit.features, target.fit.targets)
+        return self._loss_on(target.fit, lambda seen: mean(seen.features))
 
     def _make(self, target: Target) -> Training:
         network = new_residual(target, self.options, outputs=target.auxiliary.shape.pixels)
@@ -107,7 +110,7 @@ class Decoder(Inverter):
         """One pass over the fit part; the mean loss over its images."""
         pairs = self._pairs(target)
         # what does not change within the epoch is computed in one go
-        inputs, start = self._inputs(pairs.features), self._ridge(pairs.features)
+        inputs, start = self._inputs(pairs.seen), self._ridge(pairs.seen)
         order = torch.randperm(len(inputs), generator=target.generator)
         total = 0.0
         batches = torch.split(order, self.options.batch_size)
@@ -133,30 +136,27 @@ class Decoder(Inverter):
         self._turn += 1
         if turn not in self._copies:
             own = target.auxiliary.pixels[target.auxiliary.fit]
-            self._copies[turn] = observe(knowledge, augment(own, target.generator), target.generator)
+            copied = augment(own, target.generator)
+            self._copies[turn] = observe(knowledge, copied, target.fit.labels, target.generator)
         return self._copies[turn]
 
     def _losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        predicted = predicted.clamp(0, 1)
-        mse = (predicted - targets).square().mean(dim=1)
-        loss = (mse.clamp_min(MSE_FLOOR) / MSE_FLOOR).log10()
-        if self.options.ssim_weight:
-            shape = self._begun.auxiliary.shape
-            structure = ssim_of_floats(predicted.view(-1, *shape), targets.view(-1, *shape))
-            loss = loss + self.options.ssim_weight * (1 - structure)
-        return loss
+        return leak_losses(predicted, targets, self._begun.auxiliary.shape, ssim_weight=self.options.ssim_weight)
 
-    def _inputs(self, features: Tensor) -> Tensor:
-        """What the network sees of features (B, d)."""
-        return self._whiten(features)
+    def _inputs(self, seen: Seen) -> Tensor:
+        """What the network sees of B images: whitened features and the label."""
+        return torch.cat([self._whiten(seen.features), one_hot(seen.labels, self._classes)], dim=1)
 
-    def _predict(self, features: Tensor) -> Tensor:
-        result: Tensor = self._ridge(features) + self._made.best(self._inputs(features))
+    def _predict(self, seen: Seen) -> Tensor:
+        result: Tensor = self._ridge(seen) + self._made.best(self._inputs(seen))
         return result
 
-    def _predict_last(self, features: Tensor) -> Tensor:
-        result: Tensor = self._ridge(features) + self._made.average(self._inputs(features))
+    def _predict_last(self, seen: Seen) -> Tensor:
+        result: Tensor = self._ridge(seen) + self._made.average(self._inputs(seen))
         return result
+
+    def _predict_start(self, seen: Seen) -> Tensor:
+        return self._ridge(seen)
 
     def _parameters_moved(self) -> bool:
         return fingerprint(self._made.average.state_dict()) != self._before
@@ -171,7 +171,7 @@ class Decoder(Inverter):
 def new_residual(target: Target, options: DecoderOptions, *, outputs: int) -> Residual:
     """The network that these options ask for, its weights drawn from the target's generator."""
     return Residual(
-        target.fit.features.shape[1],
+        target.fit.features.shape[1] + target.auxiliary.classes,
         outputs,
         width=options.width,
         hidden=options.hidden,

@@ -7,7 +7,7 @@ the image are lost, so that they are to be guessed by themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from pydantic import Field
@@ -17,18 +17,17 @@ from torch.nn import functional as F
 from splitfed.attacks.auxiliary import BATCH
 from splitfed.attacks.conv_decoder import ConvDecoder, ConvDecoderOptions
 from splitfed.attacks.convolutional import Refiner, draw, silence
-from splitfed.attacks.decoder import new_residual
+from splitfed.attacks.decoder import Decoder, new_residual
 from splitfed.attacks.inverter import Target
-from splitfed.attacks.linear import LinearMap, fit_ridge
+from splitfed.attacks.linear import LinearMap
 from splitfed.attacks.residual import Correction, Residual, Training
-from splitfed.attacks.ridge import PENALTIES
+from splitfed.attacks.ridge import FrontMap, fit_by_class
+from splitfed.attacks.seen import Seen
 from splitfed.attacks.sparse import first_sparse_layer
+from splitfed.attacks.standardization import standardized
 from splitfed.errors import AttackError
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import ImageShape, Knowledge
-
-FLATTEST = 1e-3
-"""Standard deviation below which an image counts as this flat: 8 bits of gray levels are 4e-3 apart."""
 
 
 class DictionaryOptions(ConvDecoderOptions):
@@ -36,18 +35,6 @@ class DictionaryOptions(ConvDecoderOptions):
 
     max_epochs: int = Field(default=18, ge=1)
     """Per front, each dearer than the convolutional decoder's."""
-
-
-def moments(pixels: Tensor) -> Tensor:
-    """Mean and logarithm of the standard deviation of each image's pixels as rows (B, p): (B, 2)."""
-    scale = pixels.std(dim=1, correction=0).clamp_min(FLATTEST)
-    return torch.stack([pixels.mean(dim=1), scale.log()], dim=1)
-
-
-def standardized(pixels: Tensor) -> Tensor:
-    """Pixels as rows (B, p), each image with mean 0 and variance 1, then its `moments`: (B, p + 2)."""
-    lost = moments(pixels)
-    return torch.cat([(pixels - lost[:, :1]) / lost[:, 1:].exp(), lost], dim=1)
 
 
 @dataclass(frozen=True)
@@ -58,18 +45,19 @@ class ThroughCodes:
         layer: the front's first sparse coding layer.
         shape: of an image.
         to_codes: ridge regression on the layer's codes, (d) -> (F·h·w).
-        to_standardized: ridge regression on `standardized` pixels and moments, (d) -> (p + 2).
+        to_standardized: ridge regression on `standardized` pixels and moments, (d) -> (p + 2), by
+            class where that helps.
     """
 
     layer: SparseCodingLayer
     shape: ImageShape
     to_codes: LinearMap
-    to_standardized: LinearMap
+    to_standardized: FrontMap
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """(B, d) to the image that the codes describe, then what ridge says directly: (B, p + p + 2)."""
-        images = [self._image(self.to_codes(batch)) for batch in torch.split(features, BATCH)]
-        return torch.cat([torch.cat(images), self.to_standardized(features)], dim=1)
+    def __call__(self, seen: Seen) -> Tensor:
+        """To the image that the codes describe, then what ridge says directly: (B, p + p + 2)."""
+        images = [self._image(self.to_codes(batch)) for batch in torch.split(seen.features, BATCH)]
+        return torch.cat([torch.cat(images), self.to_standardized(seen)], dim=1)
 
     def _image(self, codes: Tensor) -> Tensor:
         geometry, (_, height, width) = self.layer.geometry, self.shape
@@ -83,7 +71,8 @@ class ThroughCodes:
 class DictionaryNetwork(Correction):
     """What to add to ridge's image to have scale · (standardized image + corrections) + mean.
 
-    Inputs are rows: whitened features (B, d), what `ThroughCodes` makes of them (B, 2p + 2), ridge's image (B, p).
+    Inputs are rows: whitened features and label (B, d), what `ThroughCodes` makes of them (B, 2p + 2), ridge's image
+    (B, p).
     """
 
     def __init__(self, dense: Residual, shape: ImageShape, *, channels: int, generator: torch.Generator) -> None:
@@ -140,20 +129,20 @@ class Dictionary(ConvDecoder):
         network.silence()
         return Training(network)
 
-    def _inputs(self, features: Tensor) -> Tensor:
-        return torch.cat([self._whiten(features), self._through(features), self._ridge(features)], dim=1)
+    def _inputs(self, seen: Seen) -> Tensor:
+        return torch.cat([Decoder._inputs(self, seen), self._through(seen), self._ridge(seen)], dim=1)
 
 
 def fit_through_codes(layer: SparseCodingLayer, target: Target) -> ThroughCodes:
     """The ridge regressions of `ThroughCodes`, on one draw of a randomized defense's noise."""
     fit, validation = target.fit, target.validation
-    direct = fit_ridge(
+    direct = fit_by_class(
         [fit.features],
-        standardized(fit.targets),
-        validation=(validation.features, standardized(validation.targets)),
-        penalties=PENALTIES,
+        replace(fit, targets=standardized(fit.targets)),
+        replace(validation, targets=standardized(validation.targets)),
+        target.auxiliary.classes,
     )
-    return ThroughCodes(layer, target.auxiliary.shape, _fit_codes(layer, target, direct), direct)
+    return ThroughCodes(layer, target.auxiliary.shape, _fit_codes(layer, target, direct.overall), direct)
 
 
 @torch.no_grad()

@@ -1,16 +1,22 @@
-"""The closed-form attack: one linear map from activations to pixels, fitted in about a second.
+"""The closed-form attack: a linear map from activations to pixels, or one per class, fitted in about a second.
 
 On an undefended linear layer it is hard to beat, and where it does well a defense has done nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
 from pydantic import Field
 from torch import Tensor
 
+from splitfed.attacks.auxiliary import Pairs, predict_rows
 from splitfed.attacks.base import Progress
 from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.linear import LinearMap, fit_ridge, mean_map
+from splitfed.attacks.seen import Seen
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.options import Options
 
@@ -25,22 +31,73 @@ class RidgeOptions(Options):
     """Draws of a randomized defense to fit on, all together."""
 
 
-def fit_to_front(target: Target, *, draws: int) -> LinearMap:
+FEWEST_OF_CLASS = 20
+"""Images of a class to fit on, below which it has no regression of its own."""
+
+
+@dataclass(frozen=True)
+class FrontMap:
+    """The regression of a front, or one for each class.
+
+    Attributes:
+        overall: over all classes.
+        by_class: by label, of the classes that have one of their own; empty where the label does not help.
+    """
+
+    overall: LinearMap
+    by_class: Mapping[int, LinearMap]
+
+    def __call__(self, seen: Seen) -> Tensor:
+        """To targets as rows (B, p)."""
+        made = self.overall(seen.features)
+        for label, of_class in self.by_class.items():
+            places = torch.nonzero(seen.labels == label)[:, 0]
+            made[places] = of_class(seen.features[places])
+        return made
+
+
+def fit_to_front(target: Target, *, draws: int) -> FrontMap:
     """The ridge regression that inverts this front; several draws only if it is randomized."""
     fresh = [target.redraw_fit().features for _ in range(1, draws)] if target.knowledge.randomized else []
-    return fit_ridge(
-        [target.fit.features, *fresh],
-        target.fit.targets,
-        validation=(target.validation.features, target.validation.targets),
-        penalties=PENALTIES,
+    return fit_by_class([target.fit.features, *fresh], target.fit, target.validation, target.auxiliary.classes)
+
+
+def fit_by_class(draws: Sequence[Tensor], fit: Pairs, validation: Pairs, classes: int) -> FrontMap:
+    """One regression, or one for each class where that does better on the validation part: the label is known, and
+    images of one class are closer to linear in their activations.
+
+    Args:
+        draws: features (n, d) of the images of ``fit``, one per draw of the defense's randomness.
+        fit: the targets, and the labels.
+        validation: what the penalties are chosen on, and whether classes are told apart.
+        classes: how many there are.
+    """
+
+    def regression(fitted: Tensor, judged: Tensor) -> LinearMap:
+        return fit_ridge(
+            [draw[fitted] for draw in draws],
+            fit.targets[fitted],
+            validation=(validation.features[judged], validation.targets[judged]),
+            penalties=PENALTIES,
+        )
+
+    def error(fitted: FrontMap) -> float:
+        return float((predict_rows(fitted, validation.seen) - validation.targets).square().mean())
+
+    overall = regression(
+        torch.ones_like(fit.labels, dtype=torch.bool), torch.ones_like(validation.labels, dtype=torch.bool)
     )
+    counts, judged = (torch.bincount(pairs.labels, minlength=classes) for pairs in (fit, validation))
+    enough = torch.nonzero((counts >= FEWEST_OF_CLASS) & (judged > 0))[:, 0].tolist()
+    by_class = {label: regression(fit.labels == label, validation.labels == label) for label in enough}
+    return min((FrontMap(overall, {}), FrontMap(overall, by_class)), key=error)
 
 
 class Ridge(Inverter):
-    """Standardize each feature, then ridge regression; the penalty is chosen on the validation part."""
+    """Standardize each feature, then ridge regression, by class where the label helps; the validation part chooses."""
 
     name = "ridge"
-    about = "closed form: ridge regression from standardized activations to pixels"
+    about = "closed form: ridge regression from standardized activations to pixels, by class where the label helps"
     adaptivity = "fits on several draws of the noise together"
     Options = RidgeOptions
     options: RidgeOptions
@@ -59,12 +116,15 @@ class Ridge(Inverter):
         )
 
     def _start(self, target: Target) -> float:
-        self._map = mean_map(target.fit.features, target.fit.targets)
-        self._before = fingerprint([self._map.weight])
+        self._map = FrontMap(mean_map(target.fit.features, target.fit.targets), {})
+        self._before = self._fingerprint()
         return self._loss_on(target.fit, self._map)
 
-    def _predict(self, features: Tensor) -> Tensor:
-        return self._map(features)
+    def _predict(self, seen: Seen) -> Tensor:
+        return self._map(seen)
 
     def _parameters_moved(self) -> bool:
-        return fingerprint([self._map.weight]) != self._before
+        return self._fingerprint() != self._before
+
+    def _fingerprint(self) -> str:
+        return fingerprint([each.weight for each in (self._map.overall, *self._map.by_class.values())])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from splitfed.attacks.base import Progress
 from splitfed.attacks.decoder import DecoderOptions, new_residual
 from splitfed.attacks.inverter import Inverter, Target
+from splitfed.attacks.seen import Seen, one_hot
 from splitfed.attacks.whitening import fit_whitening
 
 
@@ -41,8 +43,9 @@ class Untrained(Inverter):
         self._plateaued = True
         return self._loss_on(target.fit, self._predict)
 
-    def _predict(self, features: Tensor) -> Tensor:
-        result: Tensor = self._network(self._whiten(features))
+    def _predict(self, seen: Seen) -> Tensor:
+        inputs = [self._whiten(seen.features), one_hot(seen.labels, self._begun.auxiliary.classes)]
+        result: Tensor = self._network(torch.cat(inputs, dim=1))
         return result
 
     def _parameters_moved(self) -> bool:

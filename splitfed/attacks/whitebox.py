@@ -10,31 +10,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from splitfed.attacks.auxiliary import BATCH, Pairs, predict_rows
-from splitfed.attacks.base import Attack, Progress
-from splitfed.attacks.descent import Descent, Weights, error_directions
+from splitfed.attacks.auxiliary import BATCH
+from splitfed.attacks.base import Attack, Progress, images_of
+from splitfed.attacks.descent import MOST_DIRECTIONS, Descent, Weights, error_directions
 from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.linear import mean_map
 from splitfed.attacks.ridge import fit_to_front
+from splitfed.attacks.seen import Seen
 from splitfed.attacks.sparse import first_sparse_layer
 from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.options import Options
 from splitfed.types import FitEvidence
 
-Reconstruct = Callable[[Tensor], Tensor]
-"""Activations (B, ...) to images (B, C, H, W)."""
+Reconstruct = Callable[[Seen], Tensor]
+"""What was seen of B images to images (B, C, H, W)."""
 
 MISFITS = (1e-3, 3e-3, 3e-2, 1.0, 30.0)
 """Candidates for `Weights.misfit`, tried first, with the first of `VARIATIONS`."""
 VARIATIONS = (3.0, 0.0, 1.0, 10.0)
 """Candidates for `Weights.variation`; all but the first are tried with the best misfit only."""
+METRICS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (fast_psnr_db, fast_ssim)
+REMEMBERED = 0.25
+"""A start whose squared error on the images that it was fitted to is below this share of that on others knows these."""
 TUNED_SHARE = 8
 """The weights are chosen on one image for so many that are reconstructed at most."""
 
@@ -63,11 +68,11 @@ class Own:
 
     Attributes:
         pixels: (N, C, H, W).
-        activation: (N, d), with its noise.
+        seen: with its noise.
     """
 
     pixels: Tensor
-    activation: Tensor
+    seen: Seen
 
 
 @dataclass(frozen=True)
@@ -121,16 +126,21 @@ class Whitebox(Inverter):
             misfit = self._best.weights.misfit
             self._candidates += [Weights(misfit, variation) for variation in VARIATIONS[1:]]
         self._plateaued = self._tried == len(self._candidates)
+        if self._plateaued and not self._adds():
+            self._best = Trial(self._best.weights, 0, self._best.loss)
         self._epochs += 1
         return Progress(self._epochs, trial.loss, self._best.loss, self._plateaued, finished=self._plateaued)
+
+    def _adds(self) -> bool:
+        """Whether the best weights help with images that they were not chosen on; if not, the start stays as it is."""
+        before, after = self._start_of(self._judge.seen), self._images(self._judge.seen)
+        return _loss(after, self._judge.pixels) < _loss(before, self._judge.pixels)
 
     def most_observations(self) -> int:
         return self.options.most_images_sparse if self._is_sparse else self.options.most_images
 
-    def reconstruct(self, activation: Tensor) -> Tensor:
-        shape = self._begun.auxiliary.shape
-        batches = torch.split(activation.flatten(1).float(), self.options.batch_size)
-        return torch.cat([self._optimize(batch) for batch in batches]).view(-1, *shape)
+    def reconstruct(self, activation: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self._images(self._begun.seen(activation, labels))
 
     def evidence(self) -> FitEvidence:
         """The losses are those of the images that the weights were chosen on, the scores those of others.
@@ -139,12 +149,12 @@ class Whitebox(Inverter):
         adds to it on those few: the difference varies far less from image to image than the score itself.
         """
         validation = self._begun.validation
-        start = self._start_of(validation.features)
-        before, after = self._start_of(self._judge.activation), self.reconstruct(self._judge.activation)
+        start = self._start_of(validation.seen)
+        before, after = self._start_of(self._judge.seen), self._images(self._judge.seen)
+        began = [float(metric(start, validation.targets.view_as(start)).mean()) for metric in METRICS]
         psnr, structure = (
-            float(metric(start, validation.targets.view_as(start)).mean())
-            + float((metric(after, self._judge.pixels) - metric(before, self._judge.pixels)).mean())
-            for metric in (fast_psnr_db, fast_ssim)
+            first + float((metric(after, self._judge.pixels) - metric(before, self._judge.pixels)).mean())
+            for first, metric in zip(began, METRICS, strict=True)
         )
         return FitEvidence(
             first_loss=self._first_loss,
@@ -154,7 +164,13 @@ class Whitebox(Inverter):
             validation_psnr_db=psnr,
             validation_ssim=structure,
             plateaued=self._plateaued,
+            start_psnr_db=began[0],
+            start_ssim=began[1],
         )
+
+    def _images(self, seen: Seen) -> Tensor:
+        shape = self._begun.auxiliary.shape
+        return torch.cat([self._optimize(batch) for batch in seen.split(self.options.batch_size)]).view(-1, *shape)
 
     def _start(self, target: Target) -> float:
         knowledge = target.knowledge
@@ -166,25 +182,37 @@ class Whitebox(Inverter):
         self._begin_at, self._descent = self._ridge_images, None
         self._candidates = [Weights(misfit, VARIATIONS[0]) for misfit in MISFITS]
         self._tried = 0
-        untaught = predict_rows(mean, knowledge.features(self._tune.activation)).view_as(self._tune.pixels)
+        untaught = mean(self._tune.seen.features).view_as(self._tune.pixels)
         return _loss(untaught, self._tune.pixels)
 
     def _prepare(self, target: Target) -> Descent:
         """Choose where to start, and learn what is wrong with it."""
-        starts = [self._ridge_images, *(other.reconstruct for other in self._others)]
-        losses = [_loss(start(self._tune.activation), self._tune.pixels) for start in starts]
+        starts: list[Reconstruct] = [self._ridge_images, *(partial(_of_other, other) for other in self._others)]
+        losses = [_loss(start(self._tune.seen), self._tune.pixels) for start in starts]
         best = min(range(len(starts)), key=losses.__getitem__)
         self._begin_at = starts[best]
         self._best = Trial(self._candidates[0], 0, losses[best])
         return Descent(
             target.knowledge.expected,
-            error_directions(*(self._errors_of_start(pairs) for pairs in (target.fit, target.validation))),
+            self._directions(target),
             self._noise(target),
             float(target.fit.features.var(dim=0).mean()),
         )
 
-    def _errors_of_start(self, pairs: Pairs) -> Tensor:
-        return self._start_of(pairs.features).flatten(1) - pairs.targets
+    def _directions(self, target: Target) -> Tensor:
+        """What is wrong with the start, as `error_directions` has it.
+
+        One that looks its images up among the attacker's own, such as a posterior mean, knows those that it was fitted
+        to: what is wrong with others then shows on the validation part alone.
+        """
+        chosen = torch.linspace(0, len(target.fit.seen) - 1, min(len(target.fit.seen), MOST_DIRECTIONS)).long()
+        fitted = self._errors_of_start(target.fit.seen[chosen], target.fit.targets[chosen])
+        held_out = self._errors_of_start(target.validation.seen, target.validation.targets)
+        remembers = fitted.square().mean() < REMEMBERED * held_out.square().mean()
+        return error_directions(held_out if remembers else fitted, held_out)
+
+    def _errors_of_start(self, seen: Seen, targets: Tensor) -> Tensor:
+        return self._start_of(seen).flatten(1) - targets
 
     def _choose_own_images(self, target: Target) -> None:
         """One half of the validation part to choose the weights on, the other to judge them by; no more than pays."""
@@ -193,48 +221,49 @@ class Whitebox(Inverter):
         self._tune, self._judge = (self._own(target, part) for part in torch.split(places[: 2 * half], half))
 
     def _own(self, target: Target, places: Tensor) -> Own:
-        pixels = target.auxiliary.pixels[places]
-        with torch.no_grad():
-            return Own(pixels, target.knowledge.observe(pixels, target.generator).flatten(1).float())
+        return Own(target.auxiliary.pixels[places], target.as_tapped(target.observe(places)).seen)
 
     @torch.no_grad()
     def _noise(self, target: Target) -> Tensor:
         """The variance of the defense's noise on each feature, (d,), measured on the attacker's own images."""
-        seen = self._tune.activation
+        seen = self._tune.seen.rows
         if not target.knowledge.randomized:
             return torch.zeros(seen.shape[1])
         return (seen - target.knowledge.expected(self._tune.pixels).flatten(1)).square().mean(dim=0)
 
     def _try(self, descent: Descent, weights: Weights) -> Trial:
         steps = self.options.steps_sparse if self._is_sparse else self.options.steps
-        path = descent.images(self._start_of(self._tune.activation), self._tune.activation, weights, steps)
+        path = descent.images(self._start_of(self._tune.seen), self._tune.seen.rows, weights, steps)
         losses = [_loss(images, self._tune.pixels) for images in path]
         best = min(range(len(losses)), key=losses.__getitem__)
         return Trial(weights, best, losses[best])
 
-    def _optimize(self, rows: Tensor) -> Tensor:
-        """The best weights' images for these activations, (B, d)."""
+    def _optimize(self, seen: Seen) -> Tensor:
+        """The best weights' images, (B, C, H, W)."""
         if self._descent is None:
-            return self._start_of(rows)
+            return self._start_of(seen)
         steps = self.options.steps_sparse if self._is_sparse else self.options.steps
-        path = self._descent.images(self._start_of(rows), rows, self._best.weights, steps)
+        path = self._descent.images(self._start_of(seen), seen.rows, self._best.weights, steps)
         return next(islice(path, self._best.steps, None))
 
     @torch.no_grad()
-    def _start_of(self, rows: Tensor) -> Tensor:
-        """The images to start from for these activations, (B, d)."""
-        return torch.cat([self._begin_at(batch) for batch in torch.split(rows, BATCH)])
+    def _start_of(self, seen: Seen) -> Tensor:
+        """The images to start from, (B, C, H, W)."""
+        return torch.cat([self._begin_at(batch) for batch in seen.split(BATCH)])
 
-    def _ridge_images(self, rows: Tensor) -> Tensor:
-        features = self._begun.knowledge.features(rows)
-        return predict_rows(self._ridge, features).view(-1, *self._begun.auxiliary.shape)
+    def _ridge_images(self, seen: Seen) -> Tensor:
+        return self._ridge(seen).view(-1, *self._begun.auxiliary.shape)
 
-    def _predict(self, features: Tensor) -> Tensor:
+    def _predict(self, seen: Seen) -> Tensor:
         """Where the descent starts."""
-        return self._start_of(features).flatten(1)
+        return self._start_of(seen).flatten(1)
 
     def _parameters_moved(self) -> bool:
-        return fingerprint([self._ridge.weight]) != self._before
+        return fingerprint([self._ridge.overall.weight]) != self._before
+
+
+def _of_other(attack: Attack, seen: Seen) -> Tensor:
+    return images_of(attack, seen.rows, seen.labels)
 
 
 def _loss(images: Tensor, targets: Tensor) -> float:

@@ -15,7 +15,7 @@ from splitfed.errors import PluginError
 from splitfed.metrics.findings import Finding
 from splitfed.models.front import Front, FrontSpec, PlainFront, initialize
 from splitfed.options import Options
-from splitfed.types import Images, Phase
+from splitfed.types import Channel, Images, Phase
 
 Figures = Mapping[str, float]
 """Named numbers; the name carries the unit."""
@@ -217,6 +217,12 @@ class Defense(ABC):
     def expected(self, output: Tensor) -> Tensor:
         """What `protect` gives on average in phase AUDIT, differentiably: what an attack that averages works with."""
         return output
+
+    def channel(self, output: Tensor) -> Channel | None:  # noqa: ARG002
+        """How `protect` distributes what leaves in phase AUDIT for the front's output (B, ...): what an attack that
+        weighs images by their likelihood works with. None where it draws nothing, or draws the numbers of an activation
+        together; such attacks then measure the noise themselves."""
+        return None
 
     @abstractmethod
     def findings(self, evidence: TapEvidence) -> list[Finding]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from splitfed.defenses.base import Defense, TapEvidence
 from splitfed.metrics.findings import Finding, gaussian_scale, noise_scale_within
 from splitfed.options import Options
-from splitfed.types import Phase
+from splitfed.types import Channel, Phase
 
 
 class GaussianOptions(Options):
@@ -38,6 +38,9 @@ class Gaussian(Defense):
         if phase is Phase.TRAIN:
             return output
         return output + self.options.sigma * torch.randn(output.shape, generator=generator)
+
+    def channel(self, output: Tensor) -> Channel:
+        return Channel("gaussian", output, torch.full_like(output, self.options.sigma))
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """The noise measured at the tap has the stated scale, within 5 %."""

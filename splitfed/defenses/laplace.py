@@ -10,7 +10,7 @@ from torch import Tensor
 from splitfed.defenses.base import Defense, TapEvidence
 from splitfed.metrics.findings import Finding, laplace_scale, noise_scale_within
 from splitfed.options import Options
-from splitfed.types import Phase
+from splitfed.types import Channel, Phase
 
 
 class LaplaceOptions(Options):
@@ -39,6 +39,9 @@ class Laplace(Defense):
 
     def protect(self, output: Tensor, generator: torch.Generator, phase: Phase) -> Tensor:  # noqa: ARG002
         return output + laplace(output.shape, self.options.scale, generator)
+
+    def channel(self, output: Tensor) -> Channel:
+        return Channel("laplace", output, torch.full_like(output, self.options.scale))
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """The noise measured at the tap has the stated scale, within 5 %."""

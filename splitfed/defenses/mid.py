@@ -17,7 +17,7 @@ from splitfed.metrics.findings import Finding, gaussian_scale, noise_scale_withi
 from splitfed.models.bottleneck_fronts import GaussianBottleneckFront
 from splitfed.models.front import FrontSpec, PlainFront, initialize
 from splitfed.options import Options
-from splitfed.types import Phase
+from splitfed.types import Channel, Phase
 
 
 class InformationBottleneckOptions(Options):
@@ -58,6 +58,10 @@ class InformationBottleneck(Defense):
     def expected(self, output: Tensor) -> Tensor:
         """μ."""
         return output.chunk(2, dim=1)[0]
+
+    def channel(self, output: Tensor) -> Channel:
+        mean, log_variance = output.chunk(2, dim=1)
+        return Channel("gaussian", mean, (log_variance / 2).exp())
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """The term moved every front, and (z − μ) / σ at the tap is standard noise, within 5 %."""

@@ -22,7 +22,7 @@ from splitfed.defenses.sparse_stem import CHECKED_IMAGES, SparseStemDefense
 from splitfed.metrics.findings import Finding, laplace_scale, noise_scale_within
 from splitfed.models.bottleneck_fronts import UnitBottleneckFront
 from splitfed.models.front import FrontSpec, initialize
-from splitfed.types import Phase
+from splitfed.types import Channel, Phase
 
 NOISE_TOLERANCE = 0.05
 """Of the measured scale, relative (DESIGN, section 7)."""
@@ -64,6 +64,9 @@ class SparseCodingNoise(SparseStemDefense):
 
     def protect(self, output: Tensor, generator: torch.Generator, phase: Phase) -> Tensor:  # noqa: ARG002
         return output + laplace(output.shape, self.options.scale, generator)
+
+    def channel(self, output: Tensor) -> Channel:
+        return Channel("laplace", output, torch.full_like(output, self.options.scale))
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """Codes are sparse, the bottleneck lies on the sphere, and the noise at the tap has the stated scale."""

@@ -22,7 +22,7 @@ from splitfed.defenses.registry import DEFENSES, build
 from splitfed.metrics.findings import Finding
 from splitfed.models.front import Front, FrontSpec
 from splitfed.options import Options, explain
-from splitfed.types import Images, Phase
+from splitfed.types import Channel, Images, Phase
 
 
 class Layer(BaseModel):
@@ -178,6 +178,11 @@ class Stack(Defense):
         for layer in self.layers:
             output = layer.expected(output)
         return output
+
+    def channel(self, output: Tensor) -> Channel | None:
+        """That of the one layer that changes what leaves the client."""
+        layer = self._with_own("protect")
+        return layer.channel(output) if layer else None
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """Each layer's. A layer that leaves the output alone is judged without what another one did to it."""

@@ -179,7 +179,7 @@ def check_finite(fit: FitEvidence) -> None:
         AttackError: one is not finite.
     """
     for name, value in vars(fit).items():
-        if not math.isfinite(value):
+        if value is not None and not math.isfinite(value):
             raise AttackError(f"its {name} is {value}")
 
 

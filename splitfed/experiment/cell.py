@@ -65,6 +65,7 @@ def _judge(context: CellContext, played: Played, live: AttackListener, audit: Au
     outcomes = live.outcomes()
     evidence, sealed = audit.of_defense(), audit.sealed(live.done)
     defense = context.job.defense()
+    identified = audit.identification(defense, evidence, [outcome.reconstruction for outcome in outcomes])
     found = cell_result(
         cell=cell,
         result=result,
@@ -87,10 +88,12 @@ def _judge(context: CellContext, played: Played, live: AttackListener, audit: Au
             result=result,
             options=run.scenario.federation,
             sealed=sealed,
+            silent=identified is not None and identified.silent,
         ),
         figures=defense.figures(evidence) if evidence is not None else {},
         attack_s=played.attack_s,
         sealed=sealed,
+        identified=identified,
     )
     save_outcome(run.store, cell.name, found.strongest, outcomes)
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from splitfed.attacker.protocol import Done
-from splitfed.defenses.base import TapEvidence
+from splitfed.defenses.base import Defense, TapEvidence
 from splitfed.experiment.context import CellContext
+from splitfed.experiment.identification import Identification, identify
 from splitfed.federation.client import Client
 from splitfed.federation.client_app import connect_over_grpc
 from splitfed.federation.outcome import FederationResult
@@ -22,7 +23,7 @@ from splitfed.federation.task import Task
 from splitfed.metrics import gates
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.gates import GateResult
-from splitfed.types import Observation, Phase
+from splitfed.types import Observation, Phase, Reconstruction
 from splitfed.wire.observations import read_observations
 
 
@@ -43,6 +44,18 @@ class AuditEvidence:
         own = [observation for observation in observed if observation.client == number]
         plan = self._context.job.plan([len(client.train) for client in clients])
         return tap_evidence(self._victim(number), own, self._result.measures, plan)
+
+    def identification(
+        self, defense: Defense, evidence: TapEvidence | None, reconstructions: Sequence[Reconstruction]
+    ) -> Identification | None:
+        """Who is found again among the victims of all clients; None where nothing was observed that is known to be
+        theirs."""
+        if evidence is None:
+            return None
+        try:
+            return identify(self._observed, reconstructions, self._context.truth, defense, evidence)
+        except IndexError:  # the tap has rows that nobody sent: other gates say so
+            return None
 
     def sealed(self, done: Done | None) -> bool:
         """Whether the wire was to be under TLS, and the attacker found it so and read nothing.

@@ -11,6 +11,7 @@ from splitfed.config.scenario import Cell
 from splitfed.config.tables import FederationOptions
 from splitfed.defenses import Defense
 from splitfed.defenses.base import Figures, TapEvidence
+from splitfed.experiment.identification import Identification
 from splitfed.federation.outcome import FederationResult
 from splitfed.metrics import gates
 from splitfed.metrics.fid import FrechetMetric
@@ -45,7 +46,12 @@ def baseline_scores(auxiliary: Images, victims: Images) -> dict[str, BaselineSco
 
 
 def attack_score(
-    outcome: AttackOutcome, auxiliary: Images, seed: int, sent: int, frechet_metrics: Sequence[FrechetMetric] = ()
+    outcome: AttackOutcome,
+    auxiliary: Images,
+    seed: int,
+    sent: int,
+    frechet_metrics: Sequence[FrechetMetric] = (),
+    identified: Identification | None = None,
 ) -> AttackScore:
     """What one attack reached: over ``n`` of the ``sent`` images whose activations traveled under the final front."""
     guess = class_mean(auxiliary, outcome.truth)
@@ -54,8 +60,10 @@ def attack_score(
         outcome.truth,
         class_mean_psnr_db=psnr_db(guess, outcome.truth.pixels),
         seed=seed,
+        reid=identified.by_pixels(outcome.reconstruction) if identified is not None else None,
     )
-    return AttackScore(**{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent})
+    idle = outcome.report.fit is not None and not outcome.report.is_control and gates.added_nothing(outcome.report.fit)
+    return AttackScore(**{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent, "added_nothing": idle})
 
 
 def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
@@ -73,8 +81,13 @@ def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:
 
 
 def strongest_of(reports: Sequence[Attacked]) -> str | None:
-    """The same by what the attacks say of themselves."""
-    scores = {name: fit.validation_ssim for name, fit in fits(reports).items() if math.isfinite(fit.validation_ssim)}
+    """The same by what the attacks say of themselves.
+
+    One that adds nothing to what it starts from is no attack of its own, unless all do not.
+    """
+    known = {name: fit for name, fit in fits(reports).items() if math.isfinite(fit.validation_ssim)}
+    own = {name: fit for name, fit in known.items() if not gates.added_nothing(fit)}
+    scores = {name: fit.validation_ssim for name, fit in (own or known).items()}
     best = max(scores.values(), default=math.nan)
     return next((name for name, of_name in scores.items() if of_name >= best - TIE), None)
 
@@ -118,11 +131,13 @@ def cell_gates(
     result: FederationResult,
     options: FederationOptions,
     sealed: bool = False,
+    silent: bool = False,
 ) -> list[GateResult]:
     """All gates of a cell but the reference gate and `finite`, which need the scores.
 
     ``refused`` has by name the attacks whose reconstructions could not be scored, and why. Of a ``sealed`` cell,
-    ``coverage`` says that there was nothing to observe; what is asked of observations is then asked of none.
+    ``coverage`` says that there was nothing to observe; what is asked of observations is then asked of none. ``silent``
+    activations tell private images apart no better than guessing does.
     """
     return [
         gates.completed(),
@@ -132,7 +147,7 @@ def cell_gates(
             allowed=options.missed_rounds_allowed,
             reason=result.missed_because,
         ),
-        *([] if sealed else [gates.attack_learned(fits([o.report for o in outcomes]), refused)]),
+        *([] if sealed else [gates.attack_learned(fits([o.report for o in outcomes]), refused, silent=silent)]),
         gates.victim_unchanged(before, after),
         coverage,
         *([] if sealed else [front, gates.defense_acts(defense.findings(evidence) if evidence is not None else [])]),
@@ -167,12 +182,15 @@ def cell_result(
     figures: Figures,
     attack_s: float,
     sealed: bool = False,
+    identified: Identification | None = None,
 ) -> CellResult:
     """A trained cell with its verdict: what the attacks reached, and these gates with `finite` beside them."""
     sent = sum(result.audited.values())
     best = strongest(outcomes)
     scores = {
-        o.report.attack: attack_score(o, auxiliary, cell.seed, sent, frechet_metrics if o.report.attack == best else ())
+        o.report.attack: attack_score(
+            o, auxiliary, cell.seed, sent, frechet_metrics if o.report.attack == best else (), identified
+        )
         for o in outcomes
         if len(o.reconstruction)
     }
@@ -188,6 +206,7 @@ def cell_result(
         figures=figures,
         attack_s=attack_s,
         sealed=sealed,
+        identified=identified,
     )
 
 
@@ -204,8 +223,10 @@ def scored_cell(
     figures: Figures,
     attack_s: float,
     sealed: bool = False,
+    identified: Identification | None = None,
 ) -> CellResult:
     """A trained cell whose attacks and controls have scores, by name."""
+    attacks = {name: value for name, value in scores.items() if name not in controls}
     found = CellResult(
         cell=cell.name,
         defense=cell.defense.name,
@@ -220,10 +241,11 @@ def scored_cell(
         missed_rounds={str(client): tuple(numbers) for client, numbers in sorted(result.missed_rounds.items())},
         train_s=result.train_s,
         attack_s=attack_s,
-        attacks={name: value for name, value in scores.items() if name not in controls},
+        attacks=attacks,
         controls={name: value for name, value in scores.items() if name in controls},
         strongest=strongest,
         sealed=sealed,
+        **(identified.headline(attacks) if identified is not None else {}),
         gates={},
         gate_details={},
         valid=False,

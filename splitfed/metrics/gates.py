@@ -60,27 +60,71 @@ def clients_took_part(
     return GateResult("clients_took_part", count <= allowed, detail)
 
 
-def attack_learned(fits: Mapping[str, FitEvidence], refused: Mapping[str, str] | None = None) -> GateResult:
-    """Every attack's parameters moved and its training loss fell.
+def attack_learned(
+    fits: Mapping[str, FitEvidence], refused: Mapping[str, str] | None = None, *, silent: bool = False
+) -> GateResult:
+    """Every attack did its work, and one of them added something to what it starts from.
 
-    An attack that was never trained makes any defense look strong. ``fits`` is the evidence by attack name;
-    the `untrained` control does not belong in it. No attack at all fails, and so does one of ``refused``: attacks
-    whose output could not be scored, and why.
+    An attack that was never trained makes any defense look strong, and so does a network that adds nothing to the
+    closed form beneath it. What an attack starts from is the best closed form beneath a network, the mean of the class
+    beneath a closed form. One that adds nothing is named; it is no attack of its own (`added_nothing`).
+
+    Args:
+        fits: the evidence by attack name; the `untrained` control does not belong in it. None at all fails.
+        refused: attacks whose output could not be scored, and why; one fails.
+        silent: whether the activations tell the private images apart no better than guessing does: then there is
+            nothing to learn, and attacks that learned nothing did their work.
     """
-    failures = [f"{name}: {why}" for name, fit in fits.items() if (why := _why_not_learned(fit))]
+    failures = [f"{name}: {why}" for name, fit in fits.items() if (why := _why_not_learned(fit, silent=silent))]
     failures += [f"{name} has no score: {why}" for name, why in (refused or {}).items()]
-    losses = ", ".join(f"{name} {fit.first_loss:.4g} -> {fit.last_loss:.4g}" for name, fit in fits.items())
+    idle = [name for name, fit in fits.items() if added_nothing(fit)]
     if not fits and not failures:
         failures = ["no attack was mounted"]
-    return GateResult("attack_learned", not failures, "; ".join(failures) or f"training loss {losses}")
+    if fits and len(idle) == len(fits) and not silent:
+        failures.append("no attack added anything to what it starts from")
+    told = "; ".join(_told(name, fit) for name, fit in fits.items())
+    if silent:
+        told += "; the activations tell private images apart no better than guessing does"
+    return GateResult("attack_learned", not failures, "; ".join(failures) or told)
 
 
-def _why_not_learned(fit: FitEvidence) -> str:
-    """Empty if the attack learned."""
+GAIN_DB, GAIN_SSIM = 0.01, 0.001
+"""Less than this in both is no gain on what an attack starts from."""
+
+
+def added_nothing(fit: FitEvidence) -> bool:
+    """Whether an attack is no better than what it starts from, on the attacker's own validation images.
+
+    Of an attack that does not say what it starts from, whether its training loss fell.
+    """
+    if fit.start_psnr_db is None or fit.start_ssim is None:
+        return not fit.last_loss < fit.first_loss
+    # written so that a NaN is no gain
+    gains = fit.validation_psnr_db - fit.start_psnr_db >= GAIN_DB or fit.validation_ssim - fit.start_ssim >= GAIN_SSIM
+    return not gains
+
+
+def _told(name: str, fit: FitEvidence) -> str:
+    if added_nothing(fit):
+        return f"{name} added nothing"
+    if fit.start_psnr_db is None or fit.start_ssim is None:
+        return f"{name}: training loss {fit.first_loss:.4g} -> {fit.last_loss:.4g}"
+    return (
+        f"{name}: {fit.start_psnr_db:.2f} -> {fit.validation_psnr_db:.2f} dB, SSIM "
+        f"{fit.start_ssim:.3f} -> {fit.validation_ssim:.3f}"
+    )
+
+
+def _why_not_learned(fit: FitEvidence, *, silent: bool) -> str:
+    """Empty if the attack did its work."""
+    if not (math.isfinite(fit.first_loss) and math.isfinite(fit.last_loss)):
+        return f"its training loss is not finite ({fit.first_loss:.4g} -> {fit.last_loss:.4g})"
+    if silent:
+        return ""
     if not fit.parameters_moved:
         return "its parameters did not move"
-    # written so that a NaN counts as a loss that did not fall
-    if not fit.last_loss < fit.first_loss:
+    says = fit.start_psnr_db is not None
+    if not says and not fit.last_loss < fit.first_loss:
         return f"its training loss did not fall ({fit.first_loss:.4g} -> {fit.last_loss:.4g})"
     return ""
 

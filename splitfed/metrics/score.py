@@ -10,11 +10,18 @@ from torch import Tensor
 from splitfed.metrics.bootstrap import bootstrap_ci95
 from splitfed.metrics.per_image import METRICS
 from splitfed.metrics.quality import psnr_db, ssim
-from splitfed.metrics.reid import reid_top1
+from splitfed.metrics.reid import ReidResult, reid_top1
 from splitfed.types import Images
 
 
-def score(reconstructions: Tensor, truth: Images, *, class_mean_psnr_db: Tensor, seed: int) -> dict[str, Any]:
+def score(
+    reconstructions: Tensor,
+    truth: Images,
+    *,
+    class_mean_psnr_db: Tensor,
+    seed: int,
+    reid: ReidResult | None = None,
+) -> dict[str, Any]:
     """What an attack leaked, in the keys of the results schema.
 
     Args:
@@ -22,6 +29,7 @@ def score(reconstructions: Tensor, truth: Images, *, class_mean_psnr_db: Tensor,
         truth: the victims' images.
         class_mean_psnr_db: PSNR of the class-mean predictor on the same images, dB, (N,).
         seed: for the bootstrap over images.
+        reid: re-identification in the pool that all attacks share; by default among the first images of ``truth``.
 
     Returns:
         psnr_db, psnr_db_ci95, psnr_db_p99, psnr_excess_db, ssim, ssim_ci95, ssim_cropped (None for images smaller
@@ -32,12 +40,12 @@ def score(reconstructions: Tensor, truth: Images, *, class_mean_psnr_db: Tensor,
     """
     psnr = psnr_db(reconstructions, truth.pixels).double()
     structure = ssim(reconstructions, truth.pixels).double()
-    reid = reid_top1(reconstructions, truth.pixels)
+    found = reid or reid_top1(reconstructions, truth.pixels)
     return {
         **reduced(psnr, structure, class_mean_psnr_db=class_mean_psnr_db, seed=seed),
         "ssim_cropped": METRICS["ssim_cropped"].mean(reconstructions, truth.pixels),
-        "reid_top1": reid.rate,
-        "reid_chance": reid.chance,
+        "reid_top1": found.rate,
+        "reid_chance": found.chance,
         "n": len(truth),
     }
 

@@ -132,8 +132,30 @@ MEASURES: dict[str, Measure] = {
             meaning="the same without a border of 5 pixels (scikit-image's scalar)",
         ),
         Measure(
-            name="reid_top1",
+            name="reid",
             label="re-id",
+            better="lower",
+            low=0.0,
+            high=1.0,
+            digits=1,
+            form="percent",
+            meaning="how often the image behind an activation is found among N victims of all clients: the larger of "
+            "the next two, over all attacks",
+        ),
+        Measure(
+            name="reid_matched",
+            label="re-id front",
+            better="lower",
+            low=0.0,
+            high=1.0,
+            digits=1,
+            form="percent",
+            meaning="the same by the likelihood of each candidate, given the activation, the known front, and the "
+            "noise; no attack's pixels take part",
+        ),
+        Measure(
+            name="reid_top1",
+            label="re-id pixels",
             better="lower",
             low=0.0,
             high=1.0,

@@ -99,7 +99,9 @@ class AttackScore(Record):
     whole map, ``ssim_cropped`` scikit-image's scalar, null for images below 11 pixels. ``fid_lite0`` and ``fid`` are of
     the strongest attack where the scenario asks for them; null for too few images, and for all others. ``by_client``
     has by its number what each client measured, where truth was with the clients; re-identification is then the rate
-    over all images, each sought among its own client's, and its chance level the mean of theirs.
+    over all images, each sought among its own client's, and its chance level the mean of theirs. One that
+    ``added_nothing`` to what it starts from, the best closed form beneath a network or the mean of the class beneath a
+    closed form, is no attack of its own.
     """
 
     psnr_db: Number
@@ -116,6 +118,7 @@ class AttackScore(Record):
     fid_lite0: Number = None
     fid: Number = None
     by_client: dict[str, ClientScore] = Field(default_factory=dict)
+    added_nothing: bool = False
 
 
 class CellResult(Record):
@@ -126,6 +129,12 @@ class CellResult(Record):
     in, or not in all of; 0 is the preparation, the number after the last round the audit. A cell that could not be
     trained has no scores, no attacks, and its reason under the gate ``completed``. Where it is ``sealed``, the attacker
     stood at a wire under TLS and saw ciphertext: it has no attacks either, is INVALID, and says nothing of the defense.
+
+    ``reid`` is how often the image behind an activation is found among ``reid_pool`` victims of all clients, the same
+    for every attack: the larger of ``reid_matched``, by the likelihood of each candidate given the activation and the
+    front, and of every attack's ``reid_top1``. ``reid_by`` says which one, "matched" or the attack.
+    ``reid_chance_in_class`` is the rate of guessing among candidates of the same class. All are null in results from
+    before they were measured, and where each client judged its own images.
     """
 
     cell: str
@@ -145,6 +154,11 @@ class CellResult(Record):
     controls: dict[str, AttackScore]
     strongest: str | None
     sealed: bool = False
+    reid: Number = None
+    reid_by: str | None = None
+    reid_matched: Number = None
+    reid_chance_in_class: Number = None
+    reid_pool: int = 0
     gates: dict[str, bool]
     gate_details: dict[str, str]
     valid: bool
@@ -153,6 +167,12 @@ class CellResult(Record):
     def strongest_score(self) -> AttackScore | None:
         """The scores of the strongest attack; None where nothing was observed."""
         return self.attacks[self.strongest] if self.strongest is not None else None
+
+    @property
+    def reid_rate(self) -> Number:
+        """The headline of re-identification; that of the strongest attack where no other is known."""
+        best = self.strongest_score
+        return self.reid if self.reid is not None or best is None else best.reid_top1
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from splitfed.records.results import CellResult, Number
 
 REFERENCE = "none"
-Summed = Literal["accuracy", "psnr_db", "ssim", "reid_top1", "psnr_excess_db"]
-SUMMED: tuple[Summed, ...] = ("accuracy", "psnr_db", "ssim", "reid_top1", "psnr_excess_db")
-"""What is summed up: accuracy, and the scores of the strongest attack of each cell."""
+Summed = Literal["accuracy", "psnr_db", "ssim", "reid", "reid_top1", "psnr_excess_db"]
+SUMMED: tuple[Summed, ...] = ("accuracy", "psnr_db", "ssim", "reid", "reid_top1", "psnr_excess_db")
+"""What is summed up: accuracy, the headline of re-identification, and the scores of the strongest attack of each
+cell."""
 
 
 def by_defense(cells: Iterable[CellResult]) -> list[list[CellResult]]:
@@ -47,6 +48,8 @@ def measured(cell: CellResult, measure: Summed) -> Number:
     """The value of a cell; none where it has no strongest attack."""
     if measure == "accuracy":
         return cell.accuracy
+    if measure == "reid":
+        return cell.reid_rate
     score = cell.strongest_score
     value: Number = None if score is None else getattr(score, measure)
     return value

@@ -18,7 +18,9 @@ READING = (
     "PSNR in dB and SSIM (whole map) over the private images, means over seeds. The strongest, marked where it is so "
     "under most seeds, is chosen on the attacker's own images, so that another may score a little higher here. [n]: "
     "over n of the images only, since the attack is expensive or the tap saw no more; other images score otherwise, "
-    "and the entry beside it may be of the same reconstructions. No entry: the attack does not apply to such a front."
+    "and the entry beside it may be of the same reconstructions. Added nothing: no better than what it starts from, on "
+    "the attacker's own images, so that it is no attack of its own. No entry: the attack does not apply to such a "
+    "front."
 )
 
 
@@ -52,7 +54,8 @@ def _entry(cells: Sequence[CellResult], name: str, marks: tuple[str, str]) -> st
         return MISSING
     psnr_db = spread(score.psnr_db for score in scores).mean
     ssim = spread(score.ssim for score in scores).mean
-    text = f"{number(psnr_db, 1)} / {number(ssim, 3)}{_fewer(cells, name)}"
+    idle = " added nothing" if all(score.added_nothing for score in scores) else ""
+    text = f"{number(psnr_db, 1)} / {number(ssim, 3)}{_fewer(cells, name)}{idle}"
     strongest = sum(cell.strongest == name for cell in cells) * 2 > len(cells)
     return f"{marks[0]}{text}{marks[1]}" if strongest else text
 

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from splitfed.records.summary import by_defense, summarize
-from splitfed.views.text import MISSING
+from splitfed.views.text import MISSING, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ class Row:
     accuracy: Estimate
     psnr_db: Estimate
     ssim: Estimate
-    reid_top1: Estimate
+    reid: Estimate
     psnr_excess_db: Estimate
     psnr_db_p99: Estimate
     fid_lite0: Estimate
@@ -95,7 +95,10 @@ def _strongest(cell: CellResult) -> str:
     if cell.sealed:
         return SEALED
     score = cell.strongest_score
-    return MISSING if score is None else f"{cell.strongest}{fewer(score.n, score.sent)}"
+    if score is None:
+        return MISSING
+    idle = " (added nothing)" if score.added_nothing else ""
+    return f"{cell.strongest}{fewer(score.n, score.sent)}{idle}"
 
 
 def fewer(scored: int, sent: int) -> str:
@@ -162,6 +165,12 @@ def reid_chance(results: Results) -> float | None:
     return _mean(score.reid_chance for score in scores if score)
 
 
+def guessed(results: Results) -> str:
+    """The same in words, and by guessing among those of the same class where that was measured."""
+    in_class = _mean(cell.reid_chance_in_class for cell in results.cells)
+    return percent(reid_chance(results)) + ("" if in_class is None else f", within the class {percent(in_class)}")
+
+
 def images_scored(results: Results, metric: str) -> int | None:
     """Images per set that this metric was asked to compare, the fewest of any cell; None where it was not asked."""
     if metric not in results.metrics:
@@ -196,7 +205,7 @@ def _row(cells: Sequence[CellResult]) -> Row:
         accuracy=_estimate([cell.accuracy for cell in cells], [None] * len(cells)),
         psnr_db=estimate(lambda s: s.psnr_db, lambda s: s.psnr_db_ci95),
         ssim=estimate(lambda s: s.ssim, lambda s: s.ssim_ci95),
-        reid_top1=estimate(lambda s: s.reid_top1),
+        reid=_estimate([cell.reid_rate for cell in cells], [None] * len(cells)),
         psnr_excess_db=estimate(lambda s: s.psnr_excess_db),
         psnr_db_p99=estimate(lambda s: s.psnr_db_p99),
         fid_lite0=estimate(lambda s: s.fid_lite0),

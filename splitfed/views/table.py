@@ -29,14 +29,14 @@ NARROW = {
     "accuracy": "accu-\nracy",
     "psnr_db": "PSNR\ndB",
     "ssim": "SSIM\n",
-    "reid_top1": "re-id\n",
+    "reid": "re-id\n",
     "psnr_excess_db": "excess\ndB",
     "fid_lite0": "FID\nlite0",
     "fid": "FID\n",
 }
 """The measures that have a column, with their titles for 80 columns, in two lines."""
 WITH_INTERVAL = frozenset({"accuracy", "psnr_db", "ssim"})
-DIFFERENCE_DIGITS = {"accuracy": 3, "psnr_db": 1, "ssim": 3, "reid_top1": 3}
+DIFFERENCE_DIGITS = {"accuracy": 3, "psnr_db": 1, "ssim": 3, "reid": 3}
 """What is compared under the same seed; a change of a share is no percentage."""
 SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without the border of its window (ssim_cropped)."
 """Which of the two usual scalars is meant: on small images they differ much."""
@@ -173,7 +173,7 @@ def how_to_read(results: Results) -> list[str]:
         SSIM,
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
-        f"guessing who is who gives re-id {percent(summary.reid_chance(results))}.",
+        f"guessing who is who gives re-id {summary.guessed(results)}.",
         "Excess: PSNR above the class mean, which is leakage of the individual rather than of its class.",
         "Bytes per image: the activation at the cut / all that crossed the wire for it.",
         *how_trained(results),

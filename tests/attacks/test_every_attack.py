@@ -64,7 +64,7 @@ def test_the_front_and_the_auxiliary_images_stay_bit_identical(name: str) -> Non
     before = fingerprint(here.front.state_dict())
     attack = small(name)
     run(attack, here.knowledge)
-    attack.reconstruct(here.observed())
+    here.images(attack)
     assert victim_unchanged(before, fingerprint(here.front.state_dict())).passed
     assert fingerprint([here.knowledge.auxiliary.pixels]) == auxiliary
     assert all(weights.grad is None for weights in here.front.parameters())
@@ -77,7 +77,7 @@ def test_a_trained_attack_learns_and_sees_more_than_the_class(name: str, noise: 
     attack = small(name)
     evidence = run(attack, here.knowledge)
     assert attack_learned({name: evidence}).passed
-    scored = float(psnr_db(attack.reconstruct(here.observed()), here.victims.pixels).mean())
+    scored = float(psnr_db(here.images(attack), here.victims.pixels).mean())
     baselines = float(psnr_db(mean_image(here.knowledge.auxiliary, here.victims), here.victims.pixels).mean())
     gate = attack_beats_class_mean(attack_psnr_db=scored, class_mean_psnr_db=baselines, margin_db=3.0)
     assert gate.passed, gate.detail
@@ -90,7 +90,7 @@ def test_the_untrained_control_fails_every_gate_that_it_should() -> None:
     attack = small("untrained")
     evidence = run(attack, here.knowledge)
     assert not attack_learned({"untrained": evidence}).passed
-    scored = psnr_db(attack.reconstruct(here.observed()), here.victims.pixels).mean()
+    scored = psnr_db(here.images(attack), here.victims.pixels).mean()
     assert scored < psnr_db(mean_image(here.knowledge.auxiliary, here.victims), here.victims.pixels).mean()
 
 

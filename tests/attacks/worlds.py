@@ -10,11 +10,14 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from splitfed.attacks import Attack, FitEvidence, build
+from splitfed.attacks.base import images_of
 from splitfed.models.sparse import SparseCodingLayer
 from splitfed.types import Images, Knowledge
 
 SMALL: dict[str, dict[str, object]] = {
     "ridge": {},
+    "posterior_mean": {},
+    "lmmse": {"augmented_copies": 1},
     "decoder": {"width": 96, "hidden": 48, "blocks": 2, "batch_size": 32, "learning_rate": 3e-3, "max_epochs": 16},
     "conv_decoder": {
         "width": 64,
@@ -34,7 +37,7 @@ SMALL: dict[str, dict[str, object]] = {
         "channels": 4,
         "batch_size": 32,
         "learning_rate": 3e-3,
-        "max_epochs": 3,
+        "max_epochs": 8,
         "augmented_copies": 1,
     },
     "untrained": {"width": 96},
@@ -62,6 +65,10 @@ class World:
     def observed(self) -> Tensor:
         """The victims' activations."""
         return self.knowledge.observe(self.victims.pixels, torch.Generator().manual_seed(99))
+
+    def images(self, attack: Attack) -> Tensor:
+        """What an attack makes of them, whose labels travel in clear."""
+        return images_of(attack, self.observed(), self.victims.labels)
 
 
 def world(

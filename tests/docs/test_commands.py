@@ -39,6 +39,7 @@ NOT_RUN = {
     "make lint": ".ci/run runs it",
     "make docs": "`make lint` builds the pages",
     "make dist-check": ".ci/run runs it",
+    "make compose-check": ".ci/run runs it",
     "pip install": "a download; the extras that it names are looked up",
     "source .venv/bin/activate": "a matter of the reader's shell",
     "splitfed data fetch": "a download",

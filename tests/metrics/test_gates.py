@@ -17,6 +17,7 @@ from splitfed.metrics.findings import (
 )
 from splitfed.metrics.gates import (
     GateResult,
+    added_nothing,
     attack_beats_class_mean,
     attack_learned,
     aux_disjoint,
@@ -70,7 +71,7 @@ def test_an_attack_that_learned_passes() -> None:
         (fit_of(1.0, 0.5, False), "did not move"),
         (fit_of(1.0, 1.0, True), "did not fall"),
         (fit_of(1.0, 2.0, True), "did not fall"),
-        (fit_of(1.0, float("nan"), True), "did not fall"),
+        (fit_of(1.0, float("nan"), True), "is not finite"),
     ],
 )
 def test_one_attack_that_did_not_learn_fails_the_gate(fit: FitEvidence, why: str) -> None:
@@ -78,6 +79,56 @@ def test_one_attack_that_did_not_learn_fails_the_gate(fit: FitEvidence, why: str
     assert not gate.passed
     assert gate.detail.startswith("decoder: ")
     assert why in gate.detail
+
+
+def from_start(gain_db: float, gain_ssim: float, *, moved: bool = True) -> FitEvidence:
+    """A network on a closed form whose training loss fell, as ridge makes it fall, whatever the network does."""
+    return replace(
+        fit_of(1.0, 0.5, moved),
+        start_psnr_db=20.0,
+        start_ssim=0.5,
+        validation_psnr_db=20.0 + gain_db,
+        validation_ssim=0.5 + gain_ssim,
+    )
+
+
+@pytest.mark.parametrize(
+    ("gain_db", "gain_ssim", "idle"),
+    [
+        (0.0, 0.0, True),
+        (1e-12, 1e-12, True),  # a learning rate of 1e-12
+        (0.009, 0.0009, True),
+        (-1.0, -0.1, True),
+        (float("nan"), float("nan"), True),
+        (0.011, 0.0, False),  # healthy runs at the edge
+        (0.0, 0.0011, False),
+        (-0.5, 0.0011, False),
+    ],
+)
+def test_a_network_is_held_against_the_closed_form_that_it_starts_from(
+    gain_db: float, gain_ssim: float, idle: bool
+) -> None:
+    fits = {"ridge": from_start(3.0, 0.2), "decoder": from_start(gain_db, gain_ssim)}
+    assert added_nothing(fits["decoder"]) == idle
+    gate = attack_learned(fits)
+    assert gate.passed, "ridge did its work"
+    assert ("decoder added nothing" in gate.detail) == idle
+    alone = attack_learned({"decoder": fits["decoder"]})
+    assert alone.passed != idle
+    assert ("no attack added anything" in alone.detail) == idle
+
+
+def test_where_activations_say_nothing_attacks_that_learn_nothing_did_their_work() -> None:
+    fits = {"ridge": from_start(0.0, 0.0, moved=False), "decoder": from_start(0.0, 0.0)}
+    assert not attack_learned(fits).passed
+    silent = attack_learned(fits, silent=True)
+    assert silent.passed
+    assert silent.detail == (
+        "ridge added nothing; decoder added nothing; the activations tell private images apart no better than "
+        "guessing does"
+    )
+    assert not attack_learned({**fits, "decoder": fit_of(1.0, float("nan"), True)}, silent=True).passed
+    assert not attack_learned(fits, {"whitebox": "its file is damaged"}, silent=True).passed
 
 
 def test_no_attack_at_all_fails() -> None:

@@ -16,6 +16,7 @@ from splitfed.metrics import (
     score,
 )
 from splitfed.metrics.gates import finite
+from splitfed.metrics.reid import chance_in_class, hits_among, matched_hits, no_better_than_chance
 from splitfed.records.measures import MEASURES
 from splitfed.types import Images
 
@@ -53,6 +54,34 @@ def test_re_identification_takes_the_first_n_images() -> None:
     guesses = pixels.clone()
     guesses[20:] = 0
     assert reid_top1(guesses, pixels, n=20) == (1.0, 1 / 20, 20)
+
+
+def test_originals_are_sought_among_all_candidates_by_those_that_were_reconstructed() -> None:
+    pixels = random_images(30, seed=0).pixels
+    asked = torch.tensor([4, 17, 29])
+    assert hits_among(pixels[asked], pixels, asked).tolist() == [True, True, True]
+    assert hits_among(pixels[asked], pixels, asked.flip(0)).tolist() == [False, True, False]
+    with pytest.raises(ValueError, match="at least one image"):
+        hits_among(pixels[:0], pixels, asked[:0])
+
+
+def test_the_likeliest_candidate_is_found_and_a_tie_is_a_miss() -> None:
+    scores = torch.tensor([[-1.0, -2.0, -3.0], [-5.0, -5.0, -9.0], [-4.0, -1.0, -2.0]])
+    assert matched_hits(scores).tolist() == [True, False, False]
+    # who knows the label compares with its own class alone
+    assert matched_hits(scores, torch.tensor([0, 1, 0])).tolist() == [True, True, True]
+    assert not matched_hits(torch.zeros(5, 5)).any()
+
+
+def test_chance_within_the_class_and_what_is_no_better() -> None:
+    labels = torch.tensor([0] * 10 + [1] * 40)
+    assert chance_in_class(labels) == pytest.approx((10 / 10 + 40 / 40) / 50)
+    hits = torch.zeros(1000, dtype=torch.bool)
+    assert no_better_than_chance(hits, 0.006)
+    hits[:15] = True  # expected are 6, with a standard deviation of 2.4
+    assert no_better_than_chance(hits, 0.006)
+    hits[:17] = True
+    assert not no_better_than_chance(hits, 0.006)
 
 
 def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:

@@ -34,7 +34,10 @@ PLACES: list[tuple[str | int, ...]] = [
     ("summary", 1, "difference_to_none", "ssim"),
 ]
 """Every kind of table in `results.json`."""
-FREE = {"fid_lite0", "fid", "by_client", "sealed", "training", "truth", "vantage"}
+FREE = {
+    *("fid_lite0", "fid", "by_client", "sealed", "training", "truth", "vantage", "added_nothing"),
+    *("reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool"),
+}
 
 
 def at(place: tuple[str | int, ...], value: Any) -> dict[str, Any]:

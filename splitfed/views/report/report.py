@@ -138,7 +138,7 @@ def _headline(results: Results) -> str:
 def _closeness(row: summary.Row) -> str:
     return (
         f"{number(row.psnr_db.mean, 1)} dB (SSIM {number(row.ssim.mean, 3)}) and re-identifies "
-        f"{percent(row.reid_top1.mean)} of the images"
+        f"{percent(row.reid.mean)} of the images"
     )
 
 

@@ -130,7 +130,7 @@ def finished_table(run: RunState) -> RenderableType:
             number(cell.accuracy, 3),
             number(score.psnr_db if score else None, 1),
             number(score.ssim if score else None, 3),
-            percent(score.reid_top1 if score else None),
+            percent(cell.reid_rate),
             cell.strongest or ("cannot be trained" if why_not_completed(cell) else "saw nothing"),
             "valid" if cell.valid else "INVALID",
             style="" if cell.valid else "bold red",

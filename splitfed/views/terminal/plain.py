@@ -118,7 +118,7 @@ class PlainView:
         score = result.strongest_score
         leak = "the attacker saw nothing" if score is None else (
             f"strongest attack {result.strongest}: PSNR {number(score.psnr_db, 1)} dB, "
-            f"SSIM {number(score.ssim, 3)}, re-identified {percent(score.reid_top1)}"
+            f"SSIM {number(score.ssim, 3)}, re-identified {percent(result.reid_rate)}"
         )  # fmt: skip
         failed = [gate for gate, passed in result.gates.items() if not passed]
         verdict = "valid" if result.valid else f"INVALID, failed {', '.join(failed)}"
