@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.views.fabricated import CELLS, TILE
 ATTACKS = ("ridge", "decoder")
 
 
-def hang(run: Path, count: int, *, truth: bool = True) -> None:
+def hang(run: Path, count: int, *, cells: Sequence[str] = CELLS, truth: bool = True) -> None:
     """So many images on the wall of a run. A reconstruction is the image at the other end, in its moment the image.
 
     Without ``truth`` there are reconstructions alone, as an attacker by itself has them.
@@ -36,7 +37,7 @@ def hang(run: Path, count: int, *, truth: bool = True) -> None:
             candidates=1000 if truth else 0,
         )
     )
-    for cell in CELLS:
+    for cell in cells:
         for attack in ATTACKS:
             where = folder.make(cell)
             save_sheet(where / f"{attack}@0.png", images[:48])

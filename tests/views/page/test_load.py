@@ -37,7 +37,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         store.save_results(run_results())
         with (store.path / "events.jsonl").open("ab") as log:
             log.write(b'{"event": "Nonsense"}\nno event at all\n')
-        hang(store.path, MANY)
+        hang(store.path, MANY, cells=CELLS[:1])
     with WatchServer(root) as server:
         yield f"{server.address}run/{store.path.name}"
 
@@ -177,11 +177,11 @@ def test_a_replay_that_was_asked_for_begins_by_itself(browser: Browser, tmp_path
             store.append_event(event)
         store.save_results(run_results())
     with (
-        WatchServer(tmp_path, "--speed", "50") as server,
+        WatchServer(tmp_path, "--speed", "200") as server,
         opened(browser, f"{server.address}run/{store.path.name}") as watched,
     ):
         watched.page.locator("#connection", has_text="replaying").wait_for()
-        assert watched.page.locator("#replay select").input_value() == "50"
+        assert watched.page.locator("#replay select").input_value() == "200"
         watched.page.locator("#connection", has_text="complete").wait_for()
         assert watched.text("#progress").startswith("finished in")
 
