@@ -82,7 +82,7 @@ class Attacker:
         self._attacks = self._built()
         released = self._defense().released(config.width)
         self._observed = Observed(
-            config.observations, released, lambda text: say(protocol.Warned(message=text)), shown=config.shown
+            config.observations, released, lambda t: say(protocol.Warned(message=t)), config.shown
         )
         self._auxiliary = load_auxiliary(config.knowledge, config.image_shape)
         self._left_out: set[str] = set()

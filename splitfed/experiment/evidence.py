@@ -53,7 +53,7 @@ class AuditEvidence:
         if evidence is None:
             return None
         try:
-            return identify(self._observed, reconstructions, self._context.truth, defense, evidence)
+            return identify(self.observed, reconstructions, self._context.truth, defense, evidence)
         except IndexError:  # the tap has rows that nobody sent: other gates say so
             return None
 
