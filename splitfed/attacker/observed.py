@@ -46,7 +46,6 @@ class Observed:
         folder: Path,
         width: int,
         warn: Callable[[str], None],
-        *,
         shown: Sequence[tuple[int, int, int, int]] = (),
     ) -> None:
         self._folder = folder

@@ -77,10 +77,8 @@ class Attacker:
         self._say = say
         self._asked_to_stop = asked_to_stop or threading.Event()
         self._attacks = self._built()
-        released = self._defense().released(config.width)
-        self._observed = Observed(
-            config.observations, released, lambda text: say(protocol.Warned(message=text)), shown=config.shown
-        )
+        seen, width = config.observations, self._defense().released(config.width)
+        self._observed = Observed(seen, width, lambda text: say(protocol.Warned(message=text)), config.shown)
         self._auxiliary = load_auxiliary(config.knowledge, config.image_shape)
         self._left_out: set[str] = set()
         self._shown_at = dict.fromkeys(range(len(self._attacks)), 0.0)
