@@ -79,7 +79,7 @@ class ClassPrior:
     def near(self, nearest: Tensor, activation: Tensor, on: Tensor, settings: Settings) -> Tensor:
         """Targets (n, q) under a prior around the k nearest images of each, (n, k)."""
         equations, (number, k) = _Equations.of(on), nearest.shape
-        outputs = self.outputs[nearest[:, :, None], equations.places[:, None, :]]
+        outputs = equations.columns(self.outputs[nearest])
         mean = outputs.mean(dim=1)
         spread = (outputs - mean[:, None]) * k**-0.5
         shared = equations.square(settings.shared * self.within + self.pixel_within)
@@ -118,7 +118,12 @@ class _Equations:
 
     def square(self, matrix: Tensor) -> Tensor:
         """Rows and columns of a (d, d) matrix: (n, a, a)."""
-        return matrix[self.places[:, :, None], self.places[:, None, :]]
+        # whole rows, then columns: half again as fast as picking single numbers
+        return self.columns(matrix[self.places])
+
+    def columns(self, tensor: Tensor) -> Tensor:
+        """Of (n, k, d): (n, k, a)."""
+        return tensor.gather(2, self.places[:, None, :].expand(-1, tensor.shape[1], -1))
 
     def rows(self, tensor: Tensor) -> Tensor:
         """Of (n, d): (n, a), 0 where there is no equation."""
