@@ -27,7 +27,7 @@ def test_a_scenario_ends_with_a_table_and_a_run_directory(tmp_path: Path) -> Non
     assert {"manifest.json", "events.jsonl", "results.json", "report.html", "images"} <= {
         path.name for path in run_dir.iterdir()
     }
-    assert done.stdout.endswith(" kB in all\n")
+    assert done.stdout.endswith(" MB in all\n")  # the report brings its library
     for kind, mark in (("md", "|"), ("csv", ","), ("latex", "tabular"), ("json", '"schema"')):
         shown = run_cli("report", str(run_dir), "--format", kind)
         assert shown.returncode == exit_codes.OK

@@ -115,7 +115,8 @@ class MortalSuperLink:
         deadline = time.monotonic() + ANSWERS_S
         while not is_healthy(self.address):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"no SuperLink: {(self._folder / 'superlink.log').read_text()[-2000:]}")
+                said = (self._folder / "superlink.log").read_text(encoding="utf-8", errors="replace")
+                raise RuntimeError(f"no SuperLink: {said[-2000:]}")
             time.sleep(POLL_S)
 
 
