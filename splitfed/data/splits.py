@@ -161,7 +161,7 @@ def _neediest(asked: dict[str, int], held: dict[str, NDArray[np.float64]], conte
 
 def _from_pool(dataset: Dataset, part: str, pool: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     if count > len(pool):
-        unit = "an image, a near-duplicate or a group" if dataset.groups is not None else "an image or a near-duplicate"
+        unit = "a patient or other group" if dataset.groups is not None else "an image or a near-duplicate"
         raise DataError(
             f"{dataset.name}: {part} = {count:,} images, but only {len(pool):,} distinct ones were found for it so "
             f"that no part shares {unit} with another; ask for fewer"
