@@ -17,7 +17,7 @@ name = "many clients"
 name = "folder"
 path = "bilder ü (1)"
 train = 400
-aux = 100
+aux = 1000
 test = 200
 [model]
 width = 16
