@@ -30,7 +30,7 @@ from tests.roles.test_play import health_of
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 PORTS = {"127.0.0.1:8000": "superlink", "127.0.0.1:9091": "server", "127.0.0.1:9092": "relay"}
 DIGITS = ["data.name=digits", "data.image_size=8", *SMALL, 'defense=["none"]', 'attack=["ridge"]']
-READY_S, RUN_S = 90, 240
+READY_S, RUN_S = 120, 480
 
 
 def printed(start: str) -> list[str]:
@@ -109,28 +109,31 @@ def small(words: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_machines_by_hand(tmp_path: Path) -> None:
-    place = Place(tmp_path, clients=2)
+def test_two_machines_by_hand_and_a_supernode_of_flowers(tmp_path: Path) -> None:
+    place = Place(tmp_path, clients=1)
     place.told("server/server.toml", health="server")
     place.through_the_relay()
     place.told("attacker/deployed.toml", health="attacker")
     deal = printed("splitfed data deal")
     ran(place, [*deal, *(word for setting in DIGITS[:-2] for word in ("--set", setting))])
+    (tmp_path / "clients" / "client-0.toml").write_text('superlink = "127.0.0.1:8000"\nclient = 0\n')
+    # the SuperNode reads the file that is printed, and takes its share of the digits
+    (tmp_path / "clients" / "hospital.toml").write_text(f'superlink = "{place.superlink}"\nclient = 1\n')
+    client = ["splitfed", "client", "--config", place.told("clients/client-0.toml", health="0")]
     with ExitStack() as held:
         held.enter_context(role(place, printed("splitfed server"), "server"))
-        for number in range(2):
-            name = f"clients/client-{number}.toml"
-            (tmp_path / name).write_text(f'superlink = "127.0.0.1:8000"\nclient = {number}\n')
-            client = ["splitfed", "client", "--config", place.told(name, health=str(number))]
-            held.enter_context(role(place, client, f"client-{number}"))
+        held.enter_context(role(place, client, "client-0"))
         held.enter_context(role(place, printed("splitfed attacker"), "attacker"))
         until_ready(place)
+        held.enter_context(supernode(place))
         run = "splitfed scenario medmnist_split --runner deploy --superlink 127.0.0.1:8000"
         assert run in PAGE
-        ran(place, small(shlex.split(run)))
+        # a process that imports PyTorch for every Message takes its time
+        ran(place, [*small(shlex.split(run)), "--set", "federation.round_deadline_s=240"])
     (results,) = tmp_path.glob("runs/*")
     (cell,) = RunStore.open(results).results.cells
-    assert cell.valid
+    assert cell.valid, cell.gate_details
+    assert cell.missed_rounds == {}
     assert cell.strongest == "ridge"
 
 
@@ -205,28 +208,25 @@ def supernode(place: Place) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_hospital_with_its_own_images_beside_a_supernode_of_flowers(tmp_path: Path) -> None:
-    place = Place(tmp_path, clients=1)
+def test_a_hospital_with_images_of_its_own_where_nobody_holds_all_truth(tmp_path: Path) -> None:
+    place = Place(tmp_path, clients=2)
     held_images = folder_of_images(tmp_path / "xrays")
     hospital = tmp_path / "clients" / "hospital.toml"
-    own = hospital.read_text().replace("~/xrays", str(tmp_path / "xrays"))
-    hospital.write_text(own)
+    hospital.write_text(hospital.read_text().replace("~/xrays", str(tmp_path / "xrays")))
     place.told("clients/hospital.toml", health="0")
-    shutil.copy(hospital, tmp_path / "clients" / "first.toml")
-    superlink = place.superlink
-    hospital.write_text(f'superlink = "{superlink}"\nclient = 1\n')  # the SuperNode reads the file that is printed
+    (tmp_path / "clients" / "other.toml").write_text('superlink = "127.0.0.1:8000"\nclient = 1\n')
+    place.told("clients/other.toml", health="1")
     place.told("server/server.toml", health="server")
     place.through_the_relay()
     place.told("attacker/deployed.toml", health="attacker")
     ran(place, [*printed("splitfed data deal"), *(word for setting in DIGITS[:-2] for word in ("--set", setting))])
     command = printed("splitfed client")
-    assert command[-1] == "clients/hospital.toml"
     with ExitStack() as held:
         held.enter_context(role(place, printed("splitfed server"), "server"))
-        held.enter_context(role(place, [*command[:-1], "clients/first.toml"], "client"))
+        held.enter_context(role(place, command, "hospital"))
+        held.enter_context(role(place, [*command[:-1], "clients/other.toml"], "other"))
         held.enter_context(role(place, printed("splitfed attacker"), "attacker"))
         until_ready(place)
-        held.enter_context(supernode(place))
         done = ran(place, small(printed("splitfed scenario medmnist_split --set truth=clients")))
     (results,) = tmp_path.glob("runs/*")
     (cell,) = RunStore.open(results).results.cells
