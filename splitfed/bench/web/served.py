@@ -95,6 +95,7 @@ def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        encoding="utf-8",
         env=child.environment(),
     )
     try:

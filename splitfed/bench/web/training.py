@@ -59,7 +59,13 @@ def alone(file: Path, out: Path) -> WatchedRun:
     """A run at which nobody looks."""
     command = child.arguments("scenario", str(file), "--out", str(out), "--live", "none")
     done = subprocess.run(
-        [sys.executable, *command], env=child.environment(), capture_output=True, text=True, timeout=MOST_S, check=False
+        [sys.executable, *command],
+        env=child.environment(),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=MOST_S,
+        check=False,
     )
     if done.returncode not in FINISHED:
         raise SplitfedError(f"the run ended with {done.returncode}: {done.stderr.strip()[-500:]}")
