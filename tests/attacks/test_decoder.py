@@ -16,7 +16,7 @@ from splitfed.errors import AttackError
 from splitfed.metrics import class_mean, psnr_db
 from splitfed.metrics.gates import attack_learned
 from splitfed.types import Images, Knowledge
-from tests.attacks.worlds import run, small, world
+from tests.attacks.worlds import one_ridge_for_all, run, small, world
 
 
 def test_it_starts_exactly_at_ridge() -> None:
@@ -28,15 +28,17 @@ def test_it_starts_exactly_at_ridge() -> None:
     torch.testing.assert_close(decoder.reconstruct(observed), ridge.reconstruct(observed))
 
 
-@pytest.mark.parametrize(("noise", "gain_db"), [(0.0, 0.3), (0.1, 0.2)])
-def test_training_improves_on_ridge_for_images_that_it_has_never_seen(noise: float, gain_db: float) -> None:
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_training_improves_on_ridge_for_images_that_it_has_never_seen(noise: float) -> None:
     here = world(noise=noise, width=48)
     scores = {}
     for name in ("ridge", "decoder"):
         attack = small(name)
         run(attack, here.knowledge)
         scores[name] = float(psnr_db(here.images(attack), here.victims.pixels).mean())
-    assert scores["decoder"] > scores["ridge"] + gain_db, scores
+    for_all = float(psnr_db(one_ridge_for_all(here), here.victims.pixels).mean())
+    assert scores["decoder"] > for_all + 0.3, (scores, for_all)
+    assert scores["decoder"] > scores["ridge"] + 0.2, scores  # which has a regression for each label
 
 
 def test_the_best_epoch_on_validation_is_kept() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
+from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from splitfed.attacks import Attack, FitEvidence, build
@@ -94,6 +96,15 @@ def world(
     images = digits()
     knowledge = Knowledge(images[:auxiliary], observe, expected=front, front=front, randomized=noise > 0)
     return World(front, knowledge, images[-300:])
+
+
+def one_ridge_for_all(here: World) -> Tensor:
+    """What ridge regression makes of the victims' activations without asking for labels: scikit-learn's."""
+    own = here.knowledge.auxiliary.pixels
+    seen = here.knowledge.observe(own, torch.Generator().manual_seed(7)).detach()
+    fitted = RidgeCV(np.logspace(-4, 2, 13)).fit(seen.numpy(), own.flatten(1).numpy())
+    made = fitted.predict(here.observed().detach().numpy())
+    return torch.from_numpy(made).float().clamp(0, 1).reshape(-1, *own.shape[1:])
 
 
 def world_for(name: str, *, noise: float = 0.0, auxiliary: int = 500) -> World:

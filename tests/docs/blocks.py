@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -72,3 +74,13 @@ def inline_commands(page: Path) -> list[tuple[str, ...]]:
     """The commands of ours that a page names in running text and tables."""
     prose = _FENCE.sub("", page.read_text(encoding="utf-8"))
     return [tuple(shlex.split(found.replace("\\|", "|"))) for found in _INLINE.findall(prose)]
+
+
+def script_of(name: str) -> ModuleType:
+    """The script of this name in docs/, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

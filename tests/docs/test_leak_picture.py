@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,17 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, script_of
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_leak_picture", ROOT / "docs" / "make_leak_picture.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script_of("make_leak_picture")
 
 
 def _run(folder: Path, *, synthetic: bool) -> Path:

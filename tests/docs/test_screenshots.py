@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -12,19 +11,14 @@ import pytest
 from PIL import Image
 
 import splitfed
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, script_of
 
 SCREENS = ROOT / "docs" / "screens"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_screenshots", ROOT / "docs" / "make_screenshots.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script_of("make_screenshots")
 
 
 def test_all_are_there_small_and_shown(script: ModuleType) -> None:
