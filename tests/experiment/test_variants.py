@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from splitfed.config.scenario import Scenario
 from splitfed.config.tables import FederationOptions
@@ -36,6 +37,11 @@ def test_labels_that_stay_leave_training_as_it_is_and_attacks_without_them(
     (one,), (other,) = there[1].cells, here[1].cells
     assert other.valid, other.gate_details
     assert (one.accuracy, one.train_accuracy) == (other.accuracy, other.train_accuracy)
+    sent, likewise = (
+        torch.cat([o.activation for o in read_observations(made.path / "cells" / "none" / "observations")])
+        for made, _ in (there, here)
+    )
+    assert torch.equal(sent.sort(dim=0).values, likewise.sort(dim=0).values)
     known, guessed = one.attacks["ridge"], other.attacks["ridge"]
     assert (known.n, known.sent) == (guessed.n, guessed.sent)
     assert known.psnr_db is not None
