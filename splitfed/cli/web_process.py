@@ -14,7 +14,7 @@ from splitfed.records.events import Event, RunStarted
 from splitfed.runners import child
 from splitfed.views.web import port
 
-STOP_S = 5.0
+STOP_S = 10.0
 MOST_CHARACTERS = 500
 """Of what a page's process says at its end."""
 

@@ -44,12 +44,19 @@ class RunFeed:
             return True
         return False
 
+    def wake(self) -> None:
+        """Have all who wait on `grown` go on; who comes later waits anew."""
+        grown, self._grown = self._grown, asyncio.Event()
+        grown.set()
+
+    async def look(self) -> None:
+        """Take in what was written to the log by now."""
+        if await self.ask(LogIndex.catch_up):
+            self.wake()
+
     async def _follow(self) -> None:
         while True:
-            if await self.ask(LogIndex.catch_up):
-                # who waits on this one is woken; who comes later waits on the next
-                grown, self._grown = self._grown, asyncio.Event()
-                grown.set()
+            await self.look()
             await asyncio.sleep(POLL_S)
 
     @asynccontextmanager

@@ -16,7 +16,8 @@ from splitfed.views.web.port import LOOPBACK
 if TYPE_CHECKING:
     from splitfed.views.web.catalog import Catalog
 
-SHUTDOWN_S = 2
+SHUTDOWN_S = 4
+"""For streams to end, which takes them `stream.LAST_S` at most."""
 MOST_CONNECTIONS = 256
 """At a time; streams have a bound of their own, which says so in words."""
 

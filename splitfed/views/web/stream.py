@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HISTORY = 500
 """Events in one message of the history."""
 KEEPALIVE_S = 10.0
+LAST_S = 3.0
+"""Once the server ends, for a page to be told what the run said last."""
 SLOW_S = 20.0
 """A page that has not taken what it was sent for so long is given up."""
 LONGEST_PAUSE_S = 20.0
@@ -71,7 +73,7 @@ class EventStream:
             (b"x-accel-buffering", b"no"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        tasks = [asyncio.create_task(work) for work in (self._speak(), _until_gone(receive), _until_set(self._closing))]
+        tasks = [asyncio.create_task(work) for work in (self._speak(), _until_gone(receive), self._until_closed())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -97,10 +99,18 @@ class EventStream:
             at = await self._first()
             at = await (self._history(at) if self._speed is None else self._replay(at, self._speed))
             await self._say(b"event: live\ndata: {}\n\n")
-            while True:
+            while not self._closing.is_set():
                 if not await self._feed.grown(at, KEEPALIVE_S):
                     await self._say(b": nothing new\n\n")
                 at = await self._news(at)
+            await self._feed.look()  # a run's page is told to end right after the run's last words
+            await self._news(at)
+
+    async def _until_closed(self) -> None:
+        await self._closing.wait()
+        self._feed.wake()
+        if self._speed is None:
+            await asyncio.sleep(LAST_S)
 
     async def _first(self) -> int:
         """The number of the event to begin with."""
@@ -214,7 +224,3 @@ def _message(line: LogLine) -> bytes:
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _until_set(event: asyncio.Event) -> None:
-    await event.wait()
