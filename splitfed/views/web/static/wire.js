@@ -7,10 +7,14 @@ const MOST_DRAWN = 6;
 const ROW_PX = 34;
 /** Counts come every second while anything flows; older ones are of the past. */
 const STALE_S = 3;
+/** How far the dashes go on each time that the page is shown anew. */
+const FLOW_PX = 4;
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Wire {
   constructor(element) {
     this.vantage = "wire";
+    this.flowed = 0;
     this.picture = h("div", { class: "wire-picture" });
     this.table = h("div", { class: "wide", tabindex: 0 });
     this.note = h("p", { class: "status" });
@@ -44,6 +48,14 @@ export class Wire {
       : "Nobody has connected yet.";
     this.table.replaceChildren(...(clients.length ? [tableOfClients(clients)] : []));
     this.draw();
+    this.flow();
+  }
+
+  /** The dashes go on with what comes in: an animation would be drawn 60 times a second, at training's cost. */
+  flow() {
+    if (!this.facts.moving || still.matches) return;
+    this.flowed -= FLOW_PX;
+    this.picture.style.setProperty("--flowed", this.flowed);
   }
 
   draw() {
