@@ -80,7 +80,7 @@ def test_scores_are_those_of_the_record(watched: Watched, journey: Journey) -> N
     )
     watched.choose("attack", "ridge")
     watched.choose("order", "number")
-    watched.until("""document.querySelector(".status").textContent.includes("ridge on none")""")
+    watched.until("""document.querySelector(".status").textContent.includes("what ridge makes of each on none")""")
     shown = captions(watched, 1)[5]
     assert shown == f"{final['psnr_db'][5]:.1f} dB · rank {final['reid_rank'][5]} · SSIM {final['ssim'][5]:.2f}"
 
@@ -93,7 +93,9 @@ def test_the_choice_of_cell_and_attack_changes_what_is_shown(watched: Watched) -
         for attack in ("ridge", "untrained"):
             watched.choose("cell", cell)
             watched.choose("attack", attack)
-            watched.until(f"""document.querySelector(".status").textContent.includes("{attack} on {cell}")""")
+            watched.until(
+                f"""document.querySelector(".status").textContent.includes("{attack} makes of each on {cell}")"""
+            )
             watched.page.wait_for_timeout(300)
             seen.add(picture(watched, 0))
     assert len(seen) >= 4
@@ -102,7 +104,7 @@ def test_the_choice_of_cell_and_attack_changes_what_is_shown(watched: Watched) -
 def test_the_slider_leads_back_to_the_first_moment(watched: Watched) -> None:
     watched.choose("attack", "decoder")
     watched.choose("order", "number")
-    watched.until("""document.querySelector(".status").textContent.includes("decoder on none")""")
+    watched.until("""document.querySelector(".status").textContent.includes("what decoder makes of each on none")""")
     watched.page.wait_for_timeout(300)
     assert "what it came to" in watched.text(".when")
     last = picture(watched, 0)

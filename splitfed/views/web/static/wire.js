@@ -2,6 +2,7 @@
 
 import { h, s, tableOf } from "./charts/dom.js";
 import { MISSING, bytes, count } from "./charts/text.js";
+import { trained } from "./state.js";
 
 const MOST_DRAWN = 6;
 const ROW_PX = 34;
@@ -87,7 +88,7 @@ function clientsOf(cell, now) {
       down: rate("sent_bytes"),
       total: is?.received_bytes ?? progress?.sent_bytes,
       frames: is?.frames,
-      step: progress?.steps ? `${progress.step}/${progress.steps}` : "",
+      step: progress?.steps && cell.running && !trained(cell) ? `${progress.step + 1}/${progress.steps}` : "",
       lost: progress?.lost ?? (lost.has(number) ? "lost" : null),
     };
   });
