@@ -12,6 +12,7 @@ const CONNECTION = {
   lost: "connection lost, trying again",
   retrying: "connection lost, trying again",
   failed: "no connection",
+  hidden: "waits until it is seen",
 };
 const SYNTHETIC = "SYNTHETIC DATA: images drawn by a program. No figure here is about real data";
 
