@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from splitfed.records.store import RunStore
 from tests.views.page.chromium import Watched, opened
 from tests.views.page.journey import CELLS, ROUNDS, Journey
 
@@ -142,6 +143,13 @@ def test_one_image_by_itself(watched: Watched) -> None:
     watched.until(f"""document.querySelector("#detail-title").textContent === "Image 4, {named["#4"]}" """)
     dialog.get_by_role("button", name="close").click()
     assert not watched.page.locator("dialog[open]").count()
+
+
+def test_the_cells_are_those_of_the_results(watched: Watched, journey: Journey) -> None:
+    shown = [row.split("\t") for row in watched.page.locator("#cells tbody tr").all_inner_texts()]
+    said = {row[0]: row[5] for row in shown if len(row) > 5}
+    results = RunStore.open(journey.run).results
+    assert said == {cell.cell: f"{100 * cell.reid_rate:.1f} %" for cell in results.cells if cell.reid_rate is not None}
 
 
 def test_invalid_is_seen_and_explained(watched: Watched) -> None:
