@@ -63,7 +63,18 @@ def attack_score(
         reid=identified.by_pixels(outcome.reconstruction) if identified is not None else None,
     )
     idle = outcome.report.fit is not None and not outcome.report.is_control and gates.added_nothing(outcome.report.fit)
-    return AttackScore(**{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent, "added_nothing": idle})
+    return AttackScore(
+        **{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent, "added_nothing": idle},
+        pool_mse=_pool_mse(outcome.reconstruction, identified),
+    )
+
+
+def _pool_mse(reconstruction: Reconstruction, identified: Identification | None) -> float | None:
+    """The mean squared error over the images of the pool; None where there are none."""
+    if identified is None:
+        return None
+    _, errors = identified.squared_errors(reconstruction)
+    return float(errors.mean()) if len(errors) else None
 
 
 def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
@@ -131,14 +142,16 @@ def cell_gates(
     result: FederationResult,
     options: FederationOptions,
     sealed: bool = False,
-    silent: bool = False,
+    identified: Identification | None = None,
 ) -> list[GateResult]:
     """All gates of a cell but the reference gate and `finite`, which need the scores.
 
     ``refused`` has by name the attacks whose reconstructions could not be scored, and why. Of a ``sealed`` cell,
-    ``coverage`` says that there was nothing to observe; what is asked of observations is then asked of none. ``silent``
-    activations tell private images apart no better than guessing does.
+    ``coverage`` says that there was nothing to observe; what is asked of observations is then asked of none.
     """
+    silent = identified is not None and identified.silent
+    reconstructions = {o.report.attack: o.reconstruction for o in outcomes}
+    ideal = identified.below_ideal(reconstructions) if identified is not None else None
     return [
         gates.completed(),
         gates.clients_took_part(
@@ -152,6 +165,7 @@ def cell_gates(
         coverage,
         *([] if sealed else [front, gates.defense_acts(defense.findings(evidence) if evidence is not None else [])]),
         gates.aux_disjoint(auxiliary, victims),
+        *([ideal] if ideal is not None else []),
     ]
 
 

@@ -13,7 +13,8 @@ from splitfed.views.text import MISSING, percent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from splitfed.records.results import AttackScore, CellResult, Interval, Number, Results, Spread
+    from splitfed.records.numbers import Interval, Number
+    from splitfed.records.results import AttackScore, CellResult, Results, Spread
 
 STACK = "stack"
 """The defense whose one option, ``layers``, is a list of defenses with their options."""
@@ -45,6 +46,8 @@ class Row:
     psnr_db: Estimate
     ssim: Estimate
     reid: Estimate
+    ideal_reid: Estimate
+    """What nobody can exceed; without an estimate where it is not known."""
     psnr_excess_db: Estimate
     psnr_db_p99: Estimate
     fid_lite0: Estimate
@@ -206,6 +209,7 @@ def _row(cells: Sequence[CellResult]) -> Row:
         psnr_db=estimate(lambda s: s.psnr_db, lambda s: s.psnr_db_ci95),
         ssim=estimate(lambda s: s.ssim, lambda s: s.ssim_ci95),
         reid=_estimate([cell.reid_rate for cell in cells], [None] * len(cells)),
+        ideal_reid=_estimate([c.ideal.top1 if c.ideal is not None else None for c in cells], [None] * len(cells)),
         psnr_excess_db=estimate(lambda s: s.psnr_excess_db),
         psnr_db_p99=estimate(lambda s: s.psnr_db_p99),
         fid_lite0=estimate(lambda s: s.fid_lite0),

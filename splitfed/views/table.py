@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitfed.records.measures import MEASURES
-from splitfed.views import summary
+from splitfed.views import bounds, summary
 from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
 from splitfed.views.training import how_trained
@@ -40,6 +40,8 @@ DIFFERENCE_DIGITS = {"accuracy": 3, "psnr_db": 1, "ssim": 3, "reid": 3}
 """What is compared under the same seed; a change of a share is no percentage."""
 SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without the border of its window (ssim_cropped)."
 """Which of the two usual scalars is meant: on small images they differ much."""
+IDEAL = "re-id ≤: what nobody can exceed who knows the front and the noise."
+"""What stands behind a rate of re-identification."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
 VANTAGES = {
@@ -93,9 +95,12 @@ class _ResultsTable:
         del console
         if self._results.dataset.synthetic:
             yield banner(SYNTHETIC)
-        yield _rich_table(self._results, wide=options.max_width >= WIDE_COLUMNS)
+        wide = options.max_width >= WIDE_COLUMNS
+        yield _rich_table(self._results, wide=wide)
         if changed := difference_table(self._results):
-            yield _rich_differences(*changed)
+            yield _rich_plain(*changed)
+        if wide and (known := bounds.rows(self._results)):
+            yield _rich_plain([bounds.TITLE, *bounds.HEADER[1:]], known)
         for line in failures(self._results):
             yield Text(line, style="bold red")
         yield Text(" ".join(how_to_read(self._results)), style="dim")
@@ -122,6 +127,8 @@ def _measured(measure: Measure) -> Column:
 
     def cell(row: Row, wide: bool) -> str:
         estimate: Estimate = getattr(row, measure.name)
+        if measure.name == "reid" and wide and row.ideal_reid.mean is not None:
+            return f"{percent(estimate.mean)} ≤ {percent(row.ideal_reid.mean)}"
         if measure.form == "percent":
             return percent(estimate.mean)
         if measure.form == "signed":
@@ -171,6 +178,7 @@ def how_to_read(results: Results) -> list[str]:
         VANTAGES[results.vantage],
         *([SEALED] if summary.any_sealed(results) else []),
         SSIM,
+        *([IDEAL] if any(row.ideal_reid.mean is not None for row in summary.rows(results)) else []),
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
         f"guessing who is who gives re-id {summary.guessed(results)}.",
@@ -223,6 +231,8 @@ def to_latex(results: Results) -> str:
     body += [[label, *cells] for label, cells in plain_cells(results, listed)]
     changed = difference_table(results)
     tabulars = [_tabular([titles, *body])] + ([_tabular([changed[0], *changed[1]])] if changed else [])
+    if known := bounds.rows(results):
+        tabulars.append(_tabular([[*bounds.HEADER], *known]))
     comments = [f"% {line}" for line in (*_synthetic(results), *failures(results), *how_to_read(results))]
     return "\n".join([*comments, "\n\n".join(tabulars), ""])
 
@@ -265,7 +275,7 @@ def _estimate(value: Estimate, digits: int, wide: bool) -> str:
     return f"{text} ±{number((value.high - value.low) / 2, digits)}"
 
 
-def _rich_differences(header: list[str], rows: list[list[str]]) -> Table:
+def _rich_plain(header: list[str], rows: list[list[str]]) -> Table:
     drawn = Table(box=RULED_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for position, title in enumerate(header):
         drawn.add_column(title, justify="right" if position else "left")
@@ -295,5 +305,5 @@ def _synthetic(results: Results) -> list[str]:
 
 def _tex(text: str) -> str:
     plain = text.translate({ord(c): f"\\{c}" for c in "&%$#_{}"})
-    signs = {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "—": "--"}
+    signs = {"≤": r"$\leq$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "—": "--"}
     return "".join(signs.get(c, c) for c in plain)
