@@ -17,7 +17,7 @@ from splitfed.metrics import gates
 from splitfed.metrics.fid import FrechetMetric
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.gates import GateResult
-from splitfed.metrics.predictors import class_mean, mean_image
+from splitfed.metrics.predictors import class_mean, mean_image, nearest_auxiliary
 from splitfed.metrics.quality import psnr_db
 from splitfed.metrics.score import predictor_score, score
 from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
@@ -41,8 +41,8 @@ class AttackOutcome:
 
 def baseline_scores(auxiliary: Images, victims: Images) -> dict[str, BaselineScore]:
     """What predictors without any activation score on the victims."""
-    predictions = {"mean_image": mean_image(auxiliary, victims), "class_mean": class_mean(auxiliary, victims)}
-    return {name: BaselineScore(**predictor_score(prediction, victims)) for name, prediction in predictions.items()}
+    predictors = (mean_image, class_mean, nearest_auxiliary)
+    return {each.__name__: BaselineScore(**predictor_score(each(auxiliary, victims), victims)) for each in predictors}
 
 
 def attack_score(

@@ -40,8 +40,8 @@ DIFFERENCE_DIGITS = {"accuracy": 3, "psnr_db": 1, "ssim": 3, "reid": 3}
 """What is compared under the same seed; a change of a share is no percentage."""
 SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without the border of its window (ssim_cropped)."
 """Which of the two usual scalars is meant: on small images they differ much."""
-IDEAL = "re-id ≤: what nobody can exceed who knows the front and the noise."
-"""What stands behind a rate of re-identification."""
+IDEAL = "re-id a / b: we found a, the ideal attacker b, whom nobody can exceed."
+"""What a second rate of re-identification is."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
 VANTAGES = {
@@ -128,7 +128,7 @@ def _measured(measure: Measure) -> Column:
     def cell(row: Row, wide: bool) -> str:
         estimate: Estimate = getattr(row, measure.name)
         if measure.name == "reid" and wide and row.ideal_reid.mean is not None:
-            return f"{percent(estimate.mean)} ≤ {percent(row.ideal_reid.mean)}"
+            return f"{percent(estimate.mean)} / {percent(row.ideal_reid.mean)}"
         if measure.form == "percent":
             return percent(estimate.mean)
         if measure.form == "signed":
