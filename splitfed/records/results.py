@@ -5,6 +5,7 @@ Numbers that are not finite have no JSON form: they are stored as null, and the 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
@@ -12,7 +13,9 @@ from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError,
 from splitfed.errors import UserError
 from splitfed.records.ideal import IdealScore
 from splitfed.records.numbers import Interval, Number
+from splitfed.records.paired import PairedDifference
 from splitfed.records.record import Record, faults, misfit, of_json, to_json
+from splitfed.records.student import t_quantile
 from splitfed.records.versions import reader_of, schema_of
 
 if TYPE_CHECKING:
@@ -130,7 +133,8 @@ class CellResult(Record):
     front, and of every attack's ``reid_top1``. ``reid_by`` says which one, "matched" or the attack.
     ``reid_chance_in_class`` is the rate of guessing among candidates of the same class. All are null in results from
     before they were measured, and where each client judged its own images. ``ideal`` is what nobody can exceed, null
-    too where the defense draws its noise by no known law.
+    too where the defense draws its noise by no known law. ``against_none`` has by score what the defense changes on the
+    same images, against ``none`` at the same seed; empty for ``none``, and where there is none.
     """
 
     cell: str
@@ -156,6 +160,7 @@ class CellResult(Record):
     reid_chance_in_class: Number = None
     reid_pool: int = 0
     ideal: IdealScore | None = None
+    against_none: dict[str, PairedDifference] = Field(default_factory=dict)
     gates: dict[str, bool]
     gate_details: dict[str, str]
     valid: bool
@@ -186,6 +191,14 @@ class Spread(Record):
     mean: Number
     std: Number
     n: int
+
+    @property
+    def ci95(self) -> Interval:
+        """The 95 % interval of the mean over seeds, by Student's t; none for one seed."""
+        if self.mean is None or self.std is None:
+            return None, None
+        half = t_quantile(self.n - 1) * self.std / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
 
 
 class DefenseSummary(Record):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from splitfed.records.student import t_interval
 from splitfed.records.summary import by_defense, summarize
 from splitfed.views.text import MISSING, percent
 
@@ -33,7 +34,7 @@ class Row:
     """One defense with its options.
 
     With one seed the intervals are 95 % bootstrap intervals over images; with several they are the mean over
-    seeds plus and minus one standard deviation. Scores are those of the strongest attack of each cell.
+    seeds with its 95 % interval by Student's t. Scores are those of the strongest attack of each cell.
     """
 
     defense: str
@@ -233,8 +234,7 @@ def _estimate(values: Sequence[Number], intervals: Sequence[Interval | None]) ->
     finite = [value for value in values if value is not None]
     mean = fmean(finite)
     if len(finite) > 1:
-        spread = stdev(finite)
-        return Estimate(mean, mean - spread, mean + spread)
+        return Estimate(mean, *(t_interval(finite) or (None, None)))
     interval = intervals[0]
     return Estimate(mean, *interval) if interval else Estimate(mean)
 

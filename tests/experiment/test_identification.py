@@ -98,6 +98,24 @@ def test_what_nobody_can_exceed_stands_beside_what_was_reached(results: Results)
     assert perfect.top1 == pytest.approx(10 / 480, rel=0.1)
 
 
+def test_each_defense_is_compared_with_none_on_the_same_images(results: Results) -> None:
+    none = cell(results, "none")
+    assert none.against_none == {}
+    before = none.strongest_score
+    assert before is not None
+    for name in ("laplace", "gaussian"):
+        entry = cell(results, name)
+        after = entry.strongest_score
+        assert after is not None
+        for score in ("psnr_db", "ssim"):
+            found = entry.against_none[score]
+            assert found.n == after.n == before.n == 480
+            assert found.attacks == (entry.strongest, none.strongest)
+            assert found.mean == pytest.approx(getattr(after, score) - getattr(before, score), abs=1e-5)
+            assert found.ci95[1] is not None
+            assert found.ci95[1] < 0
+
+
 def test_noise_that_is_less_than_the_defense_says_is_caught(job_of: JobOf, shares: list[ClientImages]) -> None:
     """A defense that states twice the noise that it draws: the front finds more than the ideal attacker could."""
     honest, boasting = (identified_in_noise(job_of(), shares, stated=scale) for scale in (0.3, 0.6))
