@@ -23,9 +23,9 @@ READING = (
     "tells apart it finds one. The ideal is a mean over draws of the noise; ours is of one draw, and may be above it "
     "by luck: the gate below_ideal says how far. PSNR here is that of the mean squared error over the pool, of which "
     "no attack can have less, and not the mean of PSNRs above; ours is that of the attack with the least. Bits: what "
-    "an activation, with its label in clear, tells of which image of the pool it is, and a bound for all images of such "
-    "means and covariances; what follows for re-identification from the bits alone. A front that draws nothing tells "
-    "all images apart whose activations differ, exactly. No entry: the defense draws its noise by no known law."
+    "an activation, with its label in clear, tells of which image of the pool it is, and a bound for all images of "
+    "such means and covariances; what follows for re-identification from the bits alone. A front that draws nothing "
+    "tells all images apart whose activations differ, exactly. No entry: the defense draws its noise by no known law."
 )
 EXACT = "exact"
 """A reconstruction without any error."""

@@ -55,10 +55,9 @@ def statements(results: Results) -> list[str]:
         return []
     header, rows = found
     labels = header[1:-1]
+    changes = [", ".join(" ".join(pair) for pair in zip(labels, row[1:-1], strict=True)) for row in rows]
     return [
-        f"{row[0]} against none: {', '.join(f'{label} {change}' for label, change in zip(labels, row[1:-1], strict=True))} "
-        f"({row[-1]} {header[-1]})."
-        for row in rows
+        f"{row[0]} against none: {change} ({row[-1]} {header[-1]})." for row, change in zip(rows, changes, strict=True)
     ]
 
 
