@@ -9,8 +9,10 @@ from splitfed.attacker.config import SETTLE_S, AttackerConfig, ComponentConfig
 from splitfed.config.scenario import Cell, Scenario
 from splitfed.types import ImageShape
 
-CONTROL = "untrained"
+NOTHING_LEARNED = "untrained"
 """Always mounted: what an attack that was never trained would report."""
+LOOKED_UP = "retrieval"
+"""Mounted where there is something to see: what one gets who reconstructs nothing, and looks up an image of its own."""
 SEALED_SETTLE_S = 0.5
 """How long an attacker waits that will see nothing."""
 
@@ -38,8 +40,9 @@ def config_of(
     """
     # at a sealed wire there is nothing to attack: the relay is up, and no attack learns for hours what it cannot use
     attacks = [] if scenario.sealed else [ComponentConfig(name=a.name, options=a.options) for a in scenario.attack]
-    if all(attack.name != CONTROL for attack in attacks):
-        attacks.append(ComponentConfig(name=CONTROL))
+    controls = [NOTHING_LEARNED] if scenario.sealed else [NOTHING_LEARNED, LOOKED_UP]
+    named = {attack.name for attack in attacks}
+    attacks += [ComponentConfig(name=control) for control in controls if control not in named]
     return AttackerConfig(
         upstream=upstream,
         knowledge=knowledge.resolve(),

@@ -13,6 +13,7 @@ from splitfed.attacks.decoder import Decoder
 from splitfed.attacks.dictionary import Dictionary
 from splitfed.attacks.lmmse import Lmmse
 from splitfed.attacks.posterior_mean import PosteriorMean
+from splitfed.attacks.retrieval import Retrieval
 from splitfed.attacks.ridge import Ridge
 from splitfed.attacks.untrained import Untrained
 from splitfed.attacks.whitebox import Whitebox
@@ -38,7 +39,7 @@ ATTACKS: Registry[type[Attack]] = registry(
     "attack",
     "splitfed.attacks",
     Attack,  # type: ignore[type-abstract]
-    (Ridge, PosteriorMean, Lmmse, Decoder, ConvDecoder, Whitebox, Dictionary, Untrained),
+    (Ridge, PosteriorMean, Lmmse, Decoder, ConvDecoder, Whitebox, Dictionary, Untrained, Retrieval),
     declares=("name", "about", "adaptivity"),
     faults=FAULTS,
 )

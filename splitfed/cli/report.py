@@ -108,7 +108,7 @@ def _measure_features(store: Any, arguments: argparse.Namespace) -> None:
 
 
 def _markdown(results: Any) -> str:
-    from splitfed.views import attacks, beside_published, table
+    from splitfed.views import attacks, beside_published, bounds, table
 
-    parts = (table.to_markdown(results), attacks.to_markdown(results), beside_published.to_markdown(results))
-    return "\n".join(part for part in parts if part)
+    shown = (table, bounds, attacks, beside_published)
+    return "\n".join(part for view in shown if (part := view.to_markdown(results)))

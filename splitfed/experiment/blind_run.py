@@ -11,6 +11,7 @@ from splitfed.experiment.told_by_clients import ToldByClients
 from splitfed.experiment.told_scores import BASELINES, baseline_told
 from splitfed.federation.outcome import FederationResult
 from splitfed.metrics.by_image import DECIMALS
+from splitfed.records.paired import PairedDifference
 from splitfed.records.results import BaselineScore, CellResult, DatasetInfo
 
 CAVEAT = (
@@ -101,6 +102,10 @@ class BlindKeeper(ResultsKeeper):
 
     def _hang_originals(self) -> None:
         """This lab holds none."""
+
+    def _difference(self, cell: CellResult, reference: CellResult) -> dict[str, PairedDifference]:  # noqa: ARG002
+        """Clients tell of no single image."""
+        return {}
 
     def _describe(self) -> str:
         return f"{self._run.dataset.name}: {self._run.dataset.note}. Each client scores what is made of its own"

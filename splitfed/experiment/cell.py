@@ -88,7 +88,7 @@ def _judge(context: CellContext, played: Played, live: AttackListener, audit: Au
             result=result,
             options=run.scenario.federation,
             sealed=sealed,
-            silent=identified is not None and identified.silent,
+            identified=identified,
         ),
         figures=defense.figures(evidence) if evidence is not None else {},
         attack_s=played.attack_s,

@@ -12,9 +12,14 @@ import torch
 from torch import Tensor
 
 from splitfed.defenses.base import Defense, TapEvidence
+from splitfed.experiment.ideal import against_activations, against_channels, ideal_score
 from splitfed.experiment.truth import Truth
+from splitfed.metrics.gates import GateResult
+from splitfed.metrics.ideal import IdealAttacker
+from splitfed.metrics.ideal_gate import below_ideal
 from splitfed.metrics.reid import ReidResult, chance_in_class, hits_among, matched_hits, no_better_than_chance
 from splitfed.models.channel import joined, log_likelihood
+from splitfed.records.ideal import IdealScore
 from splitfed.records.results import AttackScore
 from splitfed.seeding import generator
 from splitfed.types import Channel, Images, Observation, Reconstruction
@@ -40,11 +45,14 @@ class Identification:
         images: the candidates, which are the victims behind some observations.
         rows: the observation of each.
         found: whether each is found through the front, bool (N,).
+        ideal: what nobody can exceed, in results and in figures for each image; None where the defense draws its noise
+            by no known law.
     """
 
     images: Images
     rows: Sequence[Row]
     found: Tensor
+    ideal: tuple[IdealScore, IdealAttacker] | None = None
 
     @property
     def matched(self) -> float:
@@ -64,13 +72,40 @@ class Identification:
     def by_pixels(self, reconstruction: Reconstruction) -> ReidResult | None:
         """How often the reconstructions of observations in the pool are nearest to their own originals; None where
         there is none of them."""
-        places = {row: place for place, row in enumerate(self.rows)}
-        asked = [(at, places[row]) for at, row in enumerate(_rows(reconstruction.index)) if row in places]
-        if not asked:
+        at, own = self._in_pool(reconstruction)
+        if not len(own):
             return None
-        at, own = torch.tensor(asked).T
         hits = hits_among(reconstruction.images[at], self.images.pixels, own)
         return ReidResult(float(hits.double().mean()), 1 / len(self.rows), len(self.rows))
+
+    def squared_errors(self, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+        """Places in the pool, int64 (n,), and the squared errors of their reconstructions, mean over pixels."""
+        at, own = self._in_pool(reconstruction)
+        made = reconstruction.images[at].double().clamp(0, 1)
+        return own, (made - self.images.pixels[own]).square().flatten(1).mean(dim=1)
+
+    def below_ideal(self, reconstructions: Mapping[str, Reconstruction]) -> GateResult | None:
+        """Gate: nobody beats the ideal attacker; None where there is none to compare with.
+
+        Args:
+            reconstructions: of all attacks and controls, by name.
+        """
+        if self.ideal is None:
+            return None
+        hits, errors = {MATCHED: self.found}, {}
+        for name, reconstruction in reconstructions.items():
+            at, own = self._in_pool(reconstruction)
+            if len(own):
+                hits[name] = hits_among(reconstruction.images[at], self.images.pixels, own)
+                errors[name] = self.squared_errors(reconstruction)
+        return below_ideal(self.ideal[1], hits, errors)
+
+    def _in_pool(self, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+        """Which of these reconstructions are of observations in the pool, and their places in it: int64, (n,) each."""
+        places = {row: place for place, row in enumerate(self.rows)}
+        asked = [(at, places[row]) for at, row in enumerate(_rows(reconstruction.index)) if row in places]
+        at, own = torch.tensor(asked, dtype=torch.int64).reshape(-1, 2).T
+        return at, own
 
     def headline(self, attacks: Mapping[str, AttackScore]) -> dict[str, Any]:
         """The keys of a `CellResult`: the larger of what any attack's pixels and the front give, and whose it is."""
@@ -83,6 +118,7 @@ class Identification:
             "reid_matched": self.matched,
             "reid_chance_in_class": self.chance_in_class,
             "reid_pool": len(self.images),
+            "ideal": self.ideal[0] if self.ideal is not None else None,
         }
 
 
@@ -110,9 +146,18 @@ def identify(
     images = truth.originals(index[chosen])
     activation = torch.cat([observation.activation for observation in observed]).flatten(1)[chosen]
     in_clear = all(observation.labels is not None for observation in observed)
-    scores = log_likelihood(activation.float(), _channel(images.pixels, defense, evidence))
-    found = matched_hits(scores, images.labels if in_clear else None)
-    return Identification(images, _rows(index[chosen]), found)
+    labels = images.labels if in_clear else None
+    known, likeliest = _channel(images.pixels, defense, evidence)
+    found = matched_hits(log_likelihood(activation.float(), likeliest), labels)
+    if known is None and defense.randomized:
+        return Identification(images, _rows(index[chosen]), found)
+    if known is None:
+        ideal = against_activations(activation, images.pixels, labels)
+        score = ideal_score(ideal, images.pixels, labels)
+    else:
+        ideal = against_channels([known], images.pixels, labels, seed=truth.job.cell.seed)
+        score = ideal_score(ideal, images.pixels, labels, [known])
+    return Identification(images, _rows(index[chosen]), found, (score, ideal))
 
 
 def _pool(index: np.ndarray, reconstructions: Sequence[Reconstruction], seed: int) -> np.ndarray:
@@ -124,20 +169,22 @@ def _pool(index: np.ndarray, reconstructions: Sequence[Reconstruction], seed: in
 
 
 @torch.no_grad()
-def _channel(pixels: Tensor, defense: Defense, evidence: TapEvidence) -> Channel:
-    """How what is sent for these images is distributed: as the defense says, or as it was measured at the tap."""
+def _channel(pixels: Tensor, defense: Defense, evidence: TapEvidence) -> tuple[Channel | None, Channel]:
+    """How what is sent for these images is distributed: as the defense says, None where it does not; and the same, or
+    in its place as it was measured at the tap."""
     outputs = [evidence.front(batch) for batch in torch.split(pixels, BATCH)]
     said = [defense.channel(output) for output in outputs]
     known = [channel for channel in said if channel is not None]
     if len(known) == len(said):
-        return joined(known)
+        channel = joined(known)
+        return channel, channel
     location = torch.cat([defense.expected(output).flatten(1) for output in outputs])
     # without noise any scale does: the nearest one is the likeliest
     scale = torch.ones(location.shape[1])
     if defense.randomized:
         noise = evidence.tapped.flatten(1) - defense.expected(evidence.clean).flatten(1)
         scale = noise.square().mean(dim=0).sqrt().clamp_min(LEAST_SCALE)
-    return Channel("gaussian", location, scale.expand_as(location))
+    return None, Channel("gaussian", location, scale.expand_as(location))
 
 
 def _rows(index: np.ndarray) -> list[Row]:

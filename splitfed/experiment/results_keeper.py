@@ -8,12 +8,14 @@ from splitfed.config.scenario import Cell
 from splitfed.config.tables import FederationOptions
 from splitfed.errors import UserError
 from splitfed.experiment.context import CellContext, RunContext
+from splitfed.experiment.pairing import Pairing
 from splitfed.experiment.pictures import save_cells_compared
 from splitfed.experiment.tidy import identity, tidy
 from splitfed.experiment.verdict import REFERENCE_GATE, judged, reference_gate
 from splitfed.experiment.wall import save_victims
 from splitfed.federation.participants import participants_per_round
 from splitfed.records import events
+from splitfed.records.paired import PairedDifference
 from splitfed.records.results import (
     SCHEMA,
     BaselineScore,
@@ -52,6 +54,7 @@ class ResultsKeeper:
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
+        self._pairing = Pairing(run)
         self.unfinished: dict[str, CellFailure] = {}
         """Cells that ended without a result, by name."""
 
@@ -142,7 +145,7 @@ class ResultsKeeper:
     def _record(self, result: CellResult) -> None:
         """Add a finished cell to the results."""
         earlier = [cell for cell in self._run.store.results.cells if cell.cell != result.cell]
-        cells = self._with_reference([*earlier, result], result.seed)
+        cells = self._with_pairs(self._with_reference([*earlier, result], result.seed), result.seed)
         self._run.store.save_results(self._results(cells))
         self._tidy(result)
         self._run.bus.emit(events.CellFinished(cell=result.cell, result=cells[-1]))
@@ -166,6 +169,22 @@ class ResultsKeeper:
         return [
             judged(cell, [gate]) if cell.seed == seed and REFERENCE_GATE not in cell.gates else cell for cell in cells
         ]
+
+    def _with_pairs(self, cells: list[CellResult], seed: int) -> list[CellResult]:
+        """These cells, each defense of this seed compared with the undefended cell image by image."""
+        reference = next((cell for cell in cells if cell.seed == seed and cell.defense == UNDEFENDED), None)
+        if reference is None:
+            return cells
+        return [
+            cell.model_copy(update={"against_none": self._difference(cell, reference)})
+            if cell.seed == seed and cell.defense != UNDEFENDED and not cell.against_none
+            else cell
+            for cell in cells
+        ]
+
+    def _difference(self, cell: CellResult, reference: CellResult) -> dict[str, PairedDifference]:
+        """What a defense changes on each private image."""
+        return self._pairing.difference(cell, reference)
 
     def _results(self, cells: Sequence[CellResult]) -> Results:
         run = self._run

@@ -17,7 +17,7 @@ from splitfed.metrics import gates
 from splitfed.metrics.fid import FrechetMetric
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.gates import GateResult
-from splitfed.metrics.predictors import class_mean, mean_image
+from splitfed.metrics.predictors import class_mean, mean_image, nearest_auxiliary
 from splitfed.metrics.quality import psnr_db
 from splitfed.metrics.score import predictor_score, score
 from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
@@ -41,8 +41,8 @@ class AttackOutcome:
 
 def baseline_scores(auxiliary: Images, victims: Images) -> dict[str, BaselineScore]:
     """What predictors without any activation score on the victims."""
-    predictions = {"mean_image": mean_image(auxiliary, victims), "class_mean": class_mean(auxiliary, victims)}
-    return {name: BaselineScore(**predictor_score(prediction, victims)) for name, prediction in predictions.items()}
+    predictors = (mean_image, class_mean, nearest_auxiliary)
+    return {each.__name__: BaselineScore(**predictor_score(each(auxiliary, victims), victims)) for each in predictors}
 
 
 def attack_score(
@@ -63,7 +63,18 @@ def attack_score(
         reid=identified.by_pixels(outcome.reconstruction) if identified is not None else None,
     )
     idle = outcome.report.fit is not None and not outcome.report.is_control and gates.added_nothing(outcome.report.fit)
-    return AttackScore(**{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent, "added_nothing": idle})
+    return AttackScore(
+        **{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent, "added_nothing": idle},
+        pool_mse=_pool_mse(outcome.reconstruction, identified),
+    )
+
+
+def _pool_mse(reconstruction: Reconstruction, identified: Identification | None) -> float | None:
+    """The mean squared error over the images of the pool; None where there are none."""
+    if identified is None:
+        return None
+    _, errors = identified.squared_errors(reconstruction)
+    return float(errors.mean()) if len(errors) else None
 
 
 def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
@@ -131,14 +142,16 @@ def cell_gates(
     result: FederationResult,
     options: FederationOptions,
     sealed: bool = False,
-    silent: bool = False,
+    identified: Identification | None = None,
 ) -> list[GateResult]:
     """All gates of a cell but the reference gate and `finite`, which need the scores.
 
     ``refused`` has by name the attacks whose reconstructions could not be scored, and why. Of a ``sealed`` cell,
-    ``coverage`` says that there was nothing to observe; what is asked of observations is then asked of none. ``silent``
-    activations tell private images apart no better than guessing does.
+    ``coverage`` says that there was nothing to observe; what is asked of observations is then asked of none.
     """
+    silent = identified is not None and identified.silent
+    reconstructions = {o.report.attack: o.reconstruction for o in outcomes}
+    ideal = identified.below_ideal(reconstructions) if identified is not None else None
     return [
         gates.completed(),
         gates.clients_took_part(
@@ -152,6 +165,7 @@ def cell_gates(
         coverage,
         *([] if sealed else [front, gates.defense_acts(defense.findings(evidence) if evidence is not None else [])]),
         gates.aux_disjoint(auxiliary, victims),
+        *([ideal] if ideal is not None else []),
     ]
 
 

@@ -7,7 +7,7 @@ from splitfed.metrics.bootstrap import bootstrap_ci95
 from splitfed.metrics.fast import fast_psnr_db, fast_ssim
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.per_image import METRICS, Metric
-from splitfed.metrics.predictors import class_mean, mean_image
+from splitfed.metrics.predictors import class_mean, mean_image, nearest_auxiliary
 from splitfed.metrics.quality import psnr_db, ssim, ssim_cropped
 from splitfed.metrics.reid import ReidResult, reid_top1
 from splitfed.metrics.score import predictor_score, score
@@ -22,6 +22,7 @@ __all__ = [
     "fast_ssim",
     "fingerprint",
     "mean_image",
+    "nearest_auxiliary",
     "predictor_score",
     "psnr_db",
     "reid_top1",

@@ -23,6 +23,17 @@ def log_likelihood(seen: Tensor, channel: Channel) -> Tensor:
     return _gaussian(seen, channel.location, channel.scale)
 
 
+def draw(channel: Channel, generator: torch.Generator) -> Tensor:
+    """One activation of each of its images, (M, d)."""
+    shape = channel.location.shape
+    if channel.law == "gaussian":
+        noise = torch.randn(shape, generator=generator)
+    else:  # the difference of two exponential numbers is a Laplace one
+        first, second = (torch.empty(shape).exponential_(generator=generator) for _ in range(2))
+        noise = first - second
+    return channel.location + channel.scale * noise
+
+
 def variance(channel: Channel) -> Tensor:
     """Of the noise on each number, (M, d)."""
     return channel.scale.square() * (2.0 if channel.law == "laplace" else 1.0)

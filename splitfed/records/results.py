@@ -6,12 +6,16 @@ Numbers that are not finite have no JSON form: they are stored as null, and the 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue, PlainSerializer, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
 from splitfed.errors import UserError
+from splitfed.records.ideal import IdealScore
+from splitfed.records.numbers import Interval, Number
+from splitfed.records.paired import PairedDifference
 from splitfed.records.record import Record, faults, misfit, of_json, to_json
+from splitfed.records.student import t_quantile
 from splitfed.records.versions import reader_of, schema_of
 
 if TYPE_CHECKING:
@@ -19,14 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA: Final = 2
-
-
-def _or_null(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-Number = Annotated[float | None, PlainSerializer(_or_null, when_used="json")]
-Interval = tuple[Number, Number]
 
 
 class DatasetInfo(Record):
@@ -101,7 +97,8 @@ class AttackScore(Record):
     has by its number what each client measured, where truth was with the clients; re-identification is then the rate
     over all images, each sought among its own client's, and its chance level the mean of theirs. One that
     ``added_nothing`` to what it starts from, the best closed form beneath a network or the mean of the class beneath a
-    closed form, is no attack of its own.
+    closed form, is no attack of its own. ``pool_mse`` is the mean squared error over those images that are in the
+    cell's pool: what `IdealScore.mse` bounds.
     """
 
     psnr_db: Number
@@ -119,6 +116,7 @@ class AttackScore(Record):
     fid: Number = None
     by_client: dict[str, ClientScore] = Field(default_factory=dict)
     added_nothing: bool = False
+    pool_mse: Number = None
 
 
 class CellResult(Record):
@@ -134,7 +132,9 @@ class CellResult(Record):
     for every attack: the larger of ``reid_matched``, by the likelihood of each candidate given the activation and the
     front, and of every attack's ``reid_top1``. ``reid_by`` says which one, "matched" or the attack.
     ``reid_chance_in_class`` is the rate of guessing among candidates of the same class. All are null in results from
-    before they were measured, and where each client judged its own images.
+    before they were measured, and where each client judged its own images. ``ideal`` is what nobody can exceed, null
+    too where the defense draws its noise by no known law. ``against_none`` has by score what the defense changes on the
+    same images, against ``none`` at the same seed; empty for ``none``, and where there is none.
     """
 
     cell: str
@@ -159,6 +159,8 @@ class CellResult(Record):
     reid_matched: Number = None
     reid_chance_in_class: Number = None
     reid_pool: int = 0
+    ideal: IdealScore | None = None
+    against_none: dict[str, PairedDifference] = Field(default_factory=dict)
     gates: dict[str, bool]
     gate_details: dict[str, str]
     valid: bool
@@ -189,6 +191,14 @@ class Spread(Record):
     mean: Number
     std: Number
     n: int
+
+    @property
+    def ci95(self) -> Interval:
+        """The 95 % interval of the mean over seeds, by Student's t; none for one seed."""
+        if self.mean is None or self.std is None:
+            return None, None
+        half = t_quantile(self.n - 1) * self.std / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
 
 
 class DefenseSummary(Record):

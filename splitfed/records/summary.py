@@ -11,7 +11,8 @@ from splitfed.records.results import DefenseSummary, Spread
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from splitfed.records.results import CellResult, Number
+    from splitfed.records.numbers import Number
+    from splitfed.records.results import CellResult
 
 REFERENCE = "none"
 Summed = Literal["accuracy", "psnr_db", "ssim", "reid", "reid_top1", "psnr_excess_db"]

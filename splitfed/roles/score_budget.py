@@ -71,7 +71,7 @@ class ScoreBudget:
         Args:
             state: the node's.
             question: its digest.
-            attacks: how many the scenario has; a control and two baselines come to these.
+            attacks: how many the scenario has; two controls and two baselines come to these.
 
         Raises:
             BadQuestion: enough was told.
@@ -82,7 +82,7 @@ class ScoreBudget:
             if question in asked:
                 return
             in_all = int(str(kept["in-all"]))
-            allowed = min(attacks + 3, MOST_SCORED)
+            allowed = min(attacks + 4, MOST_SCORED)
             if len(asked) >= allowed:
                 raise BadQuestion(f"{allowed} pictures of each image were scored in this run: no more are")
             if in_all >= self._most:

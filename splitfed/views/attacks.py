@@ -11,7 +11,7 @@ from splitfed.views.text import MISSING, number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from splitfed.records.results import CellResult, Results
+    from splitfed.records.results import AttackScore, CellResult, Results
 
 TITLE = "Every attack on every defense"
 READING = (
@@ -20,13 +20,16 @@ READING = (
     "over n of the images only, since the attack is expensive or the tap saw no more; other images score otherwise, "
     "and the entry beside it may be of the same reconstructions. Added nothing: no better than what it starts from, on "
     "the attacker's own images, so that it is no attack of its own. No entry: the attack does not apply to such a "
-    "front."
+    "front. The control retrieval reconstructs nothing: it looks up the attacker's own image that fits best."
 )
+LOOKED_UP = "retrieval"
+"""The control that stands beside the attacks, defense by defense."""
 
 
 def names(results: Results) -> list[str]:
-    """The attacks that were mounted on any cell, in the order in which they first occur."""
-    return list(dict.fromkeys(name for cell in results.cells for name in cell.attacks))
+    """The attacks that were mounted on any cell, in the order in which they first occur; then `LOOKED_UP`."""
+    listed = list(dict.fromkeys(name for cell in results.cells for name in cell.attacks))
+    return listed + [LOOKED_UP] * any(LOOKED_UP in cell.controls for cell in results.cells)
 
 
 def rows(results: Results, *, marks: tuple[str, str]) -> list[list[str]]:
@@ -49,7 +52,7 @@ def _label(cells: Sequence[CellResult]) -> str:
 
 
 def _entry(cells: Sequence[CellResult], name: str, marks: tuple[str, str]) -> str:
-    scores = [cell.attacks[name] for cell in cells if name in cell.attacks]
+    scores = _of(cells, name)
     if not scores:
         return MISSING
     psnr_db = spread(score.psnr_db for score in scores).mean
@@ -62,5 +65,10 @@ def _entry(cells: Sequence[CellResult], name: str, marks: tuple[str, str]) -> st
 
 def _fewer(cells: Sequence[CellResult], name: str) -> str:
     """How many images the attack was scored on, where more were sent."""
-    own = [cell.attacks[name] for cell in cells if name in cell.attacks]
+    own = _of(cells, name)
     return summary.fewer(min(score.n for score in own), max(score.sent for score in own))
+
+
+def _of(cells: Sequence[CellResult], name: str) -> list[AttackScore]:
+    """The scores of an attack or control on these cells, where it was mounted."""
+    return [found for cell in cells if (found := (cell.attacks | cell.controls).get(name)) is not None]

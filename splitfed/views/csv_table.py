@@ -12,6 +12,7 @@ from splitfed.views import summary
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from splitfed.records.ideal import IdealScore
     from splitfed.records.record import Record
     from splitfed.records.results import BaselineScore, Results
 
@@ -22,6 +23,8 @@ CSV_FIELDS = (
     "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
     "ssim", "ssim_low", "ssim_high", "ssim_cropped", "fid_lite0", "fid", "reid_top1", "reid_chance", "n", "sent",
     "added_nothing", "reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool",
+    "pool_mse", "ideal_reid", "ideal_reid_error", "ideal_mse", "ideal_mse_error", "ideal_psnr_db", "information_bits",
+    "information_bits_error", "information_bound_bits", "fano_top1", "fano_mse",
 )  # fmt: skip
 
 
@@ -46,7 +49,7 @@ def csv_rows(results: Results) -> Iterator[dict[str, object]]:
         **(_listed(results.training) if results.training is not None else {}),
     }
     for cell in results.cells:
-        shared = {**run, **_listed(cell)}
+        shared = {**run, **_listed(cell), **_ideal(cell.ideal)}
         shared["params"] = _params(cell.defense, cell.params)
         shared["failed_gates"] = ";".join(gate for _, gate, _ in summary.failed_gates(cell))
         if not (cell.attacks or cell.controls):
@@ -72,6 +75,13 @@ def _csv_score(score: AttackScore | BaselineScore) -> dict[str, object]:
         flat["psnr_db_low"], flat["psnr_db_high"] = score.psnr_db_ci95
         flat["ssim_low"], flat["ssim_high"] = score.ssim_ci95
     return flat
+
+
+def _ideal(ideal: IdealScore | None) -> dict[str, object]:
+    if ideal is None:
+        return {}
+    renamed = {"ideal_reid": ideal.top1, "ideal_reid_error": ideal.top1_error, "ideal_psnr_db": ideal.psnr_db}
+    return _listed(ideal) | renamed | {"ideal_mse": ideal.mse, "ideal_mse_error": ideal.mse_error}
 
 
 def _listed(record: Record) -> dict[str, object]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from splitfed.records.student import t_interval
 from splitfed.records.summary import by_defense, summarize
 from splitfed.views.text import MISSING, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from splitfed.records.results import AttackScore, CellResult, Interval, Number, Results, Spread
+    from splitfed.records.numbers import Interval, Number
+    from splitfed.records.results import AttackScore, CellResult, Results, Spread
 
 STACK = "stack"
 """The defense whose one option, ``layers``, is a list of defenses with their options."""
@@ -32,7 +34,7 @@ class Row:
     """One defense with its options.
 
     With one seed the intervals are 95 % bootstrap intervals over images; with several they are the mean over
-    seeds plus and minus one standard deviation. Scores are those of the strongest attack of each cell.
+    seeds with its 95 % interval by Student's t. Scores are those of the strongest attack of each cell.
     """
 
     defense: str
@@ -45,6 +47,8 @@ class Row:
     psnr_db: Estimate
     ssim: Estimate
     reid: Estimate
+    ideal_reid: Estimate
+    """What nobody can exceed; without an estimate where it is not known."""
     psnr_excess_db: Estimate
     psnr_db_p99: Estimate
     fid_lite0: Estimate
@@ -206,6 +210,7 @@ def _row(cells: Sequence[CellResult]) -> Row:
         psnr_db=estimate(lambda s: s.psnr_db, lambda s: s.psnr_db_ci95),
         ssim=estimate(lambda s: s.ssim, lambda s: s.ssim_ci95),
         reid=_estimate([cell.reid_rate for cell in cells], [None] * len(cells)),
+        ideal_reid=_estimate([c.ideal.top1 if c.ideal is not None else None for c in cells], [None] * len(cells)),
         psnr_excess_db=estimate(lambda s: s.psnr_excess_db),
         psnr_db_p99=estimate(lambda s: s.psnr_db_p99),
         fid_lite0=estimate(lambda s: s.fid_lite0),
@@ -229,8 +234,7 @@ def _estimate(values: Sequence[Number], intervals: Sequence[Interval | None]) ->
     finite = [value for value in values if value is not None]
     mean = fmean(finite)
     if len(finite) > 1:
-        spread = stdev(finite)
-        return Estimate(mean, mean - spread, mean + spread)
+        return Estimate(mean, *(t_interval(finite) or (None, None)))
     interval = intervals[0]
     return Estimate(mean, *interval) if interval else Estimate(mean)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitfed.records.measures import MEASURES
-from splitfed.views import summary
+from splitfed.views import bounds, differences, summary
 from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
 from splitfed.views.training import how_trained
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from splitfed.records.measures import Measure
-    from splitfed.records.results import Results, Spread
+    from splitfed.records.results import Results
     from splitfed.views.summary import Estimate, Row
 
 FRECHET = {"fid_lite0": ("EfficientNet-Lite0", 1280), "fid": ("Inception-v3", 2048)}
@@ -36,10 +36,10 @@ NARROW = {
 }
 """The measures that have a column, with their titles for 80 columns, in two lines."""
 WITH_INTERVAL = frozenset({"accuracy", "psnr_db", "ssim"})
-DIFFERENCE_DIGITS = {"accuracy": 3, "psnr_db": 1, "ssim": 3, "reid": 3}
-"""What is compared under the same seed; a change of a share is no percentage."""
 SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without the border of its window (ssim_cropped)."
 """Which of the two usual scalars is meant: on small images they differ much."""
+IDEAL = "re-id a / b: we found a, the ideal attacker b, whom nobody can exceed."
+"""What a second rate of re-identification is."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
 VANTAGES = {
@@ -93,9 +93,12 @@ class _ResultsTable:
         del console
         if self._results.dataset.synthetic:
             yield banner(SYNTHETIC)
-        yield _rich_table(self._results, wide=options.max_width >= WIDE_COLUMNS)
-        if changed := difference_table(self._results):
-            yield _rich_differences(*changed)
+        wide = options.max_width >= WIDE_COLUMNS
+        yield _rich_table(self._results, wide=wide)
+        if changed := differences.table(self._results):
+            yield _rich_plain(*changed)
+        if wide and (known := bounds.rows(self._results)):
+            yield _rich_plain([bounds.TITLE, *bounds.HEADER[1:]], known)
         for line in failures(self._results):
             yield Text(line, style="bold red")
         yield Text(" ".join(how_to_read(self._results)), style="dim")
@@ -122,6 +125,8 @@ def _measured(measure: Measure) -> Column:
 
     def cell(row: Row, wide: bool) -> str:
         estimate: Estimate = getattr(row, measure.name)
+        if measure.name == "reid" and wide and row.ideal_reid.mean is not None:
+            return f"{percent(estimate.mean)} / {percent(row.ideal_reid.mean)}"
         if measure.form == "percent":
             return percent(estimate.mean)
         if measure.form == "signed":
@@ -129,23 +134,6 @@ def _measured(measure: Measure) -> Column:
         return _estimate(estimate, measure.digits, wide and measure.name in WITH_INTERVAL)
 
     return Column(measure.label, NARROW[measure.name], measure.arrow, cell)
-
-
-def difference_table(results: Results) -> tuple[list[str], list[list[str]]] | None:
-    """Header and rows of what each defense changes against ``none`` under the same seed; None with one seed."""
-    changed = summary.differences(results)
-    if not changed:
-        return None
-    header = ["against none, same seed", *(MEASURES[name].label for name in DIFFERENCE_DIGITS), "seeds"]
-    rows = [
-        [
-            label,
-            *(_change(measures[name], digits) for name, digits in DIFFERENCE_DIGITS.items()),
-            str(measures["accuracy"].n),
-        ]
-        for label, measures in changed
-    ]
-    return header, rows
 
 
 def failures(results: Results) -> list[str]:
@@ -162,7 +150,7 @@ def how_to_read(results: Results) -> list[str]:
     seeds = summary.seed_count(results)
     caveat = results.dataset.caveat
     interval = (
-        f"± is one standard deviation over {seeds} seeds (n - 1)." if seeds > 1
+        f"± is the 95 % interval of the mean over {seeds} seeds, by Student's t." if seeds > 1
         else "± is the 95 % bootstrap interval over images."
     )  # fmt: skip
     return [
@@ -171,6 +159,7 @@ def how_to_read(results: Results) -> list[str]:
         VANTAGES[results.vantage],
         *([SEALED] if summary.any_sealed(results) else []),
         SSIM,
+        *([IDEAL] if any(row.ideal_reid.mean is not None for row in summary.rows(results)) else []),
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
         f"guessing who is who gives re-id {summary.guessed(results)}.",
@@ -178,6 +167,7 @@ def how_to_read(results: Results) -> list[str]:
         "Bytes per image: the activation at the cut / all that crossed the wire for it.",
         *how_trained(results),
         interval,
+        *differences.reading(results),
         *_frechet(results),
         *([f"{caveat}."] if caveat else []),
     ]
@@ -207,7 +197,7 @@ def to_markdown(results: Results) -> str:
 
 
 def _markdown_differences(results: Results) -> list[str]:
-    changed = difference_table(results)
+    changed = differences.table(results)
     if changed is None:
         return []
     header, rows = changed
@@ -221,8 +211,10 @@ def to_latex(results: Results) -> str:
     titles = ["defense", *(c.heading for c in listed)]
     body = [[row.label, *(c.cell(row, True) for c in listed)] for row in summary.rows(results)]
     body += [[label, *cells] for label, cells in plain_cells(results, listed)]
-    changed = difference_table(results)
+    changed = differences.table(results)
     tabulars = [_tabular([titles, *body])] + ([_tabular([changed[0], *changed[1]])] if changed else [])
+    if known := bounds.rows(results):
+        tabulars.append(_tabular([[*bounds.HEADER], *known]))
     comments = [f"% {line}" for line in (*_synthetic(results), *failures(results), *how_to_read(results))]
     return "\n".join([*comments, "\n\n".join(tabulars), ""])
 
@@ -265,20 +257,13 @@ def _estimate(value: Estimate, digits: int, wide: bool) -> str:
     return f"{text} ±{number((value.high - value.low) / 2, digits)}"
 
 
-def _rich_differences(header: list[str], rows: list[list[str]]) -> Table:
+def _rich_plain(header: list[str], rows: list[list[str]]) -> Table:
     drawn = Table(box=RULED_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for position, title in enumerate(header):
         drawn.add_column(title, justify="right" if position else "left")
     for row in rows:
         drawn.add_row(*map(Text, row))
     return drawn
-
-
-def _change(change: Spread, digits: int) -> str:
-    if change.mean is None:
-        return MISSING
-    deviation = "" if change.std is None else f" ±{number(change.std, digits)}"
-    return f"{change.mean:+.{digits}f}{deviation}"
 
 
 def _bytes(row: Row, wide: bool) -> str:
@@ -295,5 +280,5 @@ def _synthetic(results: Results) -> list[str]:
 
 def _tex(text: str) -> str:
     plain = text.translate({ord(c): f"\\{c}" for c in "&%$#_{}"})
-    signs = {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "—": "--"}
+    signs = {"≤": r"$\leq$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "—": "--"}
     return "".join(signs.get(c, c) for c in plain)

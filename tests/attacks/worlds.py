@@ -43,6 +43,7 @@ SMALL: dict[str, dict[str, object]] = {
         "augmented_copies": 1,
     },
     "untrained": {"width": 96},
+    "retrieval": {},
 }
 """Options that keep the tests short."""
 

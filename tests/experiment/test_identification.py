@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from splitfed import defenses
 from splitfed.config.scenario import Scenario
-from splitfed.defenses.base import TapEvidence, TrainingPlan
+from splitfed.defenses.base import Defense, TapEvidence, TrainingPlan
+from splitfed.defenses.laplace import laplace
 from splitfed.experiment import run as experiment
 from splitfed.experiment.identification import Identification, identify
 from splitfed.experiment.truth import Truth
@@ -63,6 +64,76 @@ def test_a_front_without_noise_identifies_all_and_noise_some(results: Results) -
         assert entry.reid == max(entry.reid_matched or 0, *(rate or 0 for rate in by_pixels))
         assert {score.reid_chance for score in entry.attacks.values()} == {1 / 480}
         assert entry.reid_chance_in_class == pytest.approx(10 / 480, rel=0.05)
+
+
+def test_what_nobody_can_exceed_stands_beside_what_was_reached(results: Results) -> None:
+    """No attack, and not the front, beats the ideal attacker; a front without noise leaves it no error."""
+    for entry in results.cells:
+        assert entry.gates["below_ideal"], entry.gate_details["below_ideal"]
+    none, laplace, perfect = (cell(results, name).ideal for name in ("none", "laplace", "gaussian"))
+    assert none is not None
+    assert laplace is not None
+    assert perfect is not None
+    assert (none.channel, none.top1, none.mse, none.information_bound_bits) == ("none", 1.0, 0.0, None)
+    assert none.information_bits == pytest.approx(np.log2(480))
+    found, reached = cell(results, "laplace").reid_matched, cell(results, "laplace").attacks
+    assert laplace.channel == "laplace"
+    assert laplace.top1 is not None
+    assert found is not None
+    assert found == pytest.approx(laplace.top1, abs=0.1)
+    for score in reached.values():
+        assert score.pool_mse is not None
+        assert laplace.mse is not None
+        assert score.pool_mse > laplace.mse
+    assert laplace.information_bits is not None
+    assert laplace.information_bound_bits is not None
+    assert laplace.fano_top1 is not None
+    assert laplace.fano_mse is not None
+    assert laplace.information_bits < laplace.information_bound_bits
+    assert laplace.top1 < laplace.fano_top1
+    assert laplace.mse is not None
+    assert laplace.fano_mse < laplace.mse
+    # the labels, ten of them, are all that is known
+    assert perfect.information_bits == pytest.approx(np.log2(10), abs=0.1)
+    assert perfect.top1 == pytest.approx(10 / 480, rel=0.1)
+
+
+def test_each_defense_is_compared_with_none_on_the_same_images(results: Results) -> None:
+    none = cell(results, "none")
+    assert none.against_none == {}
+    before = none.strongest_score
+    assert before is not None
+    for name in ("laplace", "gaussian"):
+        entry = cell(results, name)
+        after = entry.strongest_score
+        assert after is not None
+        for score in ("psnr_db", "ssim"):
+            found = entry.against_none[score]
+            assert found.n == after.n == before.n == 480
+            assert found.attacks == (entry.strongest, none.strongest)
+            assert found.mean == pytest.approx(getattr(after, score) - getattr(before, score), abs=1e-5)
+            assert found.ci95[1] is not None
+            assert found.ci95[1] < 0
+
+
+def test_noise_that_is_less_than_the_defense_says_is_caught(job_of: JobOf, shares: list[ClientImages]) -> None:
+    """A defense that states twice the noise that it draws: the front finds more than the ideal attacker could."""
+    honest, boasting = (identified_in_noise(job_of(), shares, stated=scale) for scale in (0.3, 0.6))
+    gate, broken = honest.below_ideal({}), boasting.below_ideal({})
+    assert gate is not None
+    assert broken is not None
+    assert gate.passed, gate.detail
+    assert 0.1 < honest.matched < 0.99
+    assert not broken.passed
+    assert "matched identified" in broken.detail
+
+
+def test_an_attack_that_knows_more_than_its_observations_is_caught(job_of: JobOf, shares: list[ClientImages]) -> None:
+    found = identified_in_noise(job_of(), shares, stated=0.3)
+    gate = found.below_ideal({"cheat": few(shares)})
+    assert gate is not None
+    assert not gate.passed
+    assert "cheat has a mean squared error" in gate.detail
 
 
 def test_a_network_that_adds_nothing_is_named_and_no_attack_of_its_own(results: Results) -> None:
@@ -130,9 +201,29 @@ def identified(job: Job, shares: list[ClientImages], *, constant: bool) -> Ident
     initialize(front, torch.Generator().manual_seed(0))
     if constant:
         silence(front)
+    return identified_by(job, shares, front, defenses.build("none", {}), lambda activation: activation)
+
+
+def identified_in_noise(job: Job, shares: list[ClientImages], *, stated: float) -> Identification:
+    """By a front whose activations carry Laplace noise of scale 0.3, and a defense that states another."""
+    front: Front = PlainFront(shares[0].train.shape, 48)
+    initialize(front, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    return identified_by(
+        job,
+        shares,
+        front,
+        defenses.build("laplace", {"scale": stated}),
+        lambda activation: activation + laplace(activation.shape, 0.3, generator),
+    )
+
+
+def identified_by(
+    job: Job, shares: list[ClientImages], front: Front, defense: Defense, noisy: Callable[[Tensor], Tensor]
+) -> Identification:
     observed = [
         Observation(
-            "run", AUDIT, client, Phase.AUDIT, step, sent(front, own.train.pixels[rows]), own.train.labels[rows]
+            "run", AUDIT, client, Phase.AUDIT, step, noisy(sent(front, own.train.pixels[rows])), own.train.labels[rows]
         )
         for client, own in enumerate(shares)
         for step, rows in enumerate(evaluation_batches(job, len(own.train)))
@@ -141,7 +232,6 @@ def identified(job: Job, shares: list[ClientImages], *, constant: bool) -> Ident
     plan = TrainingPlan((1,), 32, 2, 1, 10)
     clean = sent(front, first.pixels)
     evidence = TapEvidence(front, first.pixels, first.labels, clean, clean, [], plan)
-    defense = defenses.build("none", {})
     return identify(observed, [few(shares)], Truth(job, shares), defense, evidence)
 
 

@@ -65,7 +65,9 @@ def test_what_an_attack_came_to_is_scored_against_the_right_victim(finished: Fin
     run, _ = finished
     wall, truth = WallFolder(run), originals(run)
     names = {(attack.cell, attack.attack) for attack in wall.attacks()}
-    assert names == {(cell, attack) for cell in ("none-seed0", "none-seed1") for attack in ("ridge", "untrained")}
+    assert names == {
+        (cell, attack) for cell in ("none-seed0", "none-seed1") for attack in ("ridge", "untrained", "retrieval")
+    }
     for attack in wall.attacks():
         final = attack.final
         assert final is not None
@@ -80,7 +82,7 @@ def test_what_an_attack_came_to_is_scored_against_the_right_victim(finished: Fin
         assert np.mean(np.abs(np.array(final.reid_rank) - ranks.numpy()) <= 2) > 0.95  # tiles have 8 bits
         nearest = [near[0] for near in final.nearest]
         assert np.mean(np.array(nearest) == distances.argmin(dim=1).numpy()) > 0.95
-        assert attack.is_control == (attack.attack == "untrained")
+        assert attack.is_control == (attack.attack != "ridge")
 
 
 def test_re_identification_agrees_with_the_results(finished: Finished) -> None:
@@ -97,7 +99,7 @@ def test_re_identification_agrees_with_the_results(finished: Finished) -> None:
 def test_every_moment_shows_the_same_victims(finished: Finished) -> None:
     run, heard = finished
     moments = [event for event in heard if isinstance(event, events.WallMoment)]
-    assert {event.attack for event in moments} == {"ridge", "untrained"}
+    assert {event.attack for event in moments} == {"ridge", "untrained", "retrieval"}
     for event in moments:
         assert event.victims == tuple(range(SHOWN_VICTIMS))
         assert (WallFolder(run).cell(event.cell) / event.sheet).is_file()

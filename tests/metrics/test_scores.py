@@ -10,6 +10,7 @@ from splitfed.metrics import (
     bootstrap_ci95,
     class_mean,
     mean_image,
+    nearest_auxiliary,
     predictor_score,
     psnr_db,
     reid_top1,
@@ -120,6 +121,15 @@ def test_the_class_mean_beats_the_mean_image_where_classes_differ() -> None:
         images.pixels.mul_(0.2).add_(0.4 * images.labels.view(-1, 1, 1, 1))
     by_class = psnr_db(class_mean(auxiliary, victims), victims.pixels).mean()
     assert by_class > psnr_db(mean_image(auxiliary, victims), victims.pixels).mean() + 3
+
+
+def test_the_nearest_auxiliary_image_is_that_of_a_search_through_all() -> None:
+    auxiliary, victims = random_images(60, seed=1), random_images(600, seed=2)
+    found = nearest_auxiliary(auxiliary, victims)
+    for image, nearest in zip(victims.pixels, found, strict=True):
+        errors = (auxiliary.pixels - image).square().flatten(1).mean(dim=1)
+        torch.testing.assert_close((nearest - image).square().mean(), errors.min())
+    torch.testing.assert_close(nearest_auxiliary(victims, victims), victims.pixels)
 
 
 def test_a_score_follows_the_schema() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Laplace, Normal
 
-from splitfed.models.channel import joined, log_likelihood, take, variance
+from splitfed.models.channel import draw, joined, log_likelihood, take, variance
 from splitfed.types import Channel
 
 
@@ -29,3 +29,14 @@ def test_parts_and_wholes() -> None:
     part = take(channel, torch.tensor([2, 0]))
     assert part.location.tolist() == [[4.0, 5.0], [0.0, 1.0]]
     assert torch.equal(joined([part, channel]).location, torch.cat([part.location, channel.location]))
+
+
+@pytest.mark.parametrize("law", ["laplace", "gaussian"])
+def test_draws_have_its_moments(law: str) -> None:
+    location = torch.tensor([[-1.0, 2.0]]).expand(40_000, 2)
+    channel = Channel(law, location, torch.tensor([[0.5, 3.0]]).expand(40_000, 2))  # type: ignore[arg-type]
+    drawn = draw(channel, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.mean(dim=0), location[0], atol=0.07, rtol=0)
+    torch.testing.assert_close(drawn.var(dim=0), variance(channel)[0], atol=0, rtol=0.05)
+    away = (drawn - location).abs().mean(dim=0)
+    torch.testing.assert_close(away, channel.scale[0] * (1.0 if law == "laplace" else 0.79788), atol=0, rtol=0.03)

@@ -27,7 +27,7 @@ from splitfed.roles.lab_protocol import (
 from splitfed.roles.order import Order
 from splitfed.types import FitEvidence
 from splitfed.wire.observations import ObservationHead
-from tests.views.fabricated import cell_result, manifest, run_results
+from tests.views.fabricated import against_none, cell_result, ideal_score, manifest, run_results
 
 _FIT = FitEvidence(1.0, 0.5, True, 3, 20.0, 0.5, True)
 _SETTINGS = FeatureSettings(
@@ -122,6 +122,8 @@ EXAMPLES: dict[type[Record], Record] = {
         _RESULTS.summary[1].over_seeds["ssim"],
         _CELL,
         _CELL.attacks["ridge"],
+        ideal_score("laplace"),
+        against_none(-6.1, -0.2)["ssim"],
         manifest(),
         manifest().images,
         _FEATURES,

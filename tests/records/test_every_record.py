@@ -25,8 +25,17 @@ MAY_BE_LEFT_OUT = {
     "Learned": {"reconstructions"},
     "Done": {"moved_by", "ciphertext"},
     "Warned": {"level"},
-    "AttackScore": {"fid_lite0", "fid", "by_client", "added_nothing"},
-    "CellResult": {"sealed", "reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool"},
+    "AttackScore": {"fid_lite0", "fid", "by_client", "added_nothing", "pool_mse"},
+    "CellResult": {
+        "sealed",
+        "reid",
+        "reid_by",
+        "reid_matched",
+        "reid_chance_in_class",
+        "reid_pool",
+        "ideal",
+        "against_none",
+    },
     "Results": {"training", "truth", "vantage"},
 }
 """What has a value where it is not given; it is written all the same. Of events also the time and the tag."""

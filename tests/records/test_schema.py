@@ -27,6 +27,8 @@ PLACES: list[tuple[str | int, ...]] = [
     ("training",),
     ("baselines", "class_mean"),
     ("cells", 0),
+    ("cells", 0, "ideal"),
+    ("cells", 1, "against_none", "ssim"),
     ("cells", 1, "attacks", "ridge"),
     ("cells", 0, "controls", "untrained"),
     ("summary", 0),
@@ -37,6 +39,7 @@ PLACES: list[tuple[str | int, ...]] = [
 FREE = {
     *("fid_lite0", "fid", "by_client", "sealed", "training", "truth", "vantage", "added_nothing"),
     *("reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool"),
+    *("ideal", "pool_mse", "against_none"),
 }
 
 

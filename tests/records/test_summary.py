@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from scipy.stats import t
 
 from splitfed.records import summary as repeats
 from splitfed.records.results import CellResult, Spread
@@ -64,13 +65,20 @@ def test_options_keep_defenses_apart_and_a_failed_gate_marks_the_row() -> None:
     ]
 
 
+def test_the_interval_over_seeds_is_students() -> None:
+    changed_by = Spread(mean=-4.0, std=1.0, n=3).ci95
+    assert changed_by == pytest.approx(t.interval(0.95, 2, loc=-4.0, scale=1.0 / 3**0.5))
+    assert Spread(mean=1.0, std=None, n=1).ci95 == (None, None)
+    assert Spread(mean=None, std=None, n=0).ci95 == (None, None)
+
+
 def test_tables_show_differences_where_there_are_several_seeds() -> None:
     several, one = run_results(*cells()), run_results()
     for shown in (table.to_markdown(several), table.to_latex(several)):
         assert "against none, same seed" in shown
         assert "-4.0 " in shown
-    assert "| sca (l1_weight 0.5) | -0.020 ±0.010 | -4.0 ±1.0 | +0.000 ±0.000 | +0.000 ±0.000 | 3 |" in (
-        table.to_markdown(several)
-    )
+    whole = table.to_markdown(several)
+    assert "| sca (l1_weight 0.5) | -0.020 [-0.045, +0.005] | -4.0 [-6.5, -1.5] |" in whole
+    assert "| 3 |" in whole
     assert "same seed" not in table.to_markdown(one) + table.to_latex(one)
     assert summary.differences(one) == []

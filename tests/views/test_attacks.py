@@ -63,3 +63,12 @@ def test_an_attack_on_fewer_images_says_of_how_many() -> None:
 def test_attacks_that_all_saw_less_than_was_sent_say_so() -> None:
     partly = scored_on(320, "ridge", "decoder")
     assert attacks.rows(run_results(partly), marks=("", "*")) == [["none", "27.5 / 0.800 [320]", "28.5 / 0.850 [320]*"]]
+
+
+def test_the_control_that_looks_up_stands_beside_the_attacks() -> None:
+    looked_up = changed(
+        cell_result(), controls={"untrained": attack_score(8.0, 0.1), "retrieval": attack_score(20.0, 0.6)}
+    )
+    results = run_results(looked_up, cell_result("sca"))
+    assert attacks.names(results) == ["ridge", "decoder", "retrieval"]
+    assert [row[-1] for row in attacks.rows(results, marks=("", "*"))] == ["20.0 / 0.600", "—"]

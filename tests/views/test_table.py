@@ -98,8 +98,9 @@ def test_seeds_of_a_defense_become_one_row_with_their_spread() -> None:
     cells = [cell_result("sca", seed=seed, psnr_db=20.0 + 2 * seed) for seed in range(3)]
     (row,) = summary.rows(run_results(*cells))
     assert row.seeds == (0, 1, 2)
-    assert row.psnr_db == pytest.approx((22.0, 20.0, 24.0))  # standard deviation of 20, 22, 24 is 2
-    assert "standard deviation over 3 seeds" in table.to_markdown(run_results(*cells))
+    half = 4.303 * 2 / 3**0.5  # the standard deviation of 20, 22, 24 is 2, and t is 4.303 at two degrees of freedom
+    assert row.psnr_db == pytest.approx((22.0, 22.0 - half, 22.0 + half), abs=1e-3)
+    assert "over 3 seeds, by Student's t" in table.to_markdown(run_results(*cells))
 
 
 def test_one_invalid_seed_makes_the_row_invalid() -> None:

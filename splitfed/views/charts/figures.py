@@ -119,7 +119,7 @@ def _tradeoff(results: Results) -> Figure:
         _rules(results, "ssim"),
         tuple(_mark(row) for row in best),
         "Up and left is better for the defender. ★ on the Pareto frontier: no other defense here is as accurate and "
-        "leaks less. Bars: 95 % of bootstrapped means over images, or one standard deviation over seeds.",
+        "leaks less. Bars: 95 % of bootstrapped means over images, or Student's interval over seeds.",
     )
 
 

@@ -12,7 +12,7 @@ from splitfed.files import as_open_as, file_name, size_bytes, write_whole
 from splitfed.records.measures import MEASURES
 from splitfed.records.record import to_json
 from splitfed.records.store import RunStore
-from splitfed.views import attacks, beside_published, summary, table
+from splitfed.views import attacks, beside_published, bounds, differences, summary, table
 from splitfed.views.charts import assets, figures
 from splitfed.views.progress import RunState
 from splitfed.views.report import features, page, wall
@@ -22,7 +22,8 @@ from splitfed.views.text import MISSING, SYNTHETIC, byte_count, duration, number
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from splitfed.records.results import AttackScore, CellResult, Interval, Results
+    from splitfed.records.numbers import Interval
+    from splitfed.records.results import AttackScore, CellResult, Results
 
 COMPARISONS = ("comparison.png", "extremes.png")
 """The grids over all defenses; they come before those of the cells."""
@@ -63,6 +64,8 @@ def _content(store: RunStore, results: Results, run: RunState) -> dict[str, Any]
         "headline": _headline(results),
         "scores": _results_table(results),
         "differences": _differences_table(results),
+        "statements": differences.statements(results),
+        "bounds": _bounds(results),
         "compared": _compared(results),
         "how_to_read": [*table.how_to_read(results), *_HOW_TO_READ],
         "figures": drawn,
@@ -154,12 +157,20 @@ def _results_table(results: Results) -> PageTable:
 
 
 def _differences_table(results: Results) -> PageTable | None:
-    changed = table.difference_table(results)
+    changed = differences.table(results)
     if changed is None:
         return None
     header, rows = changed
-    caption = "Mean change against the undefended cell of the same seed, ± one standard deviation over seeds."
-    return PageTable(header, [PageRow(row) for row in rows], caption)
+    return PageTable(header, [PageRow(row) for row in rows], " ".join(differences.reading(results)))
+
+
+def _bounds(results: Results) -> dict[str, Any] | None:
+    """What nobody can exceed, where it is known of any defense."""
+    found = bounds.rows(results)
+    if not found:
+        return None
+    shown = PageTable([*bounds.HEADER], [PageRow(row) for row in found])
+    return {"title": bounds.TITLE, "table": shown, "note": bounds.READING}
 
 
 def _compared(results: Results) -> dict[str, Any] | None:
