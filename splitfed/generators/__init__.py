@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from splitfed.errors import AttackError, UserError
-from splitfed.generators.base import ImageGenerator, Provenance
+from splitfed.generators.base import GeneratorProvenance, ImageGenerator
 from splitfed.generators.mixture import Mixture
 from splitfed.generators.prior import Prior
 from splitfed.plugins import Fault, Registry, of, registry
 
 FAULTS: dict[str, Fault] = {
     "load": of(type(None)),
-    "provenance": of(Provenance),
+    "provenance": of(GeneratorProvenance),
     "sample": of(Tensor),
     "synthesize": of(Tensor),
     "describe_prior": of(Prior),
@@ -32,7 +32,7 @@ GENERATORS: Registry[type[ImageGenerator]] = registry(
     faults=FAULTS,
 )
 
-__all__ = ["GENERATORS", "ImageGenerator", "Prior", "Provenance", "build", "describe", "images_of"]
+__all__ = ["GENERATORS", "GeneratorProvenance", "ImageGenerator", "Prior", "build", "describe", "images_of"]
 
 BATCH = 256
 """Latents that are synthesized at a time where nothing is learned."""

@@ -25,7 +25,7 @@ MEASURED_SAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Provenance:
+class GeneratorProvenance:
     """Where a generator comes from, and what it has seen.
 
     Attributes:
@@ -96,7 +96,7 @@ class ImageGenerator(ABC):
         """The part of `prepare` that makes or reads the weights."""
 
     @abstractmethod
-    def provenance(self) -> Provenance:
+    def provenance(self) -> GeneratorProvenance:
         """Where it comes from; after ``prepare``."""
 
     @abstractmethod

@@ -11,7 +11,7 @@ import numpy as np
 
 from splitfed.data.clusters import NEAR_DB, near_duplicates
 from splitfed.errors import UserError
-from splitfed.generators.base import Provenance
+from splitfed.generators.base import GeneratorProvenance
 from splitfed.types import Images
 
 
@@ -40,7 +40,7 @@ class Overlap(NamedTuple):
         return f"{self.equal} of the generator's training images equal a victim's{near}; {self.groups} groups in common"
 
 
-def overlap(provenance: Provenance, victims: Images, *, compare_near: bool = True) -> Overlap:
+def overlap(provenance: GeneratorProvenance, victims: Images, *, compare_near: bool = True) -> Overlap:
     """Compare what a generator was trained on with the victims' images.
 
     Args:

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from splitfed.errors import UserError
-from splitfed.generators.base import ImageGenerator, Provenance
+from splitfed.generators.base import GeneratorProvenance, ImageGenerator
 from splitfed.generators.prior import HELD, Prior
 from splitfed.options import Options
 from splitfed.types import Images
@@ -80,10 +80,10 @@ class Mixture(ImageGenerator):
             raise UserError("generator mixture: all auxiliary images are equal; give the attacker others")
         self._fit((rows - self._mean) @ self._basis.T / self._scale, auxiliary, generator)
 
-    def provenance(self) -> Provenance:
+    def provenance(self) -> GeneratorProvenance:
         """The attacker's own images."""
         origin = f"fitted here to {len(self._images):,} images of the attacker's own"
-        return Provenance(origin, "that of the attacker's images", self._images)
+        return GeneratorProvenance(origin, "that of the attacker's images", self._images)
 
     def sample(self, count: int, generator: torch.Generator, label: int | None = None) -> Tensor:
         """Draws of the mixture, or of a class's Gaussian, (count, directions)."""

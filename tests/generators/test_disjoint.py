@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from splitfed.errors import UserError
-from splitfed.generators.base import Provenance
+from splitfed.generators.base import GeneratorProvenance
 from splitfed.generators.disjoint import overlap, refuse_victims
 from splitfed.types import Images
 from tests.attacks.worlds import digits
@@ -14,8 +14,8 @@ from tests.attacks.worlds import digits
 VICTIMS, OTHERS = digits()[600:800], digits()[:200]
 
 
-def trained_on(images: Images) -> Provenance:
-    return Provenance("here", "own", images)
+def trained_on(images: Images) -> GeneratorProvenance:
+    return GeneratorProvenance("here", "own", images)
 
 
 def with_groups(images: Images, first: int) -> Images:
@@ -37,7 +37,7 @@ def test_one_image_of_a_victim_is_enough() -> None:
 
 
 def test_hashes_alone_are_enough() -> None:
-    found = overlap(Provenance("public", "MIT", hashes=frozenset(VICTIMS.content_hashes()[:3])), VICTIMS)
+    found = overlap(GeneratorProvenance("public", "MIT", hashes=frozenset(VICTIMS.content_hashes()[:3])), VICTIMS)
     assert (found.equal, found.near) == (3, None)
     with pytest.raises(UserError, match="3 of the generator's training images equal"):
         refuse_victims("g", found, near_is_overlap=False)
@@ -63,6 +63,6 @@ def test_another_image_of_a_victims_group_is_enough() -> None:
 
 
 def test_where_nothing_is_known_it_says_so() -> None:
-    found = overlap(Provenance("somebody", "unknown"), VICTIMS)
+    found = overlap(GeneratorProvenance("somebody", "unknown"), VICTIMS)
     assert not found.known
     assert "nothing was compared" in found.detail
