@@ -12,6 +12,7 @@ from splitfed.errors import AttackError, UserError
 from splitfed.generators.base import GeneratorProvenance, ImageGenerator
 from splitfed.generators.mixture import Mixture
 from splitfed.generators.prior import Prior
+from splitfed.generators.stylegan import StyleGan
 from splitfed.plugins import Fault, Registry, of, registry
 
 FAULTS: dict[str, Fault] = {
@@ -27,7 +28,7 @@ GENERATORS: Registry[type[ImageGenerator]] = registry(
     "generator",
     "splitfed.generators",
     ImageGenerator,  # type: ignore[type-abstract]
-    (Mixture,),
+    (Mixture, StyleGan),
     declares=("name", "about"),
     faults=FAULTS,
 )
