@@ -101,20 +101,20 @@ class Ensemble(Inverter):
         stack = self._prepare(target, _features(target, draws))
         least = self._validation_loss(self._started)
         yield self._progress(self._first_loss, least)
-        maps = [
-            draw.targets.new_empty(len(draw.seen), stack.whole.maps, draw.targets.shape[1]).half() for draw in draws
-        ]
+        maps = [_empty_maps(draw, stack.whole.maps) for draw in draws]
         for places in folds_of(len(target.fit.seen)):
             self._learn_of_fold(stack, draws, maps, places)
             yield self._progress(least, least)
         lessons = [Lesson(seen, draw.labels, draw.targets) for seen, draw in zip(maps, draws, strict=True)]
         training = self._new_training(target, stack)
-        while not training.schedule.finished:
+        finished = False
+        while not finished:
             train_loss, validation_loss = training.epoch(lessons[self._epochs % len(lessons)])
-            if training.schedule.finished:
+            finished = training.schedule.finished
+            if finished:
                 self._plateaued = training.schedule.plateaued
                 self._blend(training)
-            yield self._progress(train_loss, validation_loss, finished=training.schedule.finished)
+            yield self._progress(train_loss, validation_loss, finished=finished)
 
     def _progress(self, train_loss: float, validation_loss: float, *, finished: bool = False) -> Progress:
         self._epochs += 1
@@ -154,7 +154,7 @@ class Ensemble(Inverter):
         """Have what copies that never saw the images of a fold make of them."""
         inputs = stack.without(places, _features(stack.target, draws))
         for draw, of_draw in zip(draws, maps, strict=True):
-            of_draw[places] = predict_rows(inputs, draw.seen[places]).half()
+            of_draw[places] = predict_rows(inputs, draw.seen[places]).to(of_draw.dtype)
 
     def _new_training(self, target: Target, stack: CrossFitting) -> StackedTraining:
         options, auxiliary, whole = self.options, target.auxiliary, stack.whole
@@ -267,6 +267,11 @@ class Ensemble(Inverter):
 def _features(target: Target, draws: Sequence[Pairs]) -> list[Tensor]:
     """Features of the fit part itself, (n, d): of all draws of a randomized defense, without copies of images."""
     return [draw.features for draw in draws] if target.knowledge.randomized else [target.fit.features]
+
+
+def _empty_maps(pairs: Pairs, maps: int) -> Tensor:
+    """Room for what the network sees of each image; in half precision, which is finer than 8 bits of gray levels."""
+    return torch.empty(len(pairs.seen), maps, pairs.targets.shape[1], dtype=torch.float16)
 
 
 def _affords(attack: Attack) -> float:
