@@ -11,6 +11,7 @@ from splitfed.attacks.base import Attack, Progress, images_of
 from splitfed.attacks.conv_decoder import ConvDecoder
 from splitfed.attacks.decoder import Decoder
 from splitfed.attacks.dictionary import Dictionary
+from splitfed.attacks.ensemble import Ensemble
 from splitfed.attacks.lmmse import Lmmse
 from splitfed.attacks.posterior_mean import PosteriorMean
 from splitfed.attacks.retrieval import Retrieval
@@ -39,7 +40,7 @@ ATTACKS: Registry[type[Attack]] = registry(
     "attack",
     "splitfed.attacks",
     Attack,  # type: ignore[type-abstract]
-    (Ridge, PosteriorMean, Lmmse, Decoder, ConvDecoder, Whitebox, Dictionary, Untrained, Retrieval),
+    (Ridge, PosteriorMean, Lmmse, Decoder, ConvDecoder, Whitebox, Dictionary, Ensemble, Untrained, Retrieval),
     declares=("name", "about", "adaptivity"),
     faults=FAULTS,
 )

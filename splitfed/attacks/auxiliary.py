@@ -72,6 +72,9 @@ class Pairs:
         """int64, (n,)."""
         return self.seen.labels
 
+    def __getitem__(self, places: Tensor) -> Pairs:
+        return Pairs(self.seen[places], self.targets[places])
+
 
 def split_auxiliary(knowledge: Knowledge, *, before: Auxiliary | None) -> Auxiliary:
     """The split of the attacker's images: of each ten in a row, one drawn by lot is for validation.
@@ -105,6 +108,13 @@ def observe(knowledge: Knowledge, pixels: Tensor, labels: Tensor, generator: tor
     parts = [knowledge.observe(batch, generator).flatten(1).float() for batch in torch.split(pixels, BATCH)]
     rows = torch.cat(parts)
     return Pairs(Seen(rows, knowledge.features(rows), labels), pixels.flatten(1))
+
+
+def others_than(places: Tensor, number: int) -> Tensor:
+    """The positions of so many that are not among ``places``, ascending."""
+    kept = torch.ones(number, dtype=torch.bool)
+    kept[places] = False
+    return torch.nonzero(kept)[:, 0]
 
 
 @torch.no_grad()

@@ -48,8 +48,9 @@ class Candidates:
     def of_class(self, label: int) -> Candidates:
         """Those of this class; all, where it has few."""
         places = torch.nonzero(self.labels == label)[:, 0]
-        if len(places) < FEWEST_OF_CLASS:
-            return self
+        return self if len(places) < FEWEST_OF_CLASS else self[places]
+
+    def __getitem__(self, places: Tensor) -> Candidates:
         return Candidates(self.images[places], self.labels[places], take(self.channel, places))
 
     def by_class(self, seen: Seen, batch: int) -> Iterator[tuple[Tensor, Candidates]]:

@@ -80,6 +80,17 @@ def fit_ridge(
     return LinearMap(standardize, weight.float(), intercept.float(), penalty)
 
 
+def refit(fitted: LinearMap, draws: Sequence[Tensor], targets: Tensor) -> LinearMap:
+    """The same regression with the same penalty on other images, as `fit_ridge` has them."""
+    standardize = standardizer(draws)
+    intercept = targets.double().mean(dim=0)
+    basis, eigenvalues, coefficients = _factorize(
+        [standardize(draw).double() for draw in draws], targets.double() - intercept
+    )
+    weight = (basis / (eigenvalues + fitted.penalty)) @ coefficients
+    return LinearMap(standardize, weight.float(), intercept.float(), fitted.penalty)
+
+
 def mean_map(features: Tensor, targets: Tensor) -> LinearMap:
     """The map before any learning: the mean target whatever the features are."""
     weight = targets.new_zeros(features.shape[1], targets.shape[1])

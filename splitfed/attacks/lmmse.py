@@ -9,7 +9,7 @@ to the one sought, and that the front is known and not learned.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from splitfed.attacks.auxiliary import BATCH
+from splitfed.attacks.auxiliary import BATCH, Predict
 from splitfed.attacks.base import Progress
 from splitfed.attacks.candidates import candidates
 from splitfed.attacks.inverter import Inverter, Target
@@ -26,7 +26,8 @@ from splitfed.attacks.loss import leak_losses
 from splitfed.attacks.posterior_mean import best_exponent
 from splitfed.attacks.seen import Seen
 from splitfed.attacks.through_noise import Temperature, ThroughNoise
-from splitfed.attacks.through_relu import through_relu
+from splitfed.attacks.through_relu import ThroughRelu, through_relu
+from splitfed.errors import AttackError
 from splitfed.options import Options
 
 NEIGHBORS = (150, 75, 300)
@@ -62,6 +63,7 @@ class Lmmse(Inverter):
     about = "closed form: solves the known front's equations under a Gaussian prior of its own nearest images"
     adaptivity = "adds the noise's covariance, known or measured"
     live = False
+    closed_form = True
     Options = LmmseOptions
     options: LmmseOptions
     _search: Search | None
@@ -74,6 +76,11 @@ class Lmmse(Inverter):
         self._epochs += 1
         self._plateaued = self._search.finished
         return Progress(self._epochs, loss, self._search.loss, self._plateaued, finished=self._plateaued)
+
+    def without(self, places: Tensor) -> Predict:
+        if self._search is None:
+            raise AttackError(f"{self.name}: advance() comes first")
+        return self._search.without(places)
 
     def _start(self, target: Target) -> float:
         self._search = None
@@ -120,7 +127,7 @@ class Search:
     """
 
     def __init__(
-        self, estimate: Callable[[Seen, Any], Tensor], first: Any, axes: Mapping[str, Sequence[float]], target: Target
+        self, estimate: ThroughNoise | ThroughRelu, first: Any, axes: Mapping[str, Sequence[float]], target: Target
     ) -> None:
         self.loss = math.inf
         self._estimate = estimate
@@ -137,10 +144,16 @@ class Search:
     def advance(self) -> float:
         """Try the next settings; their loss."""
         trial = replace(self._best, **self._untried.pop(0))
-        loss = float(leak_losses(self._estimate(self._seen, trial), self._targets, self._shape).mean())
+        estimated = self._estimate(self._seen, trial)
+        loss = float(leak_losses(estimated, self._targets, self._shape).mean())
         if loss < self.loss:
             self._best, self.loss = trial, loss
         return loss
+
+    def without(self, places: Tensor) -> Predict:
+        """The best settings so far, had the estimator not known these images of the fit part."""
+        others, best = self._estimate.without(places), self._best
+        return lambda seen: others(seen, best)
 
     def predict(self, seen: Seen) -> Tensor:
         """By the best settings so far: pixels as rows (n, p)."""

@@ -19,11 +19,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from splitfed.attacks.auxiliary import Predict, others_than
 from splitfed.attacks.base import Progress
 from splitfed.attacks.candidates import Candidates, candidates
 from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.loss import leak_losses
 from splitfed.attacks.seen import Seen
+from splitfed.errors import AttackError
 from splitfed.options import Options
 
 EXPONENTS = tuple(10.0 ** (exponent / 4) for exponent in range(-16, 9))
@@ -46,6 +48,7 @@ class PosteriorMean(Inverter):
     name = "posterior_mean"
     about = "closed form: the mean of its own images, weighted by how likely each is to have given the activation"
     adaptivity = "weighs by the likelihood of the defense's noise, known or measured"
+    closed_form = True
     Options = PosteriorMeanOptions
     options: PosteriorMeanOptions
     _candidates: Candidates | None
@@ -59,6 +62,12 @@ class PosteriorMean(Inverter):
         self._plateaued = True
         loss = self._learned_loss()
         return Progress(self._epochs, loss, loss, plateaued=True, finished=True)
+
+    def without(self, places: Tensor) -> Predict:
+        own = self._known
+        others = own[others_than(places, len(own))]
+        exponents, batch = [self._exponent], self.options.batch_size
+        return lambda seen: posterior_means(others, seen, exponents, batch=batch)[0]
 
     def _start(self, target: Target) -> float:
         self._exponent = 0.0
@@ -76,6 +85,12 @@ class PosteriorMean(Inverter):
         if self._candidates is None:
             return self._predict_start(seen)
         return posterior_means(self._candidates, seen, [self._exponent], batch=self.options.batch_size)[0]
+
+    @property
+    def _known(self) -> Candidates:
+        if self._candidates is None:
+            raise AttackError(f"{self.name}: advance() comes first")
+        return self._candidates
 
     def _parameters_moved(self) -> bool:
         return self._exponent > 0

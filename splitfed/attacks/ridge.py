@@ -12,10 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from splitfed.attacks.auxiliary import Pairs, predict_rows
+from splitfed.attacks.auxiliary import Pairs, Predict, others_than, predict_rows
 from splitfed.attacks.base import Progress
 from splitfed.attacks.inverter import Inverter, Target
-from splitfed.attacks.linear import LinearMap, fit_ridge, mean_map
+from splitfed.attacks.linear import LinearMap, fit_ridge, mean_map, refit
 from splitfed.attacks.seen import Seen
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.options import Options
@@ -55,11 +55,27 @@ class FrontMap:
             made[places] = of_class(seen.features[places])
         return made
 
+    def refitted(self, draws: Sequence[Tensor], fit: Pairs) -> FrontMap:
+        """The same regressions with the same penalties on other images, as `fit_by_class` has them."""
+        overall = refit(self.overall, draws, fit.targets)
+        by_class = {}
+        for label, of_class in self.by_class.items():
+            places = torch.nonzero(fit.labels == label)[:, 0]
+            if len(places):
+                by_class[label] = refit(of_class, [draw[places] for draw in draws], fit.targets[places])
+        return FrontMap(overall, by_class)
+
 
 def fit_to_front(target: Target, *, draws: int) -> FrontMap:
     """The ridge regression that inverts this front; several draws only if it is randomized."""
+    features = draw_features(target, draws)
+    return fit_by_class(features, target.fit, target.validation, target.auxiliary.classes)
+
+
+def draw_features(target: Target, draws: int) -> list[Tensor]:
+    """Features of the fit part, (n, d): several draws only if the front is randomized."""
     fresh = [target.redraw_fit().features for _ in range(1, draws)] if target.knowledge.randomized else []
-    return fit_by_class([target.fit.features, *fresh], target.fit, target.validation, target.auxiliary.classes)
+    return [target.fit.features, *fresh]
 
 
 def fit_by_class(draws: Sequence[Tensor], fit: Pairs, validation: Pairs, classes: int) -> FrontMap:
@@ -99,6 +115,7 @@ class Ridge(Inverter):
     name = "ridge"
     about = "closed form: ridge regression from standardized activations to pixels, by class where the label helps"
     adaptivity = "fits on several draws of the noise together"
+    closed_form = True
     Options = RidgeOptions
     options: RidgeOptions
 
@@ -114,6 +131,12 @@ class Ridge(Inverter):
             plateaued=True,
             finished=True,
         )
+
+    def without(self, places: Tensor) -> Predict:
+        target = self._begun
+        kept = others_than(places, len(target.fit.seen))
+        draws = [draw[kept] for draw in draw_features(target, self.options.draws)]
+        return self._map.refitted(draws, target.fit[kept])
 
     def _start(self, target: Target) -> float:
         self._map = FrontMap(mean_map(target.fit.features, target.fit.targets), {})

@@ -13,11 +13,12 @@ already, so that its noise counts τ times.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from splitfed.attacks.auxiliary import others_than
 from splitfed.attacks.candidates import Candidates
 from splitfed.attacks.seen import Seen
 from splitfed.models.channel import variance
@@ -57,6 +58,10 @@ class ThroughNoise:
         for places, own in self.candidates.by_class(seen, batch):
             images[places] = self._estimate(own, seen[places], temperature.value)
         return images.clamp(0, 1)
+
+    def without(self, places: Tensor) -> ThroughNoise:
+        """The same with other candidates than those at these places."""
+        return replace(self, candidates=self.candidates[others_than(places, len(self.candidates))])
 
     def _estimate(self, own: Candidates, seen: Seen, temperature: float) -> Tensor:
         scores, members = (self.exponent * own.scores(seen)).topk(min(MEMBERS, len(own)), dim=1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from splitfed.attacks.augmentation import augment
-from splitfed.attacks.auxiliary import BATCH
+from splitfed.attacks.auxiliary import BATCH, others_than
 from splitfed.attacks.candidates import FEWEST_OF_CLASS
 from splitfed.attacks.inverter import Target
 from splitfed.attacks.local_gaussian import ClassPrior, Settings, class_prior
@@ -25,10 +25,45 @@ PROBED = 64
 
 
 @dataclass(frozen=True)
+class Examples:
+    """Images that a prior is made of: the fit part, then its mirrored and shifted copies in the same order.
+
+    Attributes:
+        targets: what is estimated of each, (M, q).
+        outputs: u, (M, d).
+        labels: (M,).
+        own: how many of them are images as they are.
+    """
+
+    targets: Tensor
+    outputs: Tensor
+    labels: Tensor
+    own: int
+
+    def without(self, places: Tensor) -> Examples:
+        """Those that are neither at these positions of the fit part, (m,), nor copies of images that are."""
+        kept = others_than(places, self.own)
+        copies = len(self.labels) // self.own
+        every = torch.cat([kept + copy * self.own for copy in range(copies)])
+        return Examples(self.targets[every], self.outputs[every], self.labels[every], len(kept))
+
+    def priors(self, everyone: int, affine: Tensor | None) -> dict[int, ClassPrior]:
+        """By label, of the classes with enough images; at ``everyone``, that of all. ``affine`` as in `class_prior`."""
+        priors = {everyone: class_prior(self.targets, self.outputs, self.own, affine)}
+        for label in torch.unique(self.labels).tolist():
+            places = self.labels == label
+            number = int(places[: self.own].sum())
+            if number >= FEWEST_OF_CLASS:
+                priors[label] = class_prior(self.targets[places], self.outputs[places], number, affine)
+        return priors
+
+
+@dataclass(frozen=True)
 class ThroughRelu:
     """What is known of a front that draws nothing, for each class.
 
     Attributes:
+        examples: what the priors are made of.
         priors: by label; the last one is of all classes, for those with few images.
         bounded: whether z = max(u, 0), so that what is off says u ≤ 0; else z = u.
         codes: whether targets are standardized images with their moments, since the front standardizes them.
@@ -36,6 +71,7 @@ class ThroughRelu:
         batch: activations that are solved for at a time.
     """
 
+    examples: Examples
     priors: dict[int, ClassPrior]
     bounded: bool
     codes: bool
@@ -51,6 +87,12 @@ class ThroughRelu:
             images[places] = made
         assert images is not None
         return images
+
+    def without(self, places: Tensor) -> ThroughRelu:
+        """The same with priors of other images than those at these positions of the fit part."""
+        others = self.examples.without(places)
+        weight = self.affine[0] if self.affine is not None else None
+        return replace(self, examples=others, priors=others.priors(max(self.priors), weight))
 
     def pixels(self, targets: Tensor) -> Tensor:
         """Targets (n, q) as pixels in [0, 1], (n, p)."""
@@ -96,15 +138,9 @@ def through_relu(target: Target, *, copies: int, batch: int) -> ThroughRelu:
     codes = affine is None and first_sparse_layer(knowledge.front) is not None
     rows = torch.cat(every).flatten(1)
     targets = standardized(rows) if codes else rows
-    weight = affine[0] if affine is not None else None
-    repeated = labels.repeat(copies + 1)
-    priors = {own.classes: class_prior(targets, outputs, len(labels), weight)}
-    for label in torch.unique(labels).tolist():
-        places = repeated == label
-        number = int((labels == label).sum())
-        if number >= FEWEST_OF_CLASS:
-            priors[label] = class_prior(targets[places], outputs[places], number, weight)
-    return ThroughRelu(priors, _is_bounded(knowledge, pixels[:1]), codes, affine, batch)
+    examples = Examples(targets, outputs, labels.repeat(copies + 1), len(labels))
+    priors = examples.priors(own.classes, affine[0] if affine is not None else None)
+    return ThroughRelu(examples, priors, _is_bounded(knowledge, pixels[:1]), codes, affine, batch)
 
 
 def affine_map(knowledge: Knowledge, shape: ImageShape) -> tuple[Tensor, Tensor] | None:

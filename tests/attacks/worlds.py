@@ -42,6 +42,7 @@ SMALL: dict[str, dict[str, object]] = {
         "max_epochs": 8,
         "augmented_copies": 1,
     },
+    "ensemble": {"channels": 8, "batch_size": 32, "max_epochs": 9},
     "untrained": {"width": 96},
     "retrieval": {},
 }
