@@ -122,10 +122,12 @@ class Learned(Spoken):
 
 
 class Attacked(Spoken):
-    """One attack is done: its evidence, and the file with its reconstructions of all final observations."""
+    """One attack is done: its evidence, and the file with its reconstructions of the observations of this `phase`: of
+    the final front, or of a training round, which its name then has behind an @."""
 
     kind: Literal["attacked"] = "attacked"
     attack: str
+    phase: Literal["AUDIT", "TRAIN"] = "AUDIT"
     is_control: bool
     fit: FitEvidence | None
     reconstructions: str

@@ -62,6 +62,7 @@ class Lmmse(Inverter):
     about = "closed form: solves the known front's equations under a Gaussian prior of its own nearest images"
     adaptivity = "adds the noise's covariance, known or measured"
     live = False
+    faces_training = True
     Options = LmmseOptions
     options: LmmseOptions
     _search: Search | None

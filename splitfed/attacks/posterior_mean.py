@@ -46,6 +46,7 @@ class PosteriorMean(Inverter):
     name = "posterior_mean"
     about = "closed form: the mean of its own images, weighted by how likely each is to have given the activation"
     adaptivity = "weighs by the likelihood of the defense's noise, known or measured"
+    faces_training = True
     Options = PosteriorMeanOptions
     options: PosteriorMeanOptions
     _candidates: Candidates | None

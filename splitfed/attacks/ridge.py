@@ -99,6 +99,7 @@ class Ridge(Inverter):
     name = "ridge"
     about = "closed form: ridge regression from standardized activations to pixels, by class where the label helps"
     adaptivity = "fits on several draws of the noise together"
+    faces_training = True
     Options = RidgeOptions
     options: RidgeOptions
 

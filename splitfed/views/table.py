@@ -40,6 +40,10 @@ DIFFERENCE_DIGITS = {"accuracy": 3, "psnr_db": 1, "ssim": 3, "reid": 3}
 """What is compared under the same seed; a change of a share is no percentage."""
 SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without the border of its window (ssim_cropped)."
 """Which of the two usual scalars is meant: on small images they differ much."""
+IN_TRAINING = (
+    "NAME@TRAINr: the attack of that name on what clients sent in training round r, under a front known but roughly."
+)
+"""What a phase behind the name of an attack says."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
 VANTAGES = {
@@ -171,6 +175,7 @@ def how_to_read(results: Results) -> list[str]:
         VANTAGES[results.vantage],
         *([SEALED] if summary.any_sealed(results) else []),
         SSIM,
+        *([IN_TRAINING] if any("@TRAIN" in row.strongest for row in summary.rows(results)) else []),
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
         f"guessing who is who gives re-id {summary.guessed(results)}.",
