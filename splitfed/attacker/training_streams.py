@@ -34,7 +34,6 @@ from splitfed.models.front import Front
 from splitfed.seeding import generator
 from splitfed.types import FitEvidence, Images, Phase
 
-
 MOST_OBSERVATIONS = 6000
 """Of a round, evenly spaced: epochs may be many."""
 

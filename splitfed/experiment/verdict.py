@@ -71,8 +71,8 @@ def attack_score(
     frechet_metrics: Sequence[FrechetMetric] = (),
     identified: Identification | None = None,
 ) -> AttackScore:
-    """What one attack reached: over ``n`` of the ``sent`` images whose activations traveled under the final front; of an
-    attack on a training round, of those that traveled in it."""
+    """What one attack reached: over ``n`` of the ``sent`` images whose activations traveled under the final front; of
+    an attack on a training round, of those that traveled in it."""
     guess = class_mean(auxiliary, outcome.truth)
     found = score(
         outcome.reconstruction.images,

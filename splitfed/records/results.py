@@ -131,8 +131,8 @@ class CellResult(Record):
     ``figures`` are what the defense reports beside the scores. ``missed_rounds`` has by the client's number the rounds
     that it took no part in, or not in all of; 0 is the preparation, the number after the last round the audit. A cell
     that could not be trained has no scores, no attacks, and its reason under the gate ``completed``. Where it is
-    ``sealed``, the attacker stood at a wire under TLS and saw ciphertext: it has no attacks either, is INVALID, and says
-    nothing of the defense.
+    ``sealed``, the attacker stood at a wire under TLS and saw ciphertext: it has no attacks either, is INVALID, and
+    says nothing of the defense.
 
     ``reid`` is how often the image behind an activation is found among ``reid_pool`` victims of all clients, the same
     for every attack: the larger of ``reid_matched``, by the likelihood of each candidate given the activation and the
