@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from splitfed.attacker.changing_files import first_line, when_whole
 from splitfed.errors import UserError
 from splitfed.options import explain
+from splitfed.records.events import AttackProgress
 from splitfed.records.lines import Lines
 from splitfed.records.record import Record, Spoken, save
 from splitfed.types import FitEvidence
@@ -119,6 +120,18 @@ class Learned(Spoken):
     epoch: int
     train_loss: float
     reconstructions: str | None = None
+
+
+    def event(self, cell: str, **scores: Any) -> AttackProgress:
+        """What whoever looks on is told, with what the listener knows of how close the attack has come."""
+        return AttackProgress(
+            cell=cell,
+            attack=self.attack,
+            round=self.round,
+            epoch=self.epoch,
+            train_loss=self.train_loss,
+            **scores,
+        )
 
 
 class Attacked(Spoken):

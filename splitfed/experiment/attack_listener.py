@@ -122,16 +122,7 @@ class AttackListener:
             shown = self._private_part(self._load(message.reconstructions))
         if shown is not None and self._wall is not None:
             self._wall.moment(message.attack, message.round, message.epoch, shown)
-        self._bus.emit(
-            events.AttackProgress(
-                cell=self._cell,
-                attack=message.attack,
-                round=message.round,
-                epoch=message.epoch,
-                train_loss=message.train_loss,
-                **self._scores(message.attack, shown),
-            )
-        )
+        self._bus.emit(message.event(self._cell, **self._scores(message.attack, shown)))
 
     def _private_part(self, reconstruction: Reconstruction) -> Reconstruction | None:
         """What of this is of clients' own images; None where nothing is."""
