@@ -76,6 +76,8 @@ class AttackerConfig(Options):
     looks on sees the same images each time. No attack is told."""
     live_interval_s: float = Field(default=2.0, gt=0)
     """Least time between two of these."""
+    training_streams: bool = True
+    """Whether attacks that are fitted in seconds also face the TRAIN streams that stay on disk."""
     keep_rounds: int = Field(default=1, ge=0)
     """Of how many of the newest rounds TRAIN and TEST observations and fronts stay on disk; 0 keeps all."""
     threads: int = Field(default=2, ge=1)

@@ -19,30 +19,36 @@ class HeldFront:
     Several attacks ask about the same images, and a sparse front is expensive to run, so its output for a batch is
     kept. The noise of a randomized defense is drawn anew each time.
 
+    Args:
+        front: in evaluation mode; of a front in training, batch norm may take the statistics of its batch.
+        defense: of the cell.
+        phase: in which its `protect` acts.
+
     Attributes:
-        front: in evaluation mode, its weights frozen.
+        front: its weights frozen.
         nonnegative: whether its output is never negative.
     """
 
-    def __init__(self, front: Front, defense: Defense) -> None:
-        self.front = front.eval().requires_grad_(False)
+    def __init__(self, front: Front, defense: Defense, phase: Phase = Phase.AUDIT) -> None:
+        self.front = front.requires_grad_(False)
         self.nonnegative = front.nonnegative
         self._defense = defense
+        self._phase = phase
         self._before_relu = _before_last_relu(front)
         self._kept: dict[bytes, Tensor] = {}
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """One draw of what the final front's clients send for these images."""
-        return self._defense.protect(self._output(pixels), generator, Phase.AUDIT)
+        """One draw of what clients that hold this front send for these images."""
+        return self._defense.protect(self.output(pixels), generator, self._phase)
 
     def expected(self, pixels: Tensor) -> Tensor:
         """The mean of these draws, differentiably."""
-        return self._defense.expected(self._output(pixels))
+        return self._defense.expected(self.output(pixels), self._phase)
 
     @torch.no_grad()
     def channel(self, pixels: Tensor) -> Channel | None:
         """How these draws are distributed, where the defense says."""
-        return self._defense.channel(self._output(pixels))
+        return self._defense.channel(self.output(pixels), self._phase)
 
     @torch.no_grad()
     def pre_activation(self, pixels: Tensor) -> Tensor | None:
@@ -68,7 +74,8 @@ class HeldFront:
         """A hash of the front's weights: it must be the same before and after an attack."""
         return fingerprint(self.front.state_dict())
 
-    def _output(self, pixels: Tensor) -> Tensor:
+    def output(self, pixels: Tensor) -> Tensor:
+        """The front's output (B, ...), before the defense's `protect`."""
         before = self._before(pixels)
         return before.relu() if self._before_relu is not None else before
 

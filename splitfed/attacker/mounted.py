@@ -58,6 +58,8 @@ def config_of(
         live_aux=scenario.attacker.live_aux,
         live_images=scenario.attacker.live_images,
         shown=tuple(shown),
+        # clients that hold the truth score reconstructions of the audit alone
+        training_streams=scenario.attacker.training_streams and scenario.truth == "lab",
         keep_rounds=scenario.attacker.keep_rounds,
         threads=scenario.attacker.threads,
         settle_s=SEALED_SETTLE_S if scenario.sealed else SETTLE_S,

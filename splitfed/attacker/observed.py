@@ -66,6 +66,10 @@ class Observed:
         wanted = self._shown.get(round_number)
         return _first(seen, rows) if wanted is None else _named(seen, wanted)
 
+    def training(self, round_number: int) -> list[Observation]:
+        """What was seen of a training round and is still there."""
+        return list(self._of(round_number, Phase.TRAIN))
+
     def settled(self, final: Final, deadline_s: float, asked_to_stop: threading.Event) -> list[Observation]:
         """Those of the final front, once all expected ones are on disk or the wait is over."""
         deadline = time.monotonic() + deadline_s

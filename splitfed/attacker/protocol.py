@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from splitfed.attacker.changing_files import first_line, when_whole
 from splitfed.errors import UserError
 from splitfed.options import explain
+from splitfed.records.events import AttackProgress
 from splitfed.records.lines import Lines
 from splitfed.records.record import Record, Spoken, save
 from splitfed.types import FitEvidence
@@ -121,11 +122,25 @@ class Learned(Spoken):
     reconstructions: str | None = None
 
 
+    def event(self, cell: str, **scores: Any) -> AttackProgress:
+        """What whoever looks on is told, with what the listener knows of how close the attack has come."""
+        return AttackProgress(
+            cell=cell,
+            attack=self.attack,
+            round=self.round,
+            epoch=self.epoch,
+            train_loss=self.train_loss,
+            **scores,
+        )
+
+
 class Attacked(Spoken):
-    """One attack is done: its evidence, and the file with its reconstructions of all final observations."""
+    """One attack is done: its evidence, and the file with its reconstructions of the observations of this `phase`: of
+    the final front, or of a training round, which its name then has behind an @."""
 
     kind: Literal["attacked"] = "attacked"
     attack: str
+    phase: Literal["AUDIT", "TRAIN"] = "AUDIT"
     is_control: bool
     fit: FitEvidence | None
     reconstructions: str

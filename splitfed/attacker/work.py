@@ -1,5 +1,5 @@
 """The attacker's work: while training runs, a thread of lower priority learns, so that training hardly notices; then
-every attack faces the final front.
+every attack faces the final front, and some the streams of training.
 """
 
 from __future__ import annotations
@@ -12,26 +12,23 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
-from pydantic import TypeAdapter
 
-from splitfed import attacks, defenses
 from splitfed.attacker import protocol
-from splitfed.attacker.components import built
+from splitfed.attacker.components import built_attacks, built_defense, built_front
 from splitfed.attacker.config import AttackerConfig
 from splitfed.attacker.held_front import FrontWatch, HeldFront
 from splitfed.attacker.knowledge_files import load_auxiliary, load_front
-from splitfed.attacker.observed import Chosen, Observed, affordable
+from splitfed.attacker.made import as_numbers, save_made
+from splitfed.attacker.observed import Chosen, Observed
 from splitfed.attacker.protocol import LIVE, Final, front_path, newest_front
-from splitfed.attacks import ATTACKS, Attack
+from splitfed.attacker.training_streams import attack_training
+from splitfed.attacks import Attack
 from splitfed.attacks.label_guess import guess_accuracy
-from splitfed.defenses import DEFENSES, Defense
 from splitfed.errors import UserError
-from splitfed.files import file_name, make_private, replacing
-from splitfed.models.front import FrontSpec
+from splitfed.files import make_private
 from splitfed.seeding import generator
-from splitfed.types import FitEvidence, Images, Knowledge, Observation
+from splitfed.types import Images, Knowledge, Observation
 from splitfed.wire.tap import Tap
 
 NICENESS = 10
@@ -40,9 +37,6 @@ LIVE_UNITS = 10
 """Most units of work (epochs) of an attack on one round's front: more would only slow the training down."""
 IDLE_S = 0.1
 """Pause when there is nothing to learn from."""
-
-_FIT = TypeAdapter(FitEvidence)
-"""A plug-in may give numbers of other kinds than it should: 3.0 epochs, say."""
 
 
 class StoppedEarly(Exception):
@@ -76,16 +70,13 @@ class Attacker:
         self._tap = tap
         self._say = say
         self._asked_to_stop = asked_to_stop or threading.Event()
-        self._attacks = self._built()
-        seen, width = config.observations, self._defense().released(config.width)
+        self._attacks = built_attacks(config)
+        seen, width = config.observations, built_defense(config).released(config.width)
         self._observed = Observed(seen, width, lambda text: say(protocol.Warned(message=text)), config.shown)
         self._auxiliary = load_auxiliary(config.knowledge, config.image_shape)
         self._left_out: set[str] = set()
         self._shown_at = dict.fromkeys(range(len(self._attacks)), 0.0)
         make_private(config.out)
-
-    def _built(self) -> list[Attack]:
-        return [built("attack", attack, ATTACKS, attacks.build) for attack in self.config.attacks]
 
     def run(self) -> None:
         """Learn from round to round until training is over; then finish every attack.
@@ -198,7 +189,7 @@ class Attacker:
     def _reconstruct_live(self, attack: Attack, round_number: int) -> Path | None:
         """Reconstruct what is to be shown of this round, if there is any of it yet."""
         chosen = self._observed.to_show(round_number, self.config.live_images)
-        return self._save(LIVE + file_name(attack.name), attack, chosen) if chosen else None
+        return save_made(self.config, LIVE + attack.name, attack, chosen) if chosen else None
 
     def _finish(self) -> None:
         """All attacks on the final front, each to its plateau, on every observation of it."""
@@ -207,13 +198,15 @@ class Attacker:
         torch.set_num_threads(self.config.threads)  # training is over: nothing is disturbed any more
         observed = self._observed.settled(final, self.config.settle_s, self._asked_to_stop)
         # anew: how far the live ones have come depends on what else the machine did
-        self._attacks = self._built()
+        self._attacks = built_attacks(self.config)
         if not self.config.labels_in_clear:
             self._tell_of_guesses(final.round)
         watch = self._begin(final.round, self._auxiliary)
         for position, attack in enumerate(self._attacks):
             self._complete(position, attack, final.round, observed)
             watch.blame(attack.name)
+        if self.config.training_streams:
+            attack_training(self.config, self._auxiliary, self._observed, final, say=self._say, check=self._check)
         self._say(
             protocol.Done(
                 front_before=watch.before,
@@ -230,46 +223,21 @@ class Attacker:
         started = time.monotonic()
         while not self._advance(position, round_number):
             pass
-        path = self._save(file_name(attack.name), attack, list(map(Chosen.all_of, observed)))
+        path = save_made(self.config, attack.name, attack, list(map(Chosen.all_of, observed)))
         self._say(
             protocol.Attacked(
                 attack=attack.name,
                 is_control=attack.is_control,
-                fit=_FIT.validate_python(vars(attack.evidence())),
+                fit=as_numbers(attack.evidence()),
                 reconstructions=path.name,
                 seconds=time.monotonic() - started,
             )
         )
 
-    def _save(self, name: str, attack: Attack, wanted: list[Chosen]) -> Path:
-        """Write index and images in one piece, so that a reader never sees half a file."""
-        shape = self.config.image_shape
-        chosen = affordable(wanted, attack.most_observations())
-        with torch.no_grad():
-            images = [
-                attacks.reconstruct(attack, seen.activation[rows], shape, _labels(seen, rows)) for seen, rows in chosen
-            ]
-        pixels = torch.cat(images).numpy() if images else np.zeros((0, *shape), np.float32)
-        index = np.concatenate([o.index()[rows] for o, rows in chosen]) if chosen else np.zeros((0, 4), np.int64)
-        path = self.config.out / f"{name}.npz"
-        with replacing(path) as file:
-            np.savez(file, index=index, images=pixels)
-        return path
-
     def _load_front(self, round_number: int) -> HeldFront:
-        defense = self._defense()
-        spec = FrontSpec(self.config.image_shape, self.config.width, self.config.hidden_layers)
-        front = defense.build_front(spec, torch.Generator())
+        front = built_front(self.config)
         load_front(self.config.knowledge, round_number, front)
-        return HeldFront(front, defense)
-
-    def _defense(self) -> Defense:
-        return built("defense", self.config.defense, DEFENSES, defenses.build)
-
-
-def _labels(seen: Observation, rows: np.ndarray) -> torch.Tensor | None:
-    """The labels of these rows, where they were tapped."""
-    return None if seen.labels is None else seen.labels[rows]
+        return HeldFront(front.eval(), built_defense(self.config))
 
 
 def _lower_priority() -> None:

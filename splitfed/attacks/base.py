@@ -64,6 +64,9 @@ class Attack(ABC):
     live: ClassVar[bool] = True
     """Whether it also faces the fronts of training. One that is slow and carries nothing over to the next front need
     not: it would hold the others up."""
+    faces_training: ClassVar[bool] = False
+    """Whether it also faces the streams of training once that is over, whose front it does not know exactly: what is
+    fitted in seconds can."""
     is_control: ClassVar[bool] = False
     """Whether it is reported beside the attacks, never as the strongest, and not asked whether it learned."""
     Options: ClassVar[type[Options]] = Options

@@ -64,6 +64,7 @@ class Lmmse(Inverter):
     adaptivity = "adds the noise's covariance, known or measured"
     live = False
     closed_form = True
+    faces_training = True
     Options = LmmseOptions
     options: LmmseOptions
     _search: Search | None

@@ -49,6 +49,7 @@ class PosteriorMean(Inverter):
     about = "closed form: the mean of its own images, weighted by how likely each is to have given the activation"
     adaptivity = "weighs by the likelihood of the defense's noise, known or measured"
     closed_form = True
+    faces_training = True
     Options = PosteriorMeanOptions
     options: PosteriorMeanOptions
     _candidates: Candidates | None

@@ -116,6 +116,7 @@ class Ridge(Inverter):
     about = "closed form: ridge regression from standardized activations to pixels, by class where the label helps"
     adaptivity = "fits on several draws of the noise together"
     closed_form = True
+    faces_training = True
     Options = RidgeOptions
     options: RidgeOptions
 

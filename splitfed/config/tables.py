@@ -120,6 +120,9 @@ class AttackerOptions(Options):
     """Auxiliary images that it trains on between rounds; all of them count after the last round."""
     live_images: int = Field(default=96, ge=8)
     """Observations that it reconstructs for the live view: those of the first private images, each time the same."""
+    training_streams: bool = True
+    """Whether the closed forms also attack what clients send in training, of the rounds that are kept; the headline
+    is then the strongest over both, and says which. Where clients hold the truth the audit alone is attacked."""
     keep_rounds: int = Field(default=1, ge=0)
     """Of how many of the newest rounds TRAIN and TEST observations and fronts stay on disk until the cell is finished;
     0 keeps those of all rounds, for good."""

@@ -214,12 +214,12 @@ class Defense(ABC):
 
     # after training
 
-    def expected(self, output: Tensor) -> Tensor:
-        """What `protect` gives on average in phase AUDIT, differentiably: what an attack that averages works with."""
+    def expected(self, output: Tensor, phase: Phase = Phase.AUDIT) -> Tensor:  # noqa: ARG002
+        """What `protect` gives on average in this phase, differentiably: what an attack that averages works with."""
         return output
 
-    def channel(self, output: Tensor) -> Channel | None:  # noqa: ARG002
-        """How `protect` distributes what leaves in phase AUDIT for the front's output (B, ...): what an attack that
+    def channel(self, output: Tensor, phase: Phase = Phase.AUDIT) -> Channel | None:  # noqa: ARG002
+        """How `protect` distributes what leaves in this phase for the front's output (B, ...): what an attack that
         weighs images by their likelihood works with. None where it draws nothing, or draws the numbers of an activation
         together; such attacks then measure the noise themselves."""
         return None

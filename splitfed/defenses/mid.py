@@ -55,11 +55,11 @@ class InformationBottleneck(Defense):
     def regularizer(self, batch: TrainingBatch) -> Tensor:
         return self.options.beta * divergence(batch.output)
 
-    def expected(self, output: Tensor) -> Tensor:
+    def expected(self, output: Tensor, phase: Phase = Phase.AUDIT) -> Tensor:  # noqa: ARG002
         """μ."""
         return output.chunk(2, dim=1)[0]
 
-    def channel(self, output: Tensor) -> Channel:
+    def channel(self, output: Tensor, phase: Phase = Phase.AUDIT) -> Channel:  # noqa: ARG002
         mean, log_variance = output.chunk(2, dim=1)
         return Channel("gaussian", mean, (log_variance / 2).exp())
 

@@ -65,7 +65,7 @@ class SparseCodingNoise(SparseStemDefense):
     def protect(self, output: Tensor, generator: torch.Generator, phase: Phase) -> Tensor:  # noqa: ARG002
         return output + laplace(output.shape, self.options.scale, generator)
 
-    def channel(self, output: Tensor) -> Channel:
+    def channel(self, output: Tensor, phase: Phase = Phase.AUDIT) -> Channel:  # noqa: ARG002
         return Channel("laplace", output, torch.full_like(output, self.options.scale))
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:

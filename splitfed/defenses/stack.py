@@ -174,15 +174,15 @@ class Stack(Defense):
             found |= {_numbered(number, name): value for name, value in layer.measures().items()}
         return found
 
-    def expected(self, output: Tensor) -> Tensor:
+    def expected(self, output: Tensor, phase: Phase = Phase.AUDIT) -> Tensor:
         for layer in self.layers:
-            output = layer.expected(output)
+            output = layer.expected(output, phase)
         return output
 
-    def channel(self, output: Tensor) -> Channel | None:
+    def channel(self, output: Tensor, phase: Phase = Phase.AUDIT) -> Channel | None:
         """That of the one layer that changes what leaves the client."""
         layer = self._with_own("protect")
-        return layer.channel(output) if layer else None
+        return layer.channel(output, phase) if layer else None
 
     def findings(self, evidence: TapEvidence) -> list[Finding]:
         """Each layer's. A layer that leaves the output alone is judged without what another one did to it."""

@@ -73,10 +73,34 @@ class AttackListener:
         found = []
         for report in self._attacked:
             with self._refusing(report.attack, "its result", counts=not report.is_control):
-                reconstruction = self._load(report.reconstructions)
-                if len(reconstruction):
-                    found.append(AttackOutcome(report, reconstruction, self._truth.originals(reconstruction.index)))
+                if (made := self._made(report)) is not None:
+                    found.append(self._outcome(report, made))
         return found
+
+    def _made(self, report: protocol.Attacked) -> Reconstruction | None:
+        """What an attack made of clients' own images; None where that is nothing.
+
+        In training clients may send generated images too, which are nobody's.
+        """
+        made = self._load(report.reconstructions)
+        if report.phase == "AUDIT":
+            return made if len(made) else None
+        return self._private_part(made)
+
+    def _outcome(self, report: protocol.Attacked, made: Reconstruction) -> AttackOutcome:
+        images = self._truth.originals(made.index)
+        if report.phase == "AUDIT":
+            return AttackOutcome(report, made, images)
+        rounds = {int(number) for number in made.index[:, 0]}
+        if rounds - set(range(1, self._truth.job.scenario.federation.rounds + 1)):
+            raise AttackError(f"it reconstructs rounds {sorted(rounds)}; a training round was expected")
+        return AttackOutcome(
+            report,
+            made,
+            images,
+            audited=self._truth.audited(made.index),
+            sent=sum(map(self._truth.sent, rounds)),
+        )
 
     @contextmanager
     def _refusing(self, attack: str, what: str, *, counts: bool = False) -> Iterator[None]:
@@ -98,16 +122,7 @@ class AttackListener:
             shown = self._private_part(self._load(message.reconstructions))
         if shown is not None and self._wall is not None:
             self._wall.moment(message.attack, message.round, message.epoch, shown)
-        self._bus.emit(
-            events.AttackProgress(
-                cell=self._cell,
-                attack=message.attack,
-                round=message.round,
-                epoch=message.epoch,
-                train_loss=message.train_loss,
-                **self._scores(message.attack, shown),
-            )
-        )
+        self._bus.emit(message.event(self._cell, **self._scores(message.attack, shown)))
 
     def _private_part(self, reconstruction: Reconstruction) -> Reconstruction | None:
         """What of this is of clients' own images; None where nothing is."""
@@ -120,11 +135,13 @@ class AttackListener:
         check_name(message.attack)
         if message.fit is not None:
             check_finite(message.fit)
-        reconstruction = self._load(message.reconstructions)
+        reconstruction = self._made(message)
         self._attacked.append(message)
-        if message.fit is not None and len(reconstruction):
+        if reconstruction is None:
+            return
+        if message.fit is not None:
             self._show_final(message.attack, message.fit, reconstruction)
-        if self._wall is not None and len(reconstruction):
+        if self._wall is not None:
             self._wall.final(message.attack, message.is_control, reconstruction)
 
     def _show_final(self, attack: str, fit: FitEvidence, reconstruction: Reconstruction) -> None:

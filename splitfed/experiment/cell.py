@@ -65,7 +65,8 @@ def _judge(context: CellContext, played: Played, live: AttackListener, audit: Au
     outcomes = live.outcomes()
     evidence, sealed = audit.of_defense(), audit.sealed(live.done)
     defense = context.job.defense()
-    identified = audit.identification(defense, evidence, [outcome.reconstruction for outcome in outcomes])
+    audited = [outcome.reconstruction for outcome in outcomes if outcome.audited is None]
+    identified = audit.identification(defense, evidence, audited)
     found = cell_result(
         cell=cell,
         result=result,

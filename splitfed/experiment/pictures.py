@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 from splitfed.errors import AttackError
 from splitfed.experiment.truth import Truth
@@ -43,13 +44,22 @@ Made = Sequence[tuple[CellResult, Reconstruction]]
 
 
 def save_cells_compared(
-    store: RunStore, truth: Truth, cells: Sequence[CellResult], notice: Callable[[str], None]
+    store: RunStore, truth_of: Callable[[str], Truth], cells: Sequence[CellResult], notice: Callable[[str], None]
 ) -> None:
     """The same private images, and below them what the strongest attack on each of these cells made of them.
 
     A cell whose reconstructions cannot be read is left out, of which `notice` is told.
+
+    Args:
+        store: the run's directory.
+        truth_of: the truth of a cell, by its name; all of them audit the same images in the same order.
+        cells: of one seed.
+        notice: gets a sentence for the user.
     """
-    attacked = _made(store, truth, cells, notice)
+    if not cells:
+        return
+    attacked = _made(store, truth_of, cells, notice)
+    truth = truth_of(cells[0].cell)
     rows: dict[str, np.ndarray] = {}
     index: np.ndarray | None = None
     for cell, made in attacked:
@@ -83,17 +93,29 @@ def save_extremes_compared(store: RunStore, truth: Truth, attacked: Made) -> Non
     save_extremes(store.images_dir / "extremes.png", originals[chosen].numpy(), rows, scores[chosen])
 
 
-def _made(store: RunStore, truth: Truth, cells: Sequence[CellResult], notice: Callable[[str], None]) -> Made:
+def _made(
+    store: RunStore, truth_of: Callable[[str], Truth], cells: Sequence[CellResult], notice: Callable[[str], None]
+) -> Made:
     found = []
     for cell in cells:
         if cell.strongest is None:
             continue
         file = f"{file_name(cell.strongest)}.npz"
         try:
-            found.append((cell, read_reconstruction(store.cell_dir(cell.cell), file, truth.job.shape)))
+            truth = truth_of(cell.cell)
+            made = read_reconstruction(store.cell_dir(cell.cell), file, truth.job.shape)
+            found.append((cell, _as_audited(truth, made)))
         except AttackError as error:
             notice(f"{cell.cell} is left out of the pictures that compare cells: {error}")
     return found
+
+
+def _as_audited(truth: Truth, made: Reconstruction) -> Reconstruction:
+    """What was made of the first observation of each private image, under the index by which it is audited."""
+    own = truth.private(made.index)
+    index = truth.audited(made.index[own])
+    index, first = np.unique(index, axis=0, return_index=True)
+    return Reconstruction(index, made.images[torch.from_numpy(np.flatnonzero(own)[first])])
 
 
 def _of(made: Reconstruction, wanted: np.ndarray) -> np.ndarray | None:

@@ -109,8 +109,8 @@ class ResultsKeeper:
     def _draw(self, cells: Sequence[CellResult]) -> None:
         """The pictures that compare these cells."""
         run = self._run
-        truth = CellContext.of(run, run.scenario.cells()[0]).truth
-        save_cells_compared(run.store, truth, cells, run.notice)
+        by_name = {cell.name: cell for cell in run.scenario.cells()}
+        save_cells_compared(run.store, lambda name: CellContext.of(run, by_name[name]).truth, cells, run.notice)
 
     def _hang_originals(self) -> None:
         """Put the private images on the wall, once."""

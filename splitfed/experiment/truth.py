@@ -12,6 +12,7 @@ from torch import Tensor
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
 from splitfed.federation.order import evaluation_batches, training_batches
+from splitfed.federation.participants import participants
 from splitfed.types import Images
 
 
@@ -43,6 +44,29 @@ class Truth:
         labels = torch.cat([part.labels for part in images])
         back = torch.argsort(order)
         return Images(pixels[back], labels[back], images[0].classes)
+
+    def sent(self, round_number: int) -> int:
+        """How many activations of clients' own images their TRAIN streams of this round hold."""
+        options = self.job.scenario.federation
+        return sum(
+            int((rows < images).sum())
+            for client in participants(options, self.job.cell.seed, round_number)
+            for images in [len(self.clients[client].train)]
+            for rows in self._batches(round_number, client, images)
+        )
+
+    def audited(self, index: np.ndarray) -> np.ndarray:
+        """Under which opaque index the image behind each of these rows is audited: int64, (N, 4).
+
+        Raises:
+            IndexError: a row names no image, or one that is generated.
+        """
+        clients, rows = self.rows(index)
+        if not self.private(index).all():
+            raise IndexError("a row is of no client's own image, and generated ones are not audited")
+        options = self.job.scenario.federation
+        audit = np.full_like(rows, options.rounds + 1)
+        return np.column_stack([audit, clients, rows // options.batch_size, rows % options.batch_size])
 
     def places(self, rows: Sequence[Sequence[int]]) -> list[tuple[int, int, int, int]]:
         """Where images come past, as opaque indices: in each round when they first do, and in the audit.

@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from splitfed.attacker.protocol import Attacked, Done
 from splitfed.config.scenario import Cell
 from splitfed.config.tables import FederationOptions
@@ -32,11 +34,27 @@ TIE = 1e-5
 
 @dataclass(frozen=True)
 class AttackOutcome:
-    """What one attack reached, as its process reported it, with the images behind its reconstructions."""
+    """What one attack reached, as its process reported it, with the images behind its reconstructions.
+
+    Attributes:
+        report: what it says of itself.
+        reconstruction: what it made, of clients' own images alone.
+        truth: these images.
+        audited: of a training round, the opaque index under which each of these images is audited.
+        sent: of a training round, how many activations of clients' own images were sent in it.
+    """
 
     report: Attacked
     reconstruction: Reconstruction
     truth: Images
+    audited: np.ndarray | None = None
+    sent: int | None = None
+
+    @property
+    def of_audited(self) -> Reconstruction:
+        """The same images under the index by which victims are known: that of the audit."""
+        made = self.reconstruction
+        return made if self.audited is None else Reconstruction(self.audited, made.images)
 
 
 def baseline_scores(auxiliary: Images, victims: Images) -> dict[str, BaselineScore]:
@@ -53,24 +71,26 @@ def attack_score(
     frechet_metrics: Sequence[FrechetMetric] = (),
     identified: Identification | None = None,
 ) -> AttackScore:
-    """What one attack reached: over ``n`` of the ``sent`` images whose activations traveled under the final front."""
+    """What one attack reached: over ``n`` of the ``sent`` images whose activations traveled under the final front; of
+    an attack on a training round, of those that traveled in it."""
     guess = class_mean(auxiliary, outcome.truth)
     found = score(
         outcome.reconstruction.images,
         outcome.truth,
         class_mean_psnr_db=psnr_db(guess, outcome.truth.pixels),
         seed=seed,
-        reid=identified.by_pixels(outcome.reconstruction) if identified is not None else None,
+        reid=identified.by_pixels(outcome.of_audited) if identified is not None else None,
     )
     idle = outcome.report.fit is not None and not outcome.report.is_control and gates.added_nothing(outcome.report.fit)
+    sent = sent if outcome.sent is None else outcome.sent
+    found |= {"sent": sent, "phase": outcome.report.phase, "added_nothing": idle}
     return AttackScore(
-        **{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent, "added_nothing": idle},
-        pool_mse=_pool_mse(outcome.reconstruction, identified),
+        **{**found, **frechet_scores(outcome, frechet_metrics)}, pool_mse=_pool_mse(outcome.reconstruction, identified)
     )
 
 
 def _pool_mse(reconstruction: Reconstruction, identified: Identification | None) -> float | None:
-    """The mean squared error over the images of the pool; None where there are none."""
+    """The mean squared error over the observations of the pool; None where it is of none: of training, say."""
     if identified is None:
         return None
     _, errors = identified.squared_errors(reconstruction)

@@ -87,8 +87,10 @@ class ClientScore(Record):
 
 
 class AttackScore(Record):
-    """How close one attack or control came, over ``n`` of the ``sent`` images whose activations traveled under the
-    final front; intervals are 95 % bootstrap intervals of the mean.
+    """How close one attack or control came, over ``n`` of the ``sent`` images whose activations traveled in the
+    ``phase`` that it attacked: AUDIT, under the final front, or TRAIN, in the round that its name has behind the @
+    (``ridge@TRAIN4``). There each image is sent once per epoch, and each time counts. Intervals are 95 % bootstrap
+    intervals of the mean.
 
     ``psnr_db_p99`` is the 99th percentile over images (the worst protected percent), ``psnr_excess_db`` the
     mean above the class-mean predictor, ``reid_top1`` in [0, 1] with its chance level beside it. ``ssim`` is over the
@@ -112,6 +114,7 @@ class AttackScore(Record):
     reid_chance: Number
     n: int
     sent: int
+    phase: Literal["AUDIT", "TRAIN"] = "AUDIT"
     fid_lite0: Number = None
     fid: Number = None
     by_client: dict[str, ClientScore] = Field(default_factory=dict)
@@ -122,11 +125,12 @@ class AttackScore(Record):
 class CellResult(Record):
     """One defense with its options, at one seed.
 
-    ``strongest`` names the attack with the highest SSIM on the attacker's own validation images, ``figures`` are what
-    the defense reports beside the scores. ``missed_rounds`` has by the client's number the rounds that it took no part
-    in, or not in all of; 0 is the preparation, the number after the last round the audit. A cell that could not be
-    trained has no scores, no attacks, and its reason under the gate ``completed``. Where it is ``sealed``, the attacker
-    stood at a wire under TLS and saw ciphertext: it has no attacks either, is INVALID, and says nothing of the defense.
+    ``strongest`` names the attack, of any phase, with the highest SSIM on the attacker's own validation images,
+    ``figures`` are what the defense reports beside the scores. ``missed_rounds`` has by the client's number the rounds
+    that it took no part in, or not in all of; 0 is the preparation, the number after the last round the audit. A cell
+    that could not be trained has no scores, no attacks, and its reason under the gate ``completed``. Where it is
+    ``sealed``, the attacker stood at a wire under TLS and saw ciphertext: it has no attacks either, is INVALID, and
+    says nothing of the defense.
 
     ``reid`` is how often the image behind an activation is found among ``reid_pool`` victims of all clients, the same
     for every attack: the larger of ``reid_matched``, by the likelihood of each candidate given the activation and the

@@ -95,15 +95,7 @@ class AttackerJournal:
 
     def _learned(self, message: protocol.Learned) -> None:
         check_name(message.attack)
-        self._store.append_event(
-            events.AttackProgress(
-                cell=self._cell,
-                attack=message.attack,
-                round=message.round,
-                epoch=message.epoch,
-                train_loss=message.train_loss,
-            )
-        )
+        self._store.append_event(message.event(self._cell))
         if message.reconstructions is None or (number := self._keeper.next_moment(message.attack)) is None:
             return
         shown = _ordered(self._read(message.reconstructions))

@@ -40,6 +40,10 @@ SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without t
 """Which of the two usual scalars is meant: on small images they differ much."""
 IDEAL = "re-id a / b: we found a, the ideal attacker b, whom nobody can exceed."
 """What a second rate of re-identification is."""
+IN_TRAINING = (
+    "NAME@TRAINr: the attack of that name on what clients sent in training round r, under a front known but roughly."
+)
+"""What a phase behind the name of an attack says."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
 VANTAGES = {
@@ -160,6 +164,7 @@ def how_to_read(results: Results) -> list[str]:
         *([SEALED] if summary.any_sealed(results) else []),
         SSIM,
         *([IDEAL] if any(row.ideal_reid.mean is not None for row in summary.rows(results)) else []),
+        *([IN_TRAINING] if any("@TRAIN" in row.strongest for row in summary.rows(results)) else []),
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
         f"guessing who is who gives re-id {summary.guessed(results)}.",

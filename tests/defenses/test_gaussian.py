@@ -1,4 +1,4 @@
-"""Gaussian noise comes after training, and only then."""
+"""Gaussian noise comes after training, and only then; or always, where that is asked for."""
 
 from __future__ import annotations
 
@@ -32,3 +32,29 @@ def test_the_noise_is_added_and_has_the_stated_deviation() -> None:
         assert abs(gaussian_scale(noise) - 2.0) < 0.05
         assert abs(float(noise.mean())) < 0.05
     assert torch.equal(defense.protect(output, generator(0, "protect"), Phase.TRAIN), output)
+
+
+def test_the_mechanism_that_an_attack_is_told_is_that_of_the_phase() -> None:
+    output = torch.rand(3, 5)
+    assert build("gaussian", {}).channel(output, Phase.TRAIN) is None
+    for phase in Phase:
+        channel = build("gaussian", {"always": True}).channel(output, phase)
+        assert channel is not None
+        assert torch.equal(channel.scale, torch.full_like(output, 0.5))
+
+
+def test_always_is_in_training_too() -> None:
+    defense = build("gaussian", {"sigma": 2.0, "always": True})
+    output = torch.rand(200, 100)
+    for phase in Phase:
+        noise = defense.protect(output, generator(0, "protect"), phase) - output
+        assert abs(gaussian_scale(noise) - 2.0) < 0.05
+
+
+def test_training_with_it_always_is_another_training(
+    job_of: Callable[..., Job], shares: Sequence[ClientImages]
+) -> None:
+    bare, noisy = (
+        train(job_of("gaussian", options={"always": always}), shares, direct=True) for always in (False, True)
+    )
+    assert fingerprint(bare.front.state_dict()) != fingerprint(noisy.front.state_dict())

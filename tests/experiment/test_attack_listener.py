@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -42,7 +43,8 @@ class World:
     def __init__(self, job: Job, shares: Sequence[ClientImages], folder: Path) -> None:
         self.heard: list[Event] = []
         self.store = RunStore.create(folder, "small", manifest())
-        self.live = AttackListener("none", Truth(job, shares), self.store, Bus(self.heard.append))
+        self.truth = Truth(job, shares)
+        self.live = AttackListener("none", self.truth, self.store, Bus(self.heard.append))
         self.attack = self.store.cell_dir("none") / "attack"
         self.attack.mkdir()
         self._shape = job.shape
@@ -50,8 +52,17 @@ class World:
     def write(self, index: np.ndarray = ROWS, name: str = "ridge.npz") -> None:
         np.savez(self.attack / name, index=index, images=np.full((len(index), *self._shape), 0.5, np.float32))
 
-    def say(self, *, attack: str = "ridge", file: str = "ridge.npz", fit: FitEvidence | None = FIT) -> None:
-        self.live.hear(protocol.Attacked(attack=attack, is_control=False, fit=fit, reconstructions=file, seconds=1.0))
+    def say(
+        self,
+        *,
+        attack: str = "ridge",
+        file: str = "ridge.npz",
+        fit: FitEvidence | None = FIT,
+        phase: Literal["AUDIT", "TRAIN"] = "AUDIT",
+    ) -> None:
+        self.live.hear(
+            protocol.Attacked(attack=attack, phase=phase, is_control=False, fit=fit, reconstructions=file, seconds=1.0)
+        )
 
     @property
     def notices(self) -> list[str]:
@@ -180,3 +191,26 @@ def test_a_strip_that_cannot_be_written_costs_the_attack_nothing(world: World) -
     assert len(world.live.outcomes()) == 1
     (notice,) = world.notices
     assert "cannot write" in notice
+
+
+TRAINED = np.column_stack([np.full(len(ROWS), 1), ROWS[:, 1:]])
+"""The first rows of each client's streams in round 1, whose order is another than that of the audit."""
+
+
+def test_an_attack_on_training_is_scored_on_what_was_sent_then(world: World) -> None:
+    world.write(TRAINED, "ridge@TRAIN1.npz")
+    world.say(attack="ridge@TRAIN1", file="ridge@TRAIN1.npz", phase="TRAIN")
+    (outcome,) = world.live.outcomes()
+    assert outcome.audited is not None
+    assert set(outcome.audited[:, 0]) == {AUDIT}
+    audited = world.truth.originals(outcome.of_audited.index)
+    assert bool((outcome.truth.pixels == audited.pixels).all())
+    assert outcome.sent == world.truth.sent(1)
+    assert world.notices == []
+
+
+def test_an_attack_on_training_that_names_the_audit_costs_it_its_score(world: World) -> None:
+    world.write(ROWS)
+    world.say(phase="TRAIN")
+    assert world.live.outcomes() == []
+    assert "a training round was expected" in world.live.refused["ridge"]

@@ -59,3 +59,9 @@ def test_an_invalid_cell_stays_invalid_and_other_data_are_compared_with_none() -
     assert beside_published.to_markdown(run_results(synthetic=True)) == ""
     other = changed(cell_result("sca"), params={"l1_weight": 0.3})
     assert beside_published.compare(run_results(other)) is None
+
+
+def test_noise_that_acts_in_training_too_is_not_the_papers() -> None:
+    ours = [changed(cell_result("none"), defense="gaussian", params=params) for params in ({}, {"always": True})]
+    compared = [beside_published.entries(run_results(cell)) for cell in ours]
+    assert [len(found) for found in compared] == [1, 0]
