@@ -180,6 +180,12 @@ class CellResult(Record):
         best = self.strongest_score
         return self.reid if self.reid is not None or best is None else best.reid_top1
 
+    @property
+    def audited_reid(self) -> Number:
+        """The highest rate of re-identification from what was sent under the final front: what `ideal` bounds."""
+        audited = [score.reid_top1 for score in self.attacks.values() if score.phase == "AUDIT"]
+        return max((rate for rate in (self.reid_matched, *audited) if rate is not None), default=None)
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
         if self.valid != all_passed(self.gates):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 TITLE = "What nobody can exceed"
 READING = (
-    "The leak of a defense lies between what our attacks got and what the ideal attacker gets, who knows the pool's "
-    "images, the front, the law of the noise, and the labels where they travel in clear; of k images that nothing "
+    "Of what is sent under the final front: the leak lies between what our attacks got and what the ideal attacker "
+    "gets, who knows the pool's images, the front, the law of the noise, and the labels where they travel in clear; of k images that nothing "
     "tells apart it finds one. The ideal is a mean over draws of the noise; ours is of one draw, and may be above it "
     "by luck: the gate below_ideal says how far. PSNR here is that of the mean squared error over the pool, of which "
     "no attack can have less, and not the mean of PSNRs above; ours is that of the attack with the least. Bits: what "
@@ -60,7 +60,7 @@ def _row(cells: Sequence[CellResult]) -> list[str]:
     return [
         label,
         "/".join(dict.fromkeys(ideal.channel for ideal in ideals)),
-        f"{percent(_mean(cell.reid for cell in cells))} / {percent(_mean(ideal.top1 for ideal in ideals))}",
+        f"{percent(_mean(cell.audited_reid for cell in cells))} / {percent(_mean(ideal.top1 for ideal in ideals))}",
         f"{_decibels(own)} / {_decibels(mse)}",
         f"{number(_mean(ideal.information_bits for ideal in ideals), MEASURES['information_bits'].digits)} ≤ "
         f"{number(_mean(i.information_bound_bits for i in ideals), MEASURES['information_bound_bits'].digits)}",
