@@ -111,7 +111,7 @@ def test_every_moment_shows_the_same_victims(finished: Finished) -> None:
         if event.number == attack.moments[-1].number and event.psnr_db == attack.final.psnr_db[:SHOWN_VICTIMS]:
             assert event.reid_rank == attack.final.reid_rank[:SHOWN_VICTIMS]
     ends = [(event.cell, event.attack) for event in heard if isinstance(event, events.WallFinished)]
-    assert len(ends) == len(set(ends)) == 4
+    assert len(ends) == len(set(ends)) == 6
 
 
 def test_the_activations_are_what_crossed_the_wire(finished: Finished) -> None:
