@@ -35,7 +35,8 @@ AUDIT = 3
 def finished(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
     """A run with two seeds, whose clients hold other images each: its directory and its events."""
     heard: list[Event] = []
-    store = experiment.run(scenario_of(seeds=2), out=tmp_path_factory.mktemp("runs"), subscribers=[heard.append])
+    scenario = scenario_of(seeds=2, data={"resplit": False})
+    store = experiment.run(scenario, out=tmp_path_factory.mktemp("runs"), subscribers=[heard.append])
     return store.path, heard
 
 
