@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+NEAR_DB = 35.0
+"""PSNR from which two images count as near-duplicates: at 8 bits they differ by 4.5 gray levels (rms), which hardly
+anybody sees, and no reconstruction of the one could be told from the other."""
+
+
 class ImageShape(NamedTuple):
     """Channels, height and width of one image, in pixels."""
 

@@ -114,7 +114,7 @@ def _deal(arguments: argparse.Namespace) -> int:
         dataset = find_images(
             scenario, arguments.data_root, on_notice=lambda text: print(text), on_progress=on_progress
         )
-    auxiliary = split_images(scenario, dataset).aux
+    auxiliary = split_images(scenario, dataset, scenario.seed).aux
     save_auxiliary(arguments.out, auxiliary)
     print(f"{arguments.out / AUXILIARY}: {len(auxiliary):,} images, none of them a client's")
     return OK

@@ -39,6 +39,10 @@ class DataOptions(Options):
     """Training, auxiliary and test images from all images by content; likewise, with no image in one of them that
     nearly equals one in another (35 dB); or the clients' from the folder (or array) named train, and the attacker's and
     the held-out ones from the others."""
+    resplit: bool = True
+    """Whether each of several seeds splits the images anew, so that what differs between seeds contains the choice of
+    the images; ``false`` for one split in all seeds, which a deployment needs: its attacker is dealt its images
+    once."""
     train: int = Field(default=6000, ge=1)
     """Victims' images, over all clients."""
     aux: int = Field(default=6000, ge=20)

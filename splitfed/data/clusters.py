@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitfed.data.source import Progress
+from splitfed.types import NEAR_DB
 
-NEAR_DB = 35.0
-"""PSNR from which two images count as near-duplicates: at 8 bits they differ by 4.5 gray levels (rms), which hardly
-anybody sees, and no reconstruction of the one could be told from the other."""
 GRID = 16
 """Cells along each edge of the summary by which most pairs are ruled out."""
 ROWS_PER_BLOCK = 256

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from splitfed.data.clusters import NEAR_DB, near_duplicates
+from splitfed.data.clusters import near_duplicates
 from splitfed.data.dataset import Dataset
 from splitfed.data.registry import load, sources
 from splitfed.data.source import PARTS, Progress, Selection
 from splitfed.data.splits import contradictory_copies, distinct_images
 from splitfed.errors import DataError
 from splitfed.files import as_path
+from splitfed.types import NEAR_DB
 
 FALLBACK_SIZE = 64
 """Edge in pixels at which files of several sizes are looked at, where the user has chosen none."""

@@ -110,8 +110,8 @@ class BlindKeeper(ResultsKeeper):
     def _describe(self) -> str:
         return f"{self._run.dataset.name}: {self._run.dataset.note}. Each client scores what is made of its own"
 
-    def _baselines(self) -> Mapping[str, BaselineScore]:
-        return self._facts.baselines
+    def _baselines(self) -> Mapping[int, Mapping[str, BaselineScore]]:
+        return {cell.seed: self._facts.baselines for cell in self._run.scenario.cells()}
 
     def _dataset_info(self) -> DatasetInfo:
         return self._facts.dataset

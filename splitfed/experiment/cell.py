@@ -61,7 +61,7 @@ def _measure(context: CellContext, stage: Stage) -> CellResult:
 def _judge(context: CellContext, played: Played, live: AttackListener, audit: AuditEvidence) -> CellResult:
     """The cell's result: what the attacks reached, and the gates that say whether to believe it."""
     run, cell, result = context.run, context.cell, played.result
-    auxiliary = played.auxiliary or run.splits.aux
+    auxiliary = played.auxiliary or context.splits.aux
     outcomes = live.outcomes()
     evidence, sealed = audit.of_defense(), audit.sealed(live.done)
     defense = context.job.defense()
@@ -85,7 +85,7 @@ def _judge(context: CellContext, played: Played, live: AttackListener, audit: Au
             defense=defense,
             evidence=evidence,
             auxiliary=auxiliary,
-            victims=run.splits.train,
+            victims=context.splits.train,
             result=result,
             options=run.scenario.federation,
             sealed=sealed,

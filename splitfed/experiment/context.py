@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from splitfed.experiment.truth import Truth
 from splitfed.experiment.verdict import baseline_scores
 from splitfed.federation.client import ClientImages
 from splitfed.federation.job import Job
-from splitfed.federation.shares import own_positions, shares
+from splitfed.federation.shares import own_positions, shares, split_images, split_seed
 from splitfed.metrics.fid import FrechetMetric, load_frechet_metrics
 from splitfed.records import events
 from splitfed.records.bus import Bus
@@ -34,7 +34,8 @@ class RunContext:
         store: the run's directory.
         bus: where events go.
         dataset: where the images come from.
-        splits: the images themselves: the victims', the attacker's own, the held-out ones.
+        splits: the images of its first seed: the victims', the attacker's own, the held-out ones.
+        others: those of other seeds that were asked for.
     """
 
     scenario: Scenario
@@ -42,6 +43,16 @@ class RunContext:
     bus: Bus
     dataset: Dataset
     splits: Splits
+    others: dict[int, Splits] = field(default_factory=dict)
+
+    def splits_of(self, seed: int) -> Splits:
+        """The images of the cells of a seed."""
+        scenario = self.scenario
+        if scenario.truth == "clients" or split_seed(scenario, seed) == split_seed(scenario, scenario.seed):
+            return self.splits
+        if seed not in self.others:
+            self.others[seed] = split_images(scenario, self.dataset, seed)
+        return self.others[seed]
 
     @cached_property
     def frechet_metrics(self) -> Sequence[FrechetMetric]:
@@ -54,13 +65,21 @@ class RunContext:
         return float(torch.bincount(self.splits.test.labels).max()) / len(self.splits.test)
 
     @cached_property
-    def baselines(self) -> dict[str, BaselineScore]:
-        """What predictors without any activation score."""
-        return baseline_scores(self.splits.aux, self.splits.train)
+    def baselines_by_seed(self) -> dict[int, dict[str, BaselineScore]]:
+        """What predictors without any activation score on the images of each seed."""
+        found: dict[int, dict[str, BaselineScore]] = {}
+        for seed in sorted({cell.seed for cell in self.scenario.cells()}):
+            splits = self.splits_of(seed)
+            found[seed] = found[self.scenario.seed] if found and splits is self.splits else _baselines(splits)
+        return found
 
     def notice(self, message: str, level: events.Level = "warning") -> None:
         """Tell the user."""
         self.bus.emit(events.Notice(message=message, level=level))
+
+
+def _baselines(splits: Splits) -> dict[str, BaselineScore]:
+    return baseline_scores(splits.aux, splits.train)
 
 
 @dataclass(frozen=True)
@@ -84,22 +103,27 @@ class CellContext:
     @classmethod
     def of(cls, run: RunContext, cell: Cell) -> CellContext:
         """A cell that nobody has begun, with a secret of its own."""
-        train = run.splits.train
+        splits = run.splits_of(cell.seed)
         job = Job(
             run=f"{run.store.path.name}/{cell.name}",
             scenario=run.scenario,
             cell=cell,
-            shape=train.shape,
-            classes=len(train.classes),
+            shape=splits.train.shape,
+            classes=len(splits.train.classes),
             secret=secrets.token_hex(16),
         )
-        return cls(run, cell, job, shares(run.scenario, run.splits, cell.seed), run.store.cell_dir(cell.name))
+        return cls(run, cell, job, shares(run.scenario, splits, cell.seed), run.store.cell_dir(cell.name))
+
+    @property
+    def splits(self) -> Splits:
+        """The images of its seed."""
+        return self.run.splits_of(self.cell.seed)
 
     @cached_property
     def numbers(self) -> list[np.ndarray]:
-        """By client, the number of each of its training images: its place among those of the run."""
-        run = self.run
-        return [own.numpy() for own in own_positions(run.scenario, run.splits.train.labels, self.cell.seed)]
+        """By client, the number of each of its training images: its place among those of its seed."""
+        labels = self.splits.train.labels
+        return [own.numpy() for own in own_positions(self.run.scenario, labels, self.cell.seed)]
 
     @property
     def shown(self) -> list[list[int]]:

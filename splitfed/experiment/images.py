@@ -22,7 +22,7 @@ from splitfed.records.store import RunStore
 def load_images(
     scenario: Scenario, data_root: Path | None, bus: Bus, *, of_run: RunStore | None = None
 ) -> tuple[Dataset, Splits]:
-    """The scenario's images, split; the same ones each time.
+    """The scenario's images, split for its first seed; the same ones each time.
 
     Args:
         scenario: says which images; none where the clients hold the truth.
@@ -36,7 +36,7 @@ def load_images(
     if scenario.truth == "clients":
         return no_images(scenario)
     dataset = _load_new(scenario, data_root, bus) if of_run is None else _load_again(scenario, data_root, bus, of_run)
-    splits = split_images(scenario, dataset)
+    splits = split_images(scenario, dataset, scenario.seed)
     for absent in absent_classes(splits):
         bus.emit(events.Notice(message=f"{absent}: scores say nothing of it", level="warning"))
     return dataset, splits

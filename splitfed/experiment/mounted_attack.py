@@ -59,7 +59,7 @@ class MountedAttack:
         """Start the attacker; its relay's address, or None where it has none or does not start."""
         upstream = None if self._at_server else server_address
         process = AttackerProcess(attacker_config(self._context, upstream), self._hear)
-        save_auxiliary(self._context.knowledge, self._context.run.splits.aux)
+        save_auxiliary(self._context.knowledge, self._context.splits.aux)
         try:
             relay_address = process.start()
         except AttackError as error:

@@ -25,7 +25,7 @@ from splitfed.records.results import (
     TrainingInfo,
     all_valid,
 )
-from splitfed.records.summary import summarize
+from splitfed.records.summary import mean_baselines, summarize
 from splitfed.records.wall import WallFolder
 from splitfed.runners.unfinished import CellFailure, Outcome, check_all_finished
 
@@ -121,9 +121,9 @@ class ResultsKeeper:
         """What the run is of, in a paragraph."""
         return self._run.dataset.described()
 
-    def _baselines(self) -> Mapping[str, BaselineScore]:
-        """What predictors without any activation score."""
-        return self._run.baselines
+    def _baselines(self) -> Mapping[int, Mapping[str, BaselineScore]]:
+        """What predictors without any activation score on the images of each seed."""
+        return self._run.baselines_by_seed
 
     def _say_what_to_expect(self, cells: Sequence[Cell]) -> None:
         run = self._run
@@ -156,7 +156,12 @@ class ResultsKeeper:
         keep_training = run.scenario.attacker.keep_rounds == 0
         folder = run.store.cell_dir(result.cell)
         try:
-            tidy(folder, identity(run.splits.aux), strongest=result.strongest, keep_training=keep_training)
+            tidy(
+                folder,
+                identity(run.splits_of(result.seed).aux),
+                strongest=result.strongest,
+                keep_training=keep_training,
+            )
         except UserError as error:  # the cell is finished all the same, and the next resume tidies again
             run.notice(f"{result.cell}: {error}")
 
@@ -165,7 +170,7 @@ class ResultsKeeper:
         reference = next((cell for cell in cells if cell.seed == seed and cell.defense == UNDEFENDED), None)
         if reference is None or reference.sealed:  # a wire that nobody can read says nothing of the attacker
             return cells
-        gate = reference_gate(reference, self._baselines(), self._run.scenario.attacker.margin_db)
+        gate = reference_gate(reference, self._baselines()[seed], self._run.scenario.attacker.margin_db)
         return [
             judged(cell, [gate]) if cell.seed == seed and REFERENCE_GATE not in cell.gates else cell for cell in cells
         ]
@@ -198,7 +203,8 @@ class ResultsKeeper:
             dataset=self._dataset_info(),
             metrics=run.scenario.metrics,
             truth=run.scenario.truth,
-            baselines=dict(self._baselines()),
+            baselines=mean_baselines(list(self._baselines().values())),
+            baselines_by_seed={str(seed): dict(own) for seed, own in self._baselines().items()},
             cells=tuple(ordered),
             summary=summarize(ordered),
             valid=all_valid(cells),

@@ -59,6 +59,11 @@ def run(
         raise UserError(f"jobs is {jobs}; at least 1 cell runs at a time")
     if runner == "deploy" and jobs > 1:
         raise UserError("a deployment has one server, which trains one cell at a time: leave --jobs out")
+    if runner == "deploy" and scenario.seeds > 1 and scenario.data.resplit and scenario.truth == "lab":
+        raise UserError(
+            "a deployed attacker is dealt its images once, and each seed splits them anew: set data.resplit=false for "
+            "one split in all seeds, or run the seeds one by one"
+        )
     if superlink is not None and runner != "deploy":
         raise UserError("--superlink names a federation that runs already: it goes with --runner deploy")
     if runner == "deploy" and scenario.attacker.vantage != "wire":

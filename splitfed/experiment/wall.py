@@ -29,10 +29,13 @@ CANDIDATES = 1000
 
 
 def save_victims(run: RunContext) -> None:
-    """Write which private images a run has, and the images themselves; a disk that is full costs the wall alone."""
+    """Write which private images a run has, and the images themselves; a disk that is full costs the wall alone.
+
+    They are those of its first seed, and of others that share its split.
+    """
     train, wall = run.splits.train, WallFolder(run.store.path)
     stored = train[:MOST_VICTIMS]
-    seeds = sorted({cell.seed for cell in run.scenario.cells()})
+    seeds = sorted({cell.seed for cell in run.scenario.cells() if run.splits_of(cell.seed) is run.splits})
     try:
         sheets = save_sheets(wall.make(), "originals", stored.pixels.numpy())
         wall.save_victims(
@@ -63,10 +66,12 @@ def _client_of(run: RunContext, seed: int) -> np.ndarray:
 
 
 class CellWall:
-    """Keeps the wall of one cell, beside the truth."""
+    """Keeps the wall of one cell, beside the truth; a cell whose seed has other victims than the wall is not on it."""
 
     def __init__(self, context: CellContext) -> None:
         self._run = context.run
+        self._train = context.splits.train.pixels
+        self._hung = context.splits is context.run.splits
         self._cell = context.cell.name
         self._truth = context.truth
         self._numbers = context.numbers
@@ -77,12 +82,14 @@ class CellWall:
 
     def moment(self, attack: str, round_number: int, epoch: int, shown: Reconstruction) -> None:
         """An attack shows itself: all rows of ``shown`` are of private images."""
+        if not self._hung:
+            return
         with self._lock, self._writing():
             number = self._keeper.next_moment(attack)
             if number is None:
                 return
             rows, victims = self._first(shown.index, SHOWN_VICTIMS)
-            images, originals = shown.images[rows], self._run.splits.train.pixels[victims]
+            images, originals = shown.images[rows], self._train[victims]
             ranks, _ = self._ranked(images, victims)
             self._keeper.keep_moment(
                 attack,
@@ -102,9 +109,11 @@ class CellWall:
 
     def final(self, attack: str, is_control: bool, made: Reconstruction) -> None:
         """An attack is done; all rows of ``made`` are of private images."""
+        if not self._hung:
+            return
         with self._lock, self._writing():
             rows, victims = self._first(made.index, MOST_VICTIMS)
-            images, originals = made.images[rows], self._run.splits.train.pixels[victims]
+            images, originals = made.images[rows], self._train[victims]
             ranks, nearest = self._ranked(images, victims)
             self._keeper.finish(
                 attack,
@@ -119,6 +128,8 @@ class CellWall:
 
     def activations(self, audited: Sequence[Observation]) -> None:
         """Keep what crossed the wire in the audit for the first victims."""
+        if not self._hung:
+            return
         with self._lock, self._writing():
             victims, values = [], []
             for observation in audited:
@@ -140,8 +151,7 @@ class CellWall:
 
     def _ranked(self, images: Tensor, victims: Tensor) -> tuple[Tensor, Tensor]:
         """Where each original stands among the candidates, and which of them are nearest to its reconstruction."""
-        train = self._run.splits.train.pixels
-        return nearest_among(images, train[victims], train[:CANDIDATES], victims, count=NEAREST)
+        return nearest_among(images, self._train[victims], self._train[:CANDIDATES], victims, count=NEAREST)
 
     def _number(self, index: np.ndarray) -> np.ndarray:
         """The number of the victim behind each row of an opaque index."""

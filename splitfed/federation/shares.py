@@ -46,15 +46,25 @@ def find_images(
     )
 
 
-def split_images(scenario: Scenario, dataset: Dataset) -> Splits:
-    """The victims' images, the attacker's own and the held-out ones, the same each time.
+def split_seed(scenario: Scenario, seed: int) -> int:
+    """The seed of the split for cells of this seed."""
+    return seed if scenario.data.resplit else scenario.seed
+
+
+def split_images(scenario: Scenario, dataset: Dataset, seed: int) -> Splits:
+    """The victims' images, the attacker's own and the held-out ones for cells of this seed, the same each time.
 
     Raises:
         DataError: there are fewer than the scenario wants.
     """
     options = scenario.data
     return data.split(
-        dataset, train=options.train, aux=options.aux, test=options.test, seed=scenario.seed, by=options.split
+        dataset,
+        train=options.train,
+        aux=options.aux,
+        test=options.test,
+        seed=split_seed(scenario, seed),
+        by=options.split,
     )
 
 

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from splitfed.types import FitEvidence, Images
+from splitfed.metrics.predictors import nearest_auxiliary
+from splitfed.types import NEAR_DB, FitEvidence, Images
 
 
 class GateResult(NamedTuple):
@@ -217,18 +218,36 @@ def defense_acts(findings: Iterable[Measured]) -> GateResult:
 
 
 def aux_disjoint(auxiliary: Images, victims: Images) -> GateResult:
-    """No auxiliary image equals a victim's image, by a hash of the pixels at 8 bits, nor is of a victim's group.
+    """No auxiliary image equals a victim's image, or nearly equals it, nor is of a victim's group.
 
-    Groups are patients, or whatever else the data set keeps apart; where it knows none, content alone is compared.
+    Images are equal by a hash of the pixels at 8 bits, and nearly equal from a PSNR of `NEAR_DB` on. Groups are
+    patients, or whatever else the data set keeps apart; where it knows none, content alone is compared.
     """
     shared = set(auxiliary.content_hashes()) & set(victims.content_hashes())
+    near = _near_duplicates(auxiliary, victims)
     detail = f"{len(shared)} of {len(auxiliary)} auxiliary images are among the {len(victims)} victims' images"
+    detail += f"; {near} of the victims' images nearly equal an auxiliary one (PSNR of {NEAR_DB:g} dB or more)"
+    if near:
+        detail += ': data.split = "near_duplicate" keeps such images on one side'
     if auxiliary.groups is None or victims.groups is None:
-        return GateResult("aux_disjoint", not shared, detail)
+        return GateResult("aux_disjoint", not shared and not near, detail)
     known = set(victims.groups.tolist())
     both = set(auxiliary.groups.tolist()) & known
     detail += f"; {len(both)} of the victims' {len(known)} groups are among the auxiliary images'"
-    return GateResult("aux_disjoint", not shared and not both, detail)
+    return GateResult("aux_disjoint", not shared and not near and not both, detail)
+
+
+def _near_duplicates(auxiliary: Images, victims: Images) -> int:
+    """Victims whose image an auxiliary one nearly equals; a hair above the limit, which is exact for whoever split."""
+    if not len(auxiliary) or not len(victims):
+        return 0
+    nearest = nearest_auxiliary(auxiliary, victims)
+    errors = (nearest - victims.pixels).square().flatten(1).mean(dim=1)
+    return int((errors < 10 ** (-NEAR_DB / 10) * (1 - ROUNDING)).sum())
+
+
+ROUNDING = 1e-5
+"""Of a squared error between images in float32, relative."""
 
 
 def finite(results: Mapping[str, Any]) -> GateResult:

@@ -229,9 +229,10 @@ class Results(Record):
     """The whole of `results.json`. ``valid`` is true when there are cells and each of them is valid.
 
     ``vantage`` is where the attacker looked on: at the ``wire``, or at the ``server``. ``baselines`` are what
-    predictors without any activation score, ``metrics`` what the scenario asked for beside what is always measured.
-    ``training`` is null in results from before it was recorded. ``truth`` says who held the private images that
-    reconstructions were scored against: the lab, or each client its own.
+    predictors without any activation score, means over ``baselines_by_seed``, since each seed splits the images anew;
+    ``metrics`` what the scenario asked for beside what is always measured. ``training`` is null in results from before
+    it was recorded. ``truth`` says who held the private images that reconstructions were scored against: the lab, or
+    each client its own.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -248,6 +249,7 @@ class Results(Record):
     summary: tuple[DefenseSummary, ...]
     valid: bool
     training: TrainingInfo | None = None
+    baselines_by_seed: dict[str, dict[str, BaselineScore]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

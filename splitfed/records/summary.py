@@ -6,7 +6,7 @@ import math
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
-from splitfed.records.results import DefenseSummary, Spread
+from splitfed.records.results import BaselineScore, DefenseSummary, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +37,21 @@ def summarize(cells: Sequence[CellResult]) -> tuple[DefenseSummary, ...]:
     """
     references = {cell.seed: cell for cell in cells if cell.defense == REFERENCE}
     return tuple(_summary(group, references) for group in by_defense(cells))
+
+
+def mean_baselines(by_seed: Sequence[Mapping[str, BaselineScore]]) -> dict[str, BaselineScore]:
+    """The mean over seeds of what each predictor scores; none where a seed has none."""
+    return {
+        name: BaselineScore(
+            **{score: _mean_of(getattr(own[name], score) for own in by_seed) for score in BaselineScore.model_fields}
+        )
+        for name in by_seed[0]
+    }
+
+
+def _mean_of(values: Iterable[Number]) -> Number:
+    listed = list(values)
+    return None if any(value is None for value in listed) else spread(listed).mean
 
 
 def spread(values: Iterable[Number]) -> Spread:

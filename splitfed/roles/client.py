@@ -99,7 +99,7 @@ class HeldImages:
             scenario = scenario.model_copy(update={"data": scenario.data.model_copy(update={"fallback": None})})
         dataset = find_images(scenario, self._settings.data_root, on_notice=logger.warning)
         self.synthetic = dataset.synthetic
-        return shares(job.scenario, split_images(job.scenario, dataset), job.cell.seed)[number]
+        return shares(job.scenario, split_images(job.scenario, dataset, job.cell.seed), job.cell.seed)[number]
 
     def _own(self, job: Job) -> ClientImages:
         """Its own folder, a part of it held out."""

@@ -67,7 +67,7 @@ def test_seeds_repeat_every_cell_and_are_summed_up(tmp_path: Path) -> None:
     values = [cell["accuracy"] for cell in results["cells"]]
     assert entry["over_seeds"]["accuracy"]["mean"] == pytest.approx(sum(values) / 2)
     assert entry["over_seeds"]["accuracy"]["n"] == 2
-    assert "standard deviation over 2 seeds" in " ".join(done.stdout.split())
+    assert "over 2 seeds, by Student's t" in " ".join(done.stdout.split())
 
 
 @pytest.fixture

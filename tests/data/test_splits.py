@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splitfed.data import Dataset, load, partition, split
-from splitfed.data.clusters import NEAR_DB
 from splitfed.data.splits import absent_classes, contradictory_copies
 from splitfed.errors import DataError
-from splitfed.types import Images
+from splitfed.types import NEAR_DB, Images
 
 
 def _dataset(labels: list[int], copies: int = 0) -> Dataset:
@@ -252,6 +251,23 @@ def test_no_image_has_a_near_duplicate_in_another_part_where_that_is_asked_for(s
     pairs = ((apart.train, apart.aux), (apart.train, apart.test), (apart.aux, apart.test))
     assert not any(_near(one, other) for one, other in pairs)
     assert [len(part) for part in (apart.train, apart.aux, apart.test)] == [40, 30, 20]
+
+
+@pytest.mark.parametrize("wanted", [10, 60])
+def test_near_duplicates_are_kept_apart_also_where_few_of_many_images_are_wanted(wanted: int) -> None:
+    """Chains of five: of a few images, looked for among twice as many, or all that a first look leaves too few of."""
+    rng = np.random.default_rng(5)
+    originals = rng.integers(8, 248, (200, 1, 6, 6))
+    near = originals[:, None] + rng.integers(-3, 4, (200, 4, 1, 6, 6))
+    pixels = np.concatenate([originals[:, None], near], axis=1).reshape(-1, 1, 6, 6).astype(np.uint8)
+    data = replace(_dataset([0, 1] * 500), pixels=pixels)
+    parts = split(data, train=wanted, aux=wanted, test=wanted, seed=0, by="near_duplicate")
+    assert [len(part) for part in (parts.train, parts.aux, parts.test)] == [wanted] * 3
+    assert not any(
+        _near(*pair) for pair in ((parts.train, parts.aux), (parts.train, parts.test), (parts.aux, parts.test))
+    )
+    again = split(data, train=wanted, aux=wanted, test=wanted, seed=0, by="near_duplicate")
+    assert torch.equal(again.train.pixels, parts.train.pixels)
 
 
 def test_copies_with_another_label_and_absent_classes_are_said() -> None:

@@ -173,7 +173,7 @@ def test_the_same_under_tls(tmp_path: Path) -> None:
 def folder_of_images(folder: Path) -> int:
     """A hospital's own, a folder for each class: what would be its share of the digits. How many it holds."""
     scenario = load("medmnist_split", overrides=[*DIGITS, "federation.clients=2"])
-    own = shares(scenario, split_images(scenario, data.load("digits")), scenario.seed)[0].train
+    own = shares(scenario, split_images(scenario, data.load("digits"), scenario.seed), scenario.seed)[0].train
     for place, label in enumerate(own.labels.tolist()):
         path = folder / own.classes[label] / f"{place}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

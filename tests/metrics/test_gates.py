@@ -253,6 +253,18 @@ def test_one_shared_image_fails() -> None:
     assert gate.detail.startswith("1 of 20")
 
 
+@pytest.mark.parametrize(("psnr_db", "passes"), [(34.9, True), (35.1, False), (60.0, False)])
+def test_a_near_duplicate_fails_and_one_that_is_just_further_does_not(psnr_db: float, passes: bool) -> None:
+    auxiliary, victims = images(0), images(1)
+    away = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(2))
+    away *= 10 ** (-psnr_db / 20) / away.square().mean().sqrt()
+    victims.pixels[3] = auxiliary.pixels[11] + away
+    gate = aux_disjoint(auxiliary, victims)
+    assert gate.passed == passes
+    assert ("1 of the victims' images nearly equal" in gate.detail) == (not passes)
+    assert ('data.split = "near_duplicate"' in gate.detail) == (not passes)
+
+
 def test_one_shared_patient_fails() -> None:
     """Other images of a victim's patient are no images of the attacker's own."""
     known, held = (replace(images(n), groups=torch.arange(20) + 20 * n) for n in (0, 1))

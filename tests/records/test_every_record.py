@@ -36,7 +36,7 @@ MAY_BE_LEFT_OUT = {
         "ideal",
         "against_none",
     },
-    "Results": {"training", "truth", "vantage"},
+    "Results": {"training", "truth", "vantage", "baselines_by_seed"},
 }
 """What has a value where it is not given; it is written all the same. Of events also the time and the tag."""
 

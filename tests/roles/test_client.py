@@ -55,7 +55,7 @@ def xrays(tmp_path: Path) -> Path:
 
 
 def test_a_share_is_the_one_that_the_lab_deals(scenario: Scenario) -> None:
-    dealt = shares(scenario, split_images(scenario, data.load("digits")), scenario.seed)
+    dealt = shares(scenario, split_images(scenario, data.load("digits"), scenario.seed), scenario.seed)
     for number, share in enumerate(dealt):
         held = HeldImages(ClientOptions(client=number))(job_of(scenario), number)
         assert torch.equal(held.train.pixels, share.train.pixels)
