@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -64,6 +64,9 @@ class Attack(ABC):
     live: ClassVar[bool] = True
     """Whether it also faces the fronts of training. One that is slow and carries nothing over to the next front need
     not: it would hold the others up."""
+    caps: ClassVar[Mapping[str, int]] = {}
+    """The options that limit its work, each with the value from which on it stops for other reasons, such as a plateau;
+    see `splitfed.attacks.effort`."""
     is_control: ClassVar[bool] = False
     """Whether it is reported beside the attacks, never as the strongest, and not asked whether it learned."""
     Options: ClassVar[type[Options]] = Options

@@ -8,7 +8,8 @@ in afterwards, in a mean whose few weights are chosen on validation images (`spl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -21,7 +22,7 @@ from splitfed.attacks.base import Attack, Progress, images_of
 from splitfed.attacks.cross_fitting import TEMPERATURES, CrossFitting, cross_fitting, folds_of
 from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.loss import leak_losses
-from splitfed.attacks.schedule import Schedule
+from splitfed.attacks.schedule import UNLIMITED_EPOCHS, Schedule
 from splitfed.attacks.seen import Seen
 from splitfed.attacks.selection import selected
 from splitfed.attacks.stacked_network import Lesson, StackedNetwork, StackedTraining, corrected
@@ -71,6 +72,7 @@ class Ensemble(Inverter):
     about = "a network on what the attacks before it made, by copies that never saw the image, and a weighted mean"
     adaptivity = "learns from fresh draws of the noise, and from closed forms that know its law"
     live = False
+    caps: ClassVar[Mapping[str, int]] = {"max_epochs": UNLIMITED_EPOCHS}
     Options = EnsembleOptions
     options: EnsembleOptions
     _units: Iterator[Progress]

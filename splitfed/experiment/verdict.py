@@ -62,8 +62,12 @@ def attack_score(
         seed=seed,
         reid=identified.by_pixels(outcome.reconstruction) if identified is not None else None,
     )
-    idle = outcome.report.fit is not None and not outcome.report.is_control and gates.added_nothing(outcome.report.fit)
-    return AttackScore(**{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent, "added_nothing": idle})
+    fit = None if outcome.report.is_control else outcome.report.fit
+    said = {
+        "added_nothing": fit is not None and gates.added_nothing(fit),
+        "at_cap": fit is not None and not fit.plateaued,
+    }
+    return AttackScore(**{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent, **said})
 
 
 def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:

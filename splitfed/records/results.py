@@ -101,7 +101,8 @@ class AttackScore(Record):
     has by its number what each client measured, where truth was with the clients; re-identification is then the rate
     over all images, each sought among its own client's, and its chance level the mean of theirs. One that
     ``added_nothing`` to what it starts from, the best closed form beneath a network or the mean of the class beneath a
-    closed form, is no attack of its own.
+    closed form, is no attack of its own. One that ended ``at_cap`` was stopped by a limit on its work before anything
+    said that more would not help.
     """
 
     psnr_db: Number
@@ -119,6 +120,7 @@ class AttackScore(Record):
     fid: Number = None
     by_client: dict[str, ClientScore] = Field(default_factory=dict)
     added_nothing: bool = False
+    at_cap: bool = False
 
 
 class CellResult(Record):

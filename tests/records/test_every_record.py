@@ -25,7 +25,7 @@ MAY_BE_LEFT_OUT = {
     "Learned": {"reconstructions"},
     "Done": {"moved_by", "ciphertext"},
     "Warned": {"level"},
-    "AttackScore": {"fid_lite0", "fid", "by_client", "added_nothing"},
+    "AttackScore": {"fid_lite0", "fid", "by_client", "added_nothing", "at_cap"},
     "CellResult": {"sealed", "reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool"},
     "Results": {"training", "truth", "vantage"},
 }
