@@ -62,12 +62,17 @@ def attack_score(
         seed=seed,
         reid=identified.by_pixels(outcome.reconstruction) if identified is not None else None,
     )
-    fit = None if outcome.report.is_control else outcome.report.fit
-    said = {
+    distances = frechet_scores(outcome, frechet_metrics)
+    return AttackScore(**{**found, **distances, "sent": sent, **said_of_training(outcome.report)})
+
+
+def said_of_training(report: Attacked) -> dict[str, bool]:
+    """What a score says of how the attack learned, by the names of its fields; of a control nothing."""
+    fit = None if report.is_control else report.fit
+    return {
         "added_nothing": fit is not None and gates.added_nothing(fit),
         "at_cap": fit is not None and not fit.plateaued,
     }
-    return AttackScore(**{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent, **said})
 
 
 def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
