@@ -34,8 +34,6 @@ from splitfed.types import FitEvidence
 
 MOST_NUMBERS = 2**28
 """Of all that the network learns from, in half precision: 512 MiB. Beyond, it learns from fewer draws."""
-
-
 FEWEST_OBSERVATIONS = 1000
 """An attack that affords fewer is no input: the ensemble would afford no more."""
 
@@ -225,7 +223,7 @@ class Ensemble(Inverter):
         """What the weight of this number is of, rows (n, p): the network, a map that it sees, or another attack."""
         assert self._stack is not None
         if number == 0:
-            assert self._training is not None
+            assert self._training is not None, "it has a weight only once it is trained"
             return corrected(self._training.weights.best, maps, seen.labels)
         choices = self._stack.whole.choices
         if number <= choices:
