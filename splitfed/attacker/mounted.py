@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from splitfed.attacker.config import SETTLE_S, AttackerConfig, ComponentConfig
+from splitfed.attacks import ATTACKS
+from splitfed.attacks.effort import Effort, with_effort
+from splitfed.config.components import Component
 from splitfed.config.scenario import Cell, Scenario
 from splitfed.types import ImageShape
 
@@ -39,7 +42,7 @@ def config_of(
         shown: what it reconstructs for the live view, see there too.
     """
     # at a sealed wire there is nothing to attack: the relay is up, and no attack learns for hours what it cannot use
-    attacks = [] if scenario.sealed else [ComponentConfig(name=a.name, options=a.options) for a in scenario.attack]
+    attacks = [] if scenario.sealed else [_at_effort(a, scenario.attacker.effort) for a in scenario.attack]
     controls = [NOTHING_LEARNED] if scenario.sealed else [NOTHING_LEARNED, LOOKED_UP]
     named = {attack.name for attack in attacks}
     attacks += [ComponentConfig(name=control) for control in controls if control not in named]
@@ -64,3 +67,7 @@ def config_of(
         threads=scenario.attacker.threads,
         settle_s=SEALED_SETTLE_S if scenario.sealed else SETTLE_S,
     )
+
+
+def _at_effort(attack: Component, effort: Effort) -> ComponentConfig:
+    return ComponentConfig(name=attack.name, options=with_effort(ATTACKS[attack.name], attack.options, effort))

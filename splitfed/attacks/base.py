@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -67,6 +67,9 @@ class Attack(ABC):
     faces_training: ClassVar[bool] = False
     """Whether it also faces the streams of training once that is over, whose front it does not know exactly: what is
     fitted in seconds can."""
+    caps: ClassVar[Mapping[str, int]] = {}
+    """The options that limit its work, each with the value from which on it stops for other reasons, such as a plateau;
+    see `splitfed.attacks.effort`."""
     is_control: ClassVar[bool] = False
     """Whether it is reported beside the attacks, never as the strongest, and not asked whether it learned."""
     Options: ClassVar[type[Options]] = Options

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -15,7 +18,7 @@ from splitfed.attacks.linear import mean_map
 from splitfed.attacks.loss import leak_losses
 from splitfed.attacks.residual import Residual, Training
 from splitfed.attacks.ridge import FrontMap, fit_to_front
-from splitfed.attacks.schedule import Schedule
+from splitfed.attacks.schedule import UNLIMITED_EPOCHS, Schedule
 from splitfed.attacks.seen import Seen, one_hot
 from splitfed.attacks.whitening import fit_whitening
 from splitfed.errors import AttackError
@@ -65,6 +68,7 @@ class Decoder(Inverter):
     name = "decoder"
     about = "starts at ridge, then a residual network trained to a plateau"
     adaptivity = "draws the noise afresh in each epoch, so that it learns what is left on average"
+    caps: ClassVar[Mapping[str, int]] = {"max_epochs": UNLIMITED_EPOCHS}
     Options = DecoderOptions
     options: DecoderOptions
 

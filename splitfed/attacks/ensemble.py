@@ -8,7 +8,8 @@ in afterwards, in a mean whose few weights are chosen on validation images (`spl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -21,7 +22,7 @@ from splitfed.attacks.base import Attack, Progress, images_of
 from splitfed.attacks.cross_fitting import TEMPERATURES, CrossFitting, cross_fitting, folds_of
 from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.loss import leak_losses
-from splitfed.attacks.schedule import Schedule
+from splitfed.attacks.schedule import UNLIMITED_EPOCHS, Schedule
 from splitfed.attacks.seen import Seen
 from splitfed.attacks.selection import selected
 from splitfed.attacks.stacked_network import Lesson, StackedNetwork, StackedTraining, corrected
@@ -33,8 +34,6 @@ from splitfed.types import FitEvidence
 
 MOST_NUMBERS = 2**28
 """Of all that the network learns from, in half precision: 512 MiB. Beyond, it learns from fewer draws."""
-
-
 FEWEST_OBSERVATIONS = 1000
 """An attack that affords fewer is no input: the ensemble would afford no more."""
 
@@ -71,6 +70,7 @@ class Ensemble(Inverter):
     about = "a network on what the attacks before it made, by copies that never saw the image, and a weighted mean"
     adaptivity = "learns from fresh draws of the noise, and from closed forms that know its law"
     live = False
+    caps: ClassVar[Mapping[str, int]] = {"max_epochs": UNLIMITED_EPOCHS}
     Options = EnsembleOptions
     options: EnsembleOptions
     _units: Iterator[Progress]
@@ -223,7 +223,7 @@ class Ensemble(Inverter):
         """What the weight of this number is of, rows (n, p): the network, a map that it sees, or another attack."""
         assert self._stack is not None
         if number == 0:
-            assert self._training is not None
+            assert self._training is not None, "it has a weight only once it is trained"
             return corrected(self._training.weights.best, maps, seen.labels)
         choices = self._stack.whole.choices
         if number <= choices:

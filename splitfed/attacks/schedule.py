@@ -17,6 +17,10 @@ ANNEALED_SHARE = 0.4
 """The last share of the epochs in which the learning rate falls to zero, plateau or not."""
 
 
+UNLIMITED_EPOCHS = 10_000
+"""A cap that no training reaches: its plateau comes long before."""
+
+
 class Schedule:
     """Learning rate of one training: it falls at each plateau of the validation loss, and toward the cap.
 

@@ -8,10 +8,11 @@ that tends to be. A trained network says what images look like, the front what t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -42,6 +43,10 @@ REMEMBERED = 0.25
 """A start whose squared error on the images that it was fitted to is below this share of that on others knows these."""
 TUNED_SHARE = 8
 """The weights are chosen on one image for so many that are reconstructed at most."""
+
+
+ALL_IMAGES = 10**9
+"""More than any run sends."""
 
 
 class WhiteboxOptions(Options):
@@ -101,6 +106,12 @@ class Whitebox(Inverter):
     name = "whitebox"
     about = "starts at the best of ridge and the attacks before it, then optimizes each image through the known front"
     adaptivity = "compares with the front's mean output, and trusts each feature as far as its measured noise allows"
+    caps: ClassVar[Mapping[str, int]] = {
+        "steps": 240,
+        "steps_sparse": 48,
+        "most_images": ALL_IMAGES,
+        "most_images_sparse": ALL_IMAGES,
+    }
     Options = WhiteboxOptions
     options: WhiteboxOptions
     _best: Trial

@@ -120,6 +120,10 @@ class AttackerOptions(Options):
     """Gate: on the undefended cell the strongest attack beats the class mean by this much PSNR."""
     coverage: float = Field(default=1.0, gt=0, le=1)
     """Gate: the share of the images sent under the final front that the tap has seen."""
+    effort: Literal["quick", "standard", "full"] = "standard"
+    """How much work the attacks may put in: ``quick`` is a quarter of their caps on epochs, steps and images, ``full``
+    has no caps, so that each works to its plateau, which may take longer than `deadline_s`. An option that is given for
+    an attack itself counts more."""
     live_aux: int = Field(default=1000, ge=20)
     """Auxiliary images that it trains on between rounds; all of them count after the last round."""
     live_images: int = Field(default=96, ge=8)

@@ -14,7 +14,7 @@ from splitfed.experiment.cell import say_begun
 from splitfed.experiment.context import CellContext
 from splitfed.experiment.stage import Played, Stage
 from splitfed.experiment.told_by_clients import ToldByClients
-from splitfed.experiment.verdict import after_attack, failed_cell, fits, scored_cell, strongest_of
+from splitfed.experiment.verdict import after_attack, failed_cell, fits, said_of_training, scored_cell, strongest_of
 from splitfed.federation.job import Job
 from splitfed.federation.roster import NO_SHAPE
 from splitfed.metrics import gates
@@ -82,7 +82,7 @@ def _judge(run: BlindRun, context: CellContext, played: Played, live: DistantLis
     cell, result, told = context.cell, played.result, live.told
     sent = sum(result.audited.values())
     scores = {
-        report.attack: score
+        report.attack: score.model_copy(update=said_of_training(report))
         for report in live.reports
         if (score := told.score(report.attack, seed=cell.seed, sent=sent)) is not None
     }

@@ -81,12 +81,20 @@ def attack_score(
         seed=seed,
         reid=identified.by_pixels(outcome.of_audited) if identified is not None else None,
     )
-    idle = outcome.report.fit is not None and not outcome.report.is_control and gates.added_nothing(outcome.report.fit)
     sent = sent if outcome.sent is None else outcome.sent
-    found |= {"sent": sent, "phase": outcome.report.phase, "added_nothing": idle}
+    found |= {"sent": sent, "phase": outcome.report.phase, **said_of_training(outcome.report)}
     return AttackScore(
         **{**found, **frechet_scores(outcome, frechet_metrics)}, pool_mse=_pool_mse(outcome.reconstruction, identified)
     )
+
+
+def said_of_training(report: Attacked) -> dict[str, bool]:
+    """What a score says of how the attack learned, by the names of its fields; of a control nothing."""
+    fit = None if report.is_control else report.fit
+    return {
+        "added_nothing": fit is not None and gates.added_nothing(fit),
+        "at_cap": fit is not None and not fit.plateaued,
+    }
 
 
 def _pool_mse(reconstruction: Reconstruction, identified: Identification | None) -> float | None:

@@ -99,7 +99,8 @@ class AttackScore(Record):
     has by its number what each client measured, where truth was with the clients; re-identification is then the rate
     over all images, each sought among its own client's, and its chance level the mean of theirs. One that
     ``added_nothing`` to what it starts from, the best closed form beneath a network or the mean of the class beneath a
-    closed form, is no attack of its own. ``pool_mse`` is the mean squared error over those images that are in the
+    closed form, is no attack of its own. One that ended ``at_cap`` was stopped by a limit on its work before anything
+    said that more would not help. ``pool_mse`` is the mean squared error over those images that are in the
     cell's pool: what `IdealScore.mse` bounds.
     """
 
@@ -120,6 +121,7 @@ class AttackScore(Record):
     by_client: dict[str, ClientScore] = Field(default_factory=dict)
     added_nothing: bool = False
     pool_mse: Number = None
+    at_cap: bool = False
 
 
 class CellResult(Record):

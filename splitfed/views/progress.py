@@ -47,6 +47,8 @@ class AttackState:
     latest: events.AttackProgress
     psnr_db: list[Point] = field(default_factory=list)
     ssim: list[Point] = field(default_factory=list)
+    ssim_after_training: list[Point] = field(default_factory=list)
+    """Of the images that are shown meanwhile, always the same; ``at_s`` is seconds since the last round was over."""
 
 
 @dataclass
@@ -214,6 +216,8 @@ class RunState:
             attack.psnr_db.append(Point(at_s, event.psnr_db))
         if event.ssim is not None:
             attack.ssim.append(Point(at_s, event.ssim))
+            if cell.trained and not event.final:  # a final score is over other images
+                attack.ssim_after_training.append(Point(event.time_s - cell.rounds[-1].time_s, event.ssim))
 
     @_apply.register
     def _(self, event: events.CellFinished) -> None:

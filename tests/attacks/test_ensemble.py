@@ -13,7 +13,7 @@ from torch import Tensor
 from splitfed.attacks import Attack, FitEvidence, build
 from splitfed.attacks.auxiliary import Predict, others_than, predict_rows
 from splitfed.attacks.base import Progress
-from splitfed.attacks.cross_fitting import CrossFitting, cross_fitting, folds_of
+from splitfed.attacks.cross_fitting import TEMPERATURES, CrossFitting, cross_fitting, folds_of
 from splitfed.attacks.ensemble import Ensemble
 from splitfed.attacks.inverter import Inverter, Target
 from splitfed.attacks.loss import leak_losses
@@ -223,11 +223,12 @@ def test_it_repeats_under_a_seed(kind: str) -> None:
     assert torch.equal(here.images(attack), here.images(again))
 
 
-def test_a_network_has_a_weight_where_it_helps_and_an_attack_that_affords_few_is_no_input() -> None:
+def test_networks_come_in_with_the_mean_and_an_attack_that_affords_few_is_no_input() -> None:
     here = world(width=40)
     attack = ensemble_on(here, ["ridge", "decoder", "whitebox"])
     assert [other.name for other in attack._networks()] == ["decoder"]
     assert attack.most_observations() is None
+    assert len(attack._weights) == 1 + 1 + len(TEMPERATURES) + 1, "its own, ridge, the posterior means, the decoder"
     assert float(attack._weights.sum()) == pytest.approx(1.0)
 
 

@@ -64,6 +64,7 @@ def test_every_attack_and_control_has_the_score_of_a_lab_with_images_up_to_round
     for name, score in blind.items():
         wanted = seeing[name]
         assert (score.n, score.sent) == (wanted.n, wanted.sent)
+        assert (score.added_nothing, score.at_cap) == (wanted.added_nothing, wanted.at_cap)
         assert score.psnr_db == pytest.approx(wanted.psnr_db, abs=0.0501)
         assert score.psnr_db_ci95 == pytest.approx(wanted.psnr_db_ci95, abs=0.0501)
         assert score.ssim == pytest.approx(wanted.ssim, abs=0.00501)

@@ -142,6 +142,8 @@ def test_a_network_that_adds_nothing_is_named_and_no_attack_of_its_own(results: 
     assert none.valid, none.gate_details
     assert none.attacks["decoder"].added_nothing
     assert not none.attacks["ridge"].added_nothing
+    assert none.attacks["decoder"].at_cap, "one epoch is no plateau"
+    assert not none.attacks["ridge"].at_cap
     assert none.strongest in ("ridge", "posterior_mean")
     assert "decoder added nothing" in none.gate_details["attack_learned"]
 

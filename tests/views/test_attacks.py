@@ -35,6 +35,13 @@ def test_a_cell_that_could_not_be_trained_has_no_entries() -> None:
     assert "| none INVALID |" in attacks.to_markdown(run_results(not_trained(cell_result())))
 
 
+def test_an_attack_that_a_limit_ended_says_so() -> None:
+    cell = cell_result()
+    capped = cell.attacks["decoder"].model_copy(update={"at_cap": True})
+    results = run_results(changed(cell, attacks={**cell.attacks, "decoder": capped}))
+    assert attacks.rows(results, marks=("<", ">")) == [["none", "27.5 / 0.800", "<28.5 / 0.850 at its cap>"]]
+
+
 def test_no_majority_no_mark() -> None:
     other = changed(cell_result("none", seed=1), strongest="ridge")
     rows = attacks.rows(run_results(cell_result(), other), marks=("", "*"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 from splitfed.records.summary import by_defense, measured
@@ -84,7 +85,9 @@ def of_results(results: Results) -> list[Figure]:
 
 def of_run(results: Results, run: RunState) -> list[Figure]:
     """The same, and how it came about."""
-    return of_results(results) + _drawn([_psnr_over_time(results, run), _accuracy_over_rounds(run)])
+    return of_results(results) + _drawn(
+        [_psnr_over_time(results, run), _leak_over_work(results, run), _accuracy_over_rounds(run)]
+    )
 
 
 def _drawn(figures: Iterable[Figure]) -> list[Figure]:
@@ -176,6 +179,25 @@ def _psnr_over_time(results: Results, run: RunState) -> Figure:
     title = f"PSNR of each cell's strongest attack over time{which}"
     x, y = "seconds since the cell started", "attacker's PSNR, dB"
     return Figure("lines", title, x, y, _series(curves), _rules(results, "psnr_db"))
+
+
+def _leak_over_work(results: Results, run: RunState) -> Figure:
+    """What more of the attacker's work would bring: flat where it has brought all."""
+    cells, which = _charted(run)
+    curves = ((name, _best_so_far(cell), True) for name, cell in cells.items())
+    title = f"Best SSIM so far against the attacker's time after training{which}"
+    x, y = "seconds since training was over", "SSIM of the images that are shown"
+    note = (
+        "Over all attacks, one after the other, on the few private images that are shown while they work. A curve that "
+        'still rises at its end says that a longer attack would see more (attacker.effort = "full").'
+    )
+    return Figure("lines", title, x, y, _series(curves), _rules(results, "ssim"), note=note)
+
+
+def _best_so_far(cell: CellState) -> list[Mark]:
+    points = sorted(point for attack in cell.attacks.values() for point in attack.ssim_after_training)
+    best = accumulate((point.value for point in points), max)
+    return [Mark(point.at_s, value) for point, value in zip(points, best, strict=True)]
 
 
 def _over_time(points: Sequence[Point]) -> list[Mark]:

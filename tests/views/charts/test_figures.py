@@ -53,6 +53,26 @@ def test_curves_end_where_the_run_did(tmp_path: Path) -> None:
     json.dumps([figure.to_json() for figure in found], allow_nan=False)
 
 
+def report(attack: str, at_s: float, ssim: float, *, final: bool = False) -> events.AttackProgress:
+    return events.AttackProgress(
+        time_s=at_s, cell="a", attack=attack, round=3, epoch=1, train_loss=0.1, ssim=ssim, psnr_db=20.0, final=final
+    )
+
+
+def test_the_leak_over_the_attackers_time_is_the_best_so_far_since_training_was_over() -> None:
+    run = RunState()
+    run.apply(events.CellStarted(time_s=100.0, cell="a", defense="none", seed=0, rounds=1, clients=1))
+    run.apply(report("ridge", 105.0, 0.9))  # on a front of training
+    run.apply(events.RoundFinished(time_s=110.0, cell="a", round=1, rounds=1, loss=1.0, accuracy=0.5))
+    for each in (report("ridge", 112.0, 0.5), report("decoder", 120.0, 0.4), report("decoder", 130.0, 0.6)):
+        run.apply(each)
+    run.apply(report("decoder", 131.0, 0.7, final=True))  # over other images
+    figure = titled(of_run(run_results(), run), "Best SSIM so far")
+    (curve,) = figure.series
+    assert [(mark.x, mark.y) for mark in curve.points] == [(2.0, 0.5), (10.0, 0.5), (20.0, 0.6)]
+    assert [rule.value for rule in figure.rules] == [0.253, 0.545]
+
+
 def test_what_is_not_finite_is_left_out() -> None:
     run = RunState()
     run.apply(events.CellStarted(cell="a", defense="none", seed=0, rounds=2, clients=1))

@@ -113,13 +113,13 @@ def test_nothing_is_asked_from_outside(store: RunStore) -> None:
     assert not re.search(r"@import|<script[^>]* src=", raw)
 
 
-def test_all_three_figures_are_there_with_their_numbers_for_who_has_no_script(store: RunStore) -> None:
+def test_all_four_figures_are_there_with_their_numbers_for_who_has_no_script(store: RunStore) -> None:
     shown = filled(store)
     raw = store.report_path.read_text()
     figures = drawn(store)["figures"]
-    assert [figure["kind"] for figure in figures] == ["points", "lines", "lines"]
-    assert re.findall(r'data-figure="(\d)"', raw) == ["0", "1", "2"]
-    assert raw.count("<noscript>") == 3
+    assert [figure["kind"] for figure in figures] == ["points", "lines", "lines", "lines"]
+    assert re.findall(r'data-figure="(\d)"', raw) == ["0", "1", "2", "3"]
+    assert raw.count("<noscript>") == 4
     assert re.search(r"none ★\s*0.85\s*0.992", shown.text.replace("\n", " "))
     assert figures[0]["series"][0]["points"] == [{"x": 0.85, "y": 0.992, "low": 0.847, "high": 0.853}]
 
