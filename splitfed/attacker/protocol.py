@@ -121,7 +121,6 @@ class Learned(Spoken):
     train_loss: float
     reconstructions: str | None = None
 
-
     def event(self, cell: str, **scores: Any) -> AttackProgress:
         """What whoever looks on is told, with what the listener knows of how close the attack has come."""
         return AttackProgress(

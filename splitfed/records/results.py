@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from pydantic import ConfigDict, Field, JsonValue, PlainSerializer, TypeAdapter, ValidationError, model_validator
 
 from splitfed.errors import UserError
+from splitfed.records.linked import LinkedOracle
 from splitfed.records.record import Record, faults, misfit, of_json, to_json
 from splitfed.records.versions import reader_of, schema_of
 
@@ -138,7 +139,8 @@ class CellResult(Record):
     for every attack: the larger of ``reid_matched``, by the likelihood of each candidate given the activation and the
     front, and of every attack's ``reid_top1``. ``reid_by`` says which one, "matched" or the attack.
     ``reid_chance_in_class`` is the rate of guessing among candidates of the same class. All are null in results from
-    before they were measured, and where each client judged its own images.
+    before they were measured, and where each client judged its own images. ``linked_oracle`` is what an attacker would
+    have who knew which observations are of one image; null where nothing is gained by that or it is not known.
     """
 
     cell: str
@@ -163,6 +165,7 @@ class CellResult(Record):
     reid_matched: Number = None
     reid_chance_in_class: Number = None
     reid_pool: int = 0
+    linked_oracle: LinkedOracle | None = None
     gates: dict[str, bool]
     gate_details: dict[str, str]
     valid: bool

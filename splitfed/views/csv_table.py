@@ -12,6 +12,7 @@ from splitfed.views import summary
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from splitfed.records.linked import LinkedOracle
     from splitfed.records.record import Record
     from splitfed.records.results import BaselineScore, Results
 
@@ -21,7 +22,8 @@ CSV_FIELDS = (
     "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
     "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
     "ssim", "ssim_low", "ssim_high", "ssim_cropped", "fid_lite0", "fid", "reid_top1", "reid_chance", "n", "sent",
-    "added_nothing", "reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool",
+    "phase", "added_nothing", "reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool",
+    "linked_observations", "linked_psnr_db", "linked_ssim", "linked_reid_matched",
 )  # fmt: skip
 
 
@@ -46,7 +48,7 @@ def csv_rows(results: Results) -> Iterator[dict[str, object]]:
         **(_listed(results.training) if results.training is not None else {}),
     }
     for cell in results.cells:
-        shared = {**run, **_listed(cell)}
+        shared = {**run, **_listed(cell), **_linked(cell.linked_oracle)}
         shared["params"] = _params(cell.defense, cell.params)
         shared["failed_gates"] = ";".join(gate for _, gate, _ in summary.failed_gates(cell))
         if not (cell.attacks or cell.controls):
@@ -57,6 +59,13 @@ def csv_rows(results: Results) -> Iterator[dict[str, object]]:
                 yield {**shared, **_csv_score(score), "kind": kind, "attack": name, "strongest": strongest}
     for name, baseline in results.baselines.items():
         yield {**run, **_csv_score(baseline), "kind": "baseline", "attack": name}
+
+
+def _linked(oracle: LinkedOracle | None) -> dict[str, object]:
+    """What linked observations would give; empty where that is not known."""
+    if oracle is None:
+        return {}
+    return {f"linked_{name}": value for name, value in oracle if f"linked_{name}" in CSV_FIELDS}
 
 
 def _params(defense: str, params: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitfed.records.measures import MEASURES
-from splitfed.views import summary
+from splitfed.views import linked, summary
 from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
 from splitfed.views.training import how_trained
@@ -184,6 +184,7 @@ def how_to_read(results: Results) -> list[str]:
         *how_trained(results),
         interval,
         *_frechet(results),
+        *linked.sentences(results),
         *([f"{caveat}."] if caveat else []),
     ]
 

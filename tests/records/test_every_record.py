@@ -25,8 +25,9 @@ MAY_BE_LEFT_OUT = {
     "Learned": {"reconstructions"},
     "Done": {"moved_by", "ciphertext"},
     "Warned": {"level"},
-    "AttackScore": {"fid_lite0", "fid", "by_client", "added_nothing"},
-    "CellResult": {"sealed", "reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool"},
+    "AttackScore": {"fid_lite0", "fid", "by_client", "added_nothing", "phase"},
+    "Attacked": {"phase"},
+    "CellResult": {"sealed", "reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool", "linked_oracle"},
     "Results": {"training", "truth", "vantage"},
 }
 """What has a value where it is not given; it is written all the same. Of events also the time and the tag."""

@@ -36,7 +36,7 @@ PLACES: list[tuple[str | int, ...]] = [
 """Every kind of table in `results.json`."""
 FREE = {
     *("fid_lite0", "fid", "by_client", "sealed", "training", "truth", "vantage", "added_nothing", "phase"),
-    *("reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool"),
+    *("reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool", "linked_oracle"),
 }
 
 
