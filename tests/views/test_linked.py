@@ -29,7 +29,7 @@ def test_seeds_are_taken_together() -> None:
 
 def test_where_it_is_not_known_nothing_is_said() -> None:
     assert linked.sentences(run_results()) == []
-    assert table.linked.READING not in table.to_markdown(run_results())
+    assert linked.READING not in table.to_markdown(run_results())
 
 
 def test_a_spreadsheet_has_a_column_for_each() -> None:
