@@ -64,7 +64,10 @@ class AuditEvidence:
         scenario = self._context.run.scenario
         if identified is None or not scenario.attacker.training_streams or not self._context.job.defense().randomized:
             return None
-        return linked_oracle(self._context, self._result, self.observed, identified, auxiliary)
+        try:
+            return linked_oracle(self._context, self._result, self.observed, identified, auxiliary)
+        except IndexError:  # as in `identification`
+            return None
 
     def sealed(self, done: Done | None) -> bool:
         """Whether the wire was to be under TLS, and the attacker found it so and read nothing.

@@ -33,7 +33,7 @@ from splitfed.experiment.identification import Identification
 from splitfed.federation.outcome import FederationResult
 from splitfed.metrics.quality import psnr_db, ssim
 from splitfed.metrics.reid import matched_hits
-from splitfed.models.channel import joined, log_likelihood
+from splitfed.models.channel import joined, log_likelihood, take
 from splitfed.records.linked import LinkedOracle
 from splitfed.seeding import generator
 from splitfed.types import Images, Observation, Phase
@@ -47,6 +47,8 @@ SHARES = (0.0, 0.03, 0.1, 0.3, 1.0)
 """Candidates for α."""
 EXPENSIVE_IMAGES = 1000
 """Of the attacker's, where the front is expensive to run."""
+UNLIKELY = -1e30
+"""Nats; a number, so that it can be added up and weighed."""
 MOST_OBSERVATIONS = 32
 """Of an image, at most; the newest rounds first."""
 
@@ -95,12 +97,14 @@ def linked_oracle(
     """
     final = context.job.front()
     final.load_state_dict(result.front.state_dict())
-    pool = {row: place for place, row in enumerate(identified.rows[:VICTIMS])}
+    # the pool is in the order of clients: evenly spaced, so that all are among them
+    chosen = torch.linspace(0, len(identified.rows) - 1, min(len(identified.rows), VICTIMS)).long()
+    pool = {identified.rows[row]: place for place, row in enumerate(chosen.tolist())}
     held = HeldFront(final.eval(), context.job.defense())
     sights = [_sight(held, held, audited, context, pool), *_of_training(context, pool)]
     if len(sights) < 2 or any(sight.held.channel(auxiliary.pixels[:1]) is None for sight in sights):
         return None
-    images = identified.images[:VICTIMS]
+    images = identified.images[chosen]
     in_clear = all(observation.labels is not None for observation in audited)
     own = auxiliary[:EXPENSIVE_IMAGES] if final.expensive else auxiliary
     alone, together = (_scored(seen, images, own, in_clear, context) for seen in (sights[:1], sights))
@@ -122,9 +126,9 @@ def _scored(
     candidates = auxiliary[split.fit]
     share, exponent = _tuned(sights, candidates, auxiliary[split.validation[:TUNED_ON]], in_clear, context)
     labels = victims.labels if in_clear else None
-    scores = _summed(sights, candidates.pixels, len(victims), share)
-    made = _mean(exponent * scores, candidates, labels).view_as(victims.pixels)
-    hits = matched_hits(_summed(sights, victims.pixels, len(victims), share), labels)
+    scores = _summed(sights, candidates, labels, len(victims), share)
+    made = _mean(exponent * scores, candidates).view_as(victims.pixels)
+    hits = matched_hits(_summed(sights, victims, labels, len(victims), share), labels)
     return {
         "psnr_db": float(psnr_db(made, victims.pixels).double().mean()),
         "ssim": float(ssim(made, victims.pixels).double().mean()),
@@ -137,10 +141,11 @@ def _tuned(
 ) -> tuple[float, float]:
     """α and β that do best on the attacker's own images, seen as often."""
     drawn = generator(context.cell.seed, "linked")
+    labels, pixels = held_out.labels if in_clear else None, held_out.pixels.flatten(1)
     audit, *training = (
         sum(
             (
-                _likelihood(sight.held, sight.strayed(held_out.pixels, drawn), candidates.pixels)
+                _likelihood(sight.held, sight.strayed(held_out.pixels, drawn), labels, candidates)
                 for _ in range(sight.times)
             ),
             start=torch.zeros(len(held_out), len(candidates)),
@@ -148,37 +153,42 @@ def _tuned(
         for sight in sights
     )
     together = sum(training, start=torch.zeros_like(audit))
-    labels, pixels = held_out.labels if in_clear else None, held_out.pixels.flatten(1)
 
     def error(tried: tuple[float, float]) -> float:
         share, exponent = tried
-        made = _mean(exponent * (audit + share * together), candidates, labels)
+        made = _mean(exponent * (audit + share * together), candidates)
         return float((made - pixels).square().mean())
 
     return min(product(SHARES if training else (0.0,), EXPONENTS), key=error)
 
 
-def _summed(sights: Sequence[Sight], pixels: Tensor, victims: int, share: float) -> Tensor:
+def _summed(sights: Sequence[Sight], images: Images, labels: Tensor | None, victims: int, share: float) -> Tensor:
     """The log-likelihood of each victim's observations, for each of these images: (victims, M)."""
-    scores = torch.zeros(victims, len(pixels))
+    scores = torch.zeros(victims, len(images))
     for number, sight in enumerate(sights):
         if number == 0 or share > 0:
-            likelihood = _likelihood(sight.held, sight.activation, pixels)
+            own = None if labels is None else labels[sight.victims]
+            likelihood = _likelihood(sight.held, sight.activation, own, images)
             scores.index_add_(0, sight.victims, likelihood, alpha=share if number else 1.0)
     return scores
 
 
-def _likelihood(held: HeldFront, activation: Tensor, pixels: Tensor) -> Tensor:
-    said = [held.channel(batch) for batch in torch.split(pixels, BATCH)]
-    return log_likelihood(activation.flatten(1).float(), joined([channel for channel in said if channel is not None]))
+def _likelihood(held: HeldFront, activation: Tensor, labels: Tensor | None, images: Images) -> Tensor:
+    """log p(z | front(x)) in nats, (n, M); of images of another label than the activation's, `UNLIKELY`."""
+    said = [held.channel(batch) for batch in torch.split(images.pixels, BATCH)]
+    channel, rows = joined([each for each in said if each is not None]), activation.flatten(1).float()
+    if labels is None:
+        return log_likelihood(rows, channel)
+    scores = torch.full((len(rows), len(images)), UNLIKELY)
+    for label in torch.unique(labels):
+        own, among = torch.nonzero(labels == label)[:, 0], torch.nonzero(images.labels == label)[:, 0]
+        if len(among):
+            scores[own[:, None], among] = log_likelihood(rows[own], take(channel, among))
+    return scores
 
 
-def _mean(scores: Tensor, candidates: Images, labels: Tensor | None) -> Tensor:
-    """The mean of the candidates, of the own label where that is known, by their likelihoods: rows (n, p)."""
-    if labels is not None:
-        scores = scores.masked_fill(labels[:, None] != candidates.labels[None, :], -torch.inf)
-    # a class of which the attacker has no image is a guess over all
-    scores = torch.where(scores.isfinite().any(dim=1, keepdim=True), scores, 0.0)
+def _mean(scores: Tensor, candidates: Images) -> Tensor:
+    """The mean of the candidates by their likelihoods, over all where none is of the label: rows (n, p)."""
     return torch.softmax(scores, dim=1) @ candidates.pixels.flatten(1)
 
 
