@@ -73,7 +73,10 @@ class AttackerConfig(Options):
     """Observations that it reconstructs for the live view, the first of a round; unless `shown` names some of it."""
     shown: tuple[tuple[int, int, int, int], ...] = ()
     """Opaque indices (round, client, step, row) of the observations that it reconstructs for the live view, so that who
-    looks on sees the same images each time. No attack is told."""
+    looks on sees the same images each time. No attack is told, nor is any fitted or chosen by them. They stand in
+    the order of the streams, so that they say where a few victims are in each round, not which of them is which. Were
+    whole rounds reconstructed, of which the lab would pick, a network would show more images each time than it learns
+    from (`live_aux`)."""
     live_interval_s: float = Field(default=2.0, gt=0)
     """Least time between two of these."""
     training_streams: bool = True

@@ -95,6 +95,7 @@ def _judge(context: CellContext, played: Played, live: AttackListener, audit: Au
         attack_s=played.attack_s,
         sealed=sealed,
         identified=identified,
+        linked=audit.linked(identified, auxiliary),
     )
     save_outcome(run.store, cell.name, found.strongest, outcomes)
     return found

@@ -8,6 +8,7 @@ from splitfed.attacker.protocol import Done
 from splitfed.defenses.base import Defense, TapEvidence
 from splitfed.experiment.context import CellContext
 from splitfed.experiment.identification import Identification, identify
+from splitfed.experiment.linked import linked_oracle
 from splitfed.federation.client import Client
 from splitfed.federation.client_app import connect_over_grpc
 from splitfed.federation.outcome import FederationResult
@@ -23,7 +24,8 @@ from splitfed.federation.task import Task
 from splitfed.metrics import gates
 from splitfed.metrics.fingerprint import fingerprint
 from splitfed.metrics.gates import GateResult
-from splitfed.types import Observation, Phase, Reconstruction
+from splitfed.records.linked import LinkedOracle
+from splitfed.types import Images, Observation, Phase, Reconstruction
 from splitfed.wire.observations import read_observations
 
 
@@ -55,6 +57,16 @@ class AuditEvidence:
         try:
             return identify(self.observed, reconstructions, self._context.truth, defense, evidence)
         except IndexError:  # the tap has rows that nobody sent: other gates say so
+            return None
+
+    def linked(self, identified: Identification | None, auxiliary: Images) -> LinkedOracle | None:
+        """What linking the observations of an image would be worth to who could; None where that cannot be said."""
+        scenario = self._context.run.scenario
+        if identified is None or not scenario.attacker.training_streams or not self._context.job.defense().randomized:
+            return None
+        try:
+            return linked_oracle(self._context, self._result, self.observed, identified, auxiliary)
+        except IndexError:  # as in `identification`
             return None
 
     def sealed(self, done: Done | None) -> bool:

@@ -22,6 +22,7 @@ from splitfed.metrics.gates import GateResult
 from splitfed.metrics.predictors import class_mean, mean_image, nearest_auxiliary
 from splitfed.metrics.quality import psnr_db
 from splitfed.metrics.score import predictor_score, score
+from splitfed.records.linked import LinkedOracle
 from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
 from splitfed.types import FitEvidence, Images, Reconstruction
 
@@ -225,6 +226,7 @@ def cell_result(
     attack_s: float,
     sealed: bool = False,
     identified: Identification | None = None,
+    linked: LinkedOracle | None = None,
 ) -> CellResult:
     """A trained cell with its verdict: what the attacks reached, and these gates with `finite` beside them."""
     sent = sum(result.audited.values())
@@ -249,6 +251,7 @@ def cell_result(
         attack_s=attack_s,
         sealed=sealed,
         identified=identified,
+        linked=linked,
     )
 
 
@@ -266,6 +269,7 @@ def scored_cell(
     attack_s: float,
     sealed: bool = False,
     identified: Identification | None = None,
+    linked: LinkedOracle | None = None,
 ) -> CellResult:
     """A trained cell whose attacks and controls have scores, by name."""
     attacks = {name: value for name, value in scores.items() if name not in controls}
@@ -288,6 +292,7 @@ def scored_cell(
         strongest=strongest,
         sealed=sealed,
         **(identified.headline(attacks) if identified is not None else {}),
+        linked_oracle=linked,
         gates={},
         gate_details={},
         valid=False,

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from splitfed.data.clusters import NEAR_DB, near_duplicates
+from splitfed.data.clusters import near_duplicates
 from splitfed.errors import UserError
 from splitfed.generators.base import GeneratorProvenance
-from splitfed.types import Images
+from splitfed.types import NEAR_DB, Images
 
 
 class Overlap(NamedTuple):
@@ -21,7 +21,7 @@ class Overlap(NamedTuple):
     Attributes:
         known: whether it is known what the generator was trained on; if not, the counts say nothing.
         equal: training images that equal a victim's at 8 bits.
-        near: training images that nearly equal a victim's (`data.clusters.NEAR_DB`), directly or by way of others; None
+        near: training images that nearly equal a victim's (`types.NEAR_DB`), directly or by way of others; None
             where that was not looked at.
         groups: groups, such as patients or identities, with training images and victims' images.
     """

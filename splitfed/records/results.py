@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError,
 
 from splitfed.errors import UserError
 from splitfed.records.ideal import IdealScore
+from splitfed.records.linked import LinkedOracle
 from splitfed.records.numbers import Interval, Number
 from splitfed.records.paired import PairedDifference
 from splitfed.records.record import Record, faults, misfit, of_json, to_json
@@ -140,7 +141,9 @@ class CellResult(Record):
     ``reid_chance_in_class`` is the rate of guessing among candidates of the same class. All are null in results from
     before they were measured, and where each client judged its own images. ``ideal`` is what nobody can exceed, null
     too where the defense draws its noise by no known law. ``against_none`` has by score what the defense changes on the
-    same images, against ``none`` at the same seed; empty for ``none``, and where there is none.
+    same images, against ``none`` at the same seed; empty for ``none``, and where there is none. ``linked_oracle`` is
+    what an attacker would have who knew which observations are of one image; null where nothing is gained by that or it
+    is not known.
     """
 
     cell: str
@@ -167,6 +170,7 @@ class CellResult(Record):
     reid_pool: int = 0
     ideal: IdealScore | None = None
     against_none: dict[str, PairedDifference] = Field(default_factory=dict)
+    linked_oracle: LinkedOracle | None = None
     gates: dict[str, bool]
     gate_details: dict[str, str]
     valid: bool

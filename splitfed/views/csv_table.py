@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from splitfed.records.ideal import IdealScore
+    from splitfed.records.linked import LinkedOracle
     from splitfed.records.record import Record
     from splitfed.records.results import BaselineScore, Results
 
@@ -22,9 +23,10 @@ CSV_FIELDS = (
     "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
     "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
     "ssim", "ssim_low", "ssim_high", "ssim_cropped", "fid_lite0", "fid", "reid_top1", "reid_chance", "n", "sent",
-    "added_nothing", "at_cap", "reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool",
+    "phase", "added_nothing", "at_cap", "reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool",
     "pool_mse", "ideal_reid", "ideal_reid_error", "ideal_mse", "ideal_mse_error", "ideal_psnr_db", "information_bits",
     "information_bits_error", "information_bound_bits", "fano_top1", "fano_mse",
+    "linked_observations", "linked_psnr_db", "linked_ssim", "linked_reid_matched",
 )  # fmt: skip
 
 
@@ -49,7 +51,7 @@ def csv_rows(results: Results) -> Iterator[dict[str, object]]:
         **(_listed(results.training) if results.training is not None else {}),
     }
     for cell in results.cells:
-        shared = {**run, **_listed(cell), **_ideal(cell.ideal)}
+        shared = {**run, **_listed(cell), **_ideal(cell.ideal), **_linked(cell.linked_oracle)}
         shared["params"] = _params(cell.defense, cell.params)
         shared["failed_gates"] = ";".join(gate for _, gate, _ in summary.failed_gates(cell))
         if not (cell.attacks or cell.controls):
@@ -60,6 +62,13 @@ def csv_rows(results: Results) -> Iterator[dict[str, object]]:
                 yield {**shared, **_csv_score(score), "kind": kind, "attack": name, "strongest": strongest}
     for name, baseline in results.baselines.items():
         yield {**run, **_csv_score(baseline), "kind": "baseline", "attack": name}
+
+
+def _linked(oracle: LinkedOracle | None) -> dict[str, object]:
+    """What linked observations would give; empty where that is not known."""
+    if oracle is None:
+        return {}
+    return {f"linked_{name}": value for name, value in oracle if f"linked_{name}" in CSV_FIELDS}
 
 
 def _params(defense: str, params: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitfed.records.measures import MEASURES
-from splitfed.views import bounds, differences, summary
+from splitfed.views import bounds, differences, linked, summary
 from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
 from splitfed.views.training import how_trained
@@ -174,6 +174,7 @@ def how_to_read(results: Results) -> list[str]:
         interval,
         *differences.reading(results),
         *_frechet(results),
+        *linked.sentences(results),
         *([f"{caveat}."] if caveat else []),
     ]
 

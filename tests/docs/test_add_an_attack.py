@@ -24,7 +24,7 @@ def test_it_is_scored_beside_ridge_on_every_cell(page: PluginPage, tmp_path: Pat
     found = cells(tmp_path)
     for cell in found.values():
         assert cell["valid"]
-        assert set(cell["attacks"]) == {"ridge", "nearest"}
+        assert set(cell["attacks"]) == {"ridge", "nearest", "ridge@TRAIN3"}
         assert cell["gates"]["attack_learned"]
     # the nearest of 480 images says more of an image than their mean does
     assert found["none"]["attacks"]["nearest"]["psnr_excess_db"] > 0

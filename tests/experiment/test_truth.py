@@ -57,3 +57,17 @@ def test_generated_images_are_nobodys(job_of: JobOf, shares: list[ClientImages])
     with pytest.raises(IndexError, match="generated ones are not audited"):
         truth.audited(index)
     assert len(truth.audited(index[own])) == own.sum()
+
+
+def test_what_is_shown_says_where_some_images_are_in_each_round_and_not_which_of_them_is_which(
+    job_of: JobOf, shares: list[ClientImages]
+) -> None:
+    truth = Truth(job_of(federation={"rounds": ROUNDS, "local_epochs": 2}), shares)
+    wanted = [[5, 0, 17], [], [3, 2]]
+    places = truth.places(wanted)
+    for number in range(1, ROUNDS + 2):
+        told = [place for place in places if place[0] == number]
+        assert told == sorted(told)
+        clients, rows = truth.rows(np.array(told))
+        found = [sorted(rows[clients == client].tolist()) for client in range(3)]
+        assert found == [sorted(own) for own in wanted]

@@ -27,7 +27,7 @@ from splitfed.roles.lab_protocol import (
 from splitfed.roles.order import Order
 from splitfed.types import FitEvidence
 from splitfed.wire.observations import ObservationHead
-from tests.views.fabricated import against_none, cell_result, ideal_score, manifest, run_results
+from tests.views.fabricated import against_none, cell_result, ideal_score, linked_oracle, manifest, run_results
 
 _FIT = FitEvidence(1.0, 0.5, True, 3, 20.0, 0.5, True)
 _SETTINGS = FeatureSettings(
@@ -75,6 +75,7 @@ EXAMPLES: dict[type[Record], Record] = {
         CachedImages(
             images=2, arrays=("labels",), classes=("Hand",), note="", caveat="", found=Found(skipped={".csv": 1})
         ),
+        linked_oracle(),
         events.CellStarted(cell="none", defense="none", seed=0, rounds=2, clients=3),
         events.PrepareProgress(cell="none", what="first dictionary", done=1, total=2),
         events.ClientProgress(

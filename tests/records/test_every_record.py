@@ -25,7 +25,8 @@ MAY_BE_LEFT_OUT = {
     "Learned": {"reconstructions"},
     "Done": {"moved_by", "ciphertext"},
     "Warned": {"level"},
-    "AttackScore": {"fid_lite0", "fid", "by_client", "added_nothing", "at_cap", "pool_mse"},
+    "AttackScore": {"fid_lite0", "fid", "by_client", "added_nothing", "at_cap", "pool_mse", "phase"},
+    "Attacked": {"phase"},
     "CellResult": {
         "sealed",
         "reid",
@@ -35,6 +36,7 @@ MAY_BE_LEFT_OUT = {
         "reid_pool",
         "ideal",
         "against_none",
+        "linked_oracle",
     },
     "Results": {"training", "truth", "vantage", "baselines_by_seed"},
 }

@@ -42,6 +42,7 @@ FREE = {
     "baselines_by_seed",
     *("reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool"),
     *("ideal", "pool_mse", "against_none"),
+    "linked_oracle",
 }
 
 

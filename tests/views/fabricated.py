@@ -10,6 +10,7 @@ import numpy as np
 
 from splitfed.records import events
 from splitfed.records.ideal import IdealScore
+from splitfed.records.linked import LinkedOracle
 from splitfed.records.manifest import Manifest, Provenance
 from splitfed.records.paired import PairedDifference
 from splitfed.records.results import (
@@ -121,6 +122,20 @@ def cell_result(
         gates={"attack_learned": True, "victim_unchanged": True, "finite": True},
         gate_details={"attack_learned": "training loss 0.09 to 0.01 in 38 epochs, weights moved"},
         valid=True,
+    )
+
+
+def linked_oracle(psnr_db: float = 23.4, audit_psnr_db: float = 22.1) -> LinkedOracle:
+    """What five observations of each of 500 images give."""
+    return LinkedOracle(
+        observations=5.0,
+        n=500,
+        psnr_db=psnr_db,
+        ssim=0.75,
+        reid_matched=0.92,
+        audit_psnr_db=audit_psnr_db,
+        audit_ssim=0.71,
+        audit_reid_matched=0.745,
     )
 
 
