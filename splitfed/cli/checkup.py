@@ -26,7 +26,7 @@ BRINGS = {
     "dev": "tests and checks of splitfed itself",
 }
 """What an extra is for; which packages that takes, the distribution itself says."""
-PLUGIN_GROUPS = ("datasets", "defenses", "attacks")
+PLUGIN_GROUPS = ("datasets", "defenses", "attacks", "generators")
 FREE_GIB_WANTED = 2.0
 
 
@@ -167,6 +167,10 @@ def _registry(group: str) -> Registry[Any]:
         from splitfed.attacks import ATTACKS
 
         return ATTACKS
+    if group == "generators":
+        from splitfed.generators import GENERATORS
+
+        return GENERATORS
     from splitfed.defenses import DEFENSES
 
     return DEFENSES

@@ -1,4 +1,4 @@
-"""``splitfed scenarios``, ``defenses``, ``attacks`` and ``datasets``: what there is, one line each."""
+"""``splitfed scenarios``, ``defenses``, ``attacks``, ``generators`` and ``datasets``: what there is, one line each."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ KINDS = {
     "scenarios": "the scenarios that there are, one line each",
     "defenses": "the defenses that there are, one line each",
     "attacks": "the attacks that there are, one line each",
+    "generators": "the image generators that there are, one line each",
     "datasets": "the data sets that there are, one line each",
 }
 """What can be listed, with the help of its command."""
@@ -46,6 +47,10 @@ def _described(kind: str) -> list[tuple[str, str]]:
         from splitfed.attacks import describe as describe_attacks
 
         return describe_attacks()
+    if kind == "generators":
+        from splitfed.generators import describe as describe_generators
+
+        return describe_generators()
     from splitfed.defenses import describe as describe_defenses
 
     return describe_defenses()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from splitfed.errors import AttackError, UserError
 from splitfed.generators.base import GeneratorProvenance, ImageGenerator
+from splitfed.generators.digiface import DigiFace
 from splitfed.generators.mixture import Mixture
 from splitfed.generators.prior import Prior
 from splitfed.generators.stylegan import StyleGan
@@ -28,7 +29,7 @@ GENERATORS: Registry[type[ImageGenerator]] = registry(
     "generator",
     "splitfed.generators",
     ImageGenerator,  # type: ignore[type-abstract]
-    (Mixture, StyleGan),
+    (Mixture, StyleGan, DigiFace),
     declares=("name", "about"),
     faults=FAULTS,
 )

@@ -23,7 +23,7 @@ class Crops:
     Attributes:
         shape: of the images.
         scale: least and largest share of the area.
-        ratio: least and largest ratio of width to height.
+        ratio: least and largest ratio of width to height, as a share of the image's own.
         flip: how likely all are mirrored.
     """
 
@@ -37,7 +37,9 @@ class Crops:
         from torchvision.transforms import v2  # takes a second
 
         size = (self.shape.height, self.shape.width)
-        crop = v2.RandomResizedCrop(size, scale=self.scale, ratio=self.ratio, antialias=True)
+        own = self.shape.width / self.shape.height
+        ratio = (self.ratio[0] * own, self.ratio[1] * own)
+        crop = v2.RandomResizedCrop(size, scale=self.scale, ratio=ratio, antialias=True)
         object.__setattr__(self, "_transform", v2.Compose([crop, v2.RandomHorizontalFlip(self.flip)]))
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:

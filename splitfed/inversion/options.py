@@ -38,13 +38,13 @@ class PlugAndPlayOptions(Options):
     crop_scale: tuple[float, float] = (0.9, 1.0)
     """Share of the image's area in the random crops that are optimized."""
     crop_ratio: tuple[float, float] = (1.0, 1.0)
-    """Their ratios of width to height."""
+    """Their ratios of width to height, as shares of the image's own."""
     transforms: int = Field(default=100, ge=1)
     """Random transforms of each image, over which the final selection takes the mean."""
     final_scale: tuple[float, float] = (0.5, 0.9)
     """Share of the area in these."""
     final_ratio: tuple[float, float] = (0.8, 1.2)
-    """Their ratios of width to height."""
+    """Their ratios of width to height, as shares of the image's own."""
     final_flip: float = Field(default=0.5, ge=0, le=1)
     """How often these are mirrored."""
     hold: bool = True

@@ -67,6 +67,10 @@ def invert(
             "lower pool_size"
         )
     wanted = tuple(range(classes)) if labels is None else tuple(labels)
+    strange = [label for label in wanted if not 0 <= label < classes]
+    if strange or not wanted:
+        found = f"class {strange[0]}" if strange else "no class"
+        raise UserError(f"{found} is searched for; the target tells classes 0 to {classes - 1} apart")
     oracle = Oracle(target, options.access, classes, options.query_budget)
     return _Inversion(oracle, generator, options, draws, wanted, on_moment).run()
 

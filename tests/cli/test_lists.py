@@ -13,6 +13,7 @@ def test_listings_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None
     for kind, names in (
         ("defenses", sorted(DEFENSES)),
         ("attacks", ["ridge", "decoder", "Against noise:"]),
+        ("generators", ["mixture", "stylegan", "digiface"]),
         ("scenarios", ["medmnist_split"]),
         ("datasets", ["medical_mnist", "phantoms", "digits"]),
     ):

@@ -11,7 +11,7 @@ from splitfed.cli import exit_codes
 from splitfed.cli.main import main
 
 NAMED = [
-    *("scenario", "scenarios", "defenses", "attacks", "datasets"),
+    *("scenario", "scenarios", "defenses", "attacks", "generators", "datasets"),
     *("report", "data", "bench", "attacker", "certs", "doctor"),
 ]
 HEAVY = {

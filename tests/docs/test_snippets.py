@@ -11,7 +11,7 @@ import splitfed
 from tests.docs.blocks import OTHER, PYTHON, ROOT, SHELL, Block, all_blocks, blocks
 from tests.docs.test_commands import DIGITS, SMALL, SMALL_COMPONENTS
 
-PLUGIN_PAGES = ("docs/add_a_defense.md", "docs/add_an_attack.md", "docs/add_a_dataset.md")
+PLUGIN_PAGES = ("docs/add_a_defense.md", "docs/add_an_attack.md", "docs/add_a_dataset.md", "docs/plug_and_play.md")
 """Their listings belong together: each page's own test puts them into files and runs them."""
 TOML_BLOCKS = [block for block in all_blocks("toml") if block.page not in PLUGIN_PAGES]
 PYTHON_BLOCKS = [block for block in all_blocks(*PYTHON) if block.page not in PLUGIN_PAGES]

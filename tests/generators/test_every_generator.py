@@ -29,7 +29,7 @@ def generator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def test_images_are_in_the_attackers_shape_and_in_range(generator: ImageGenerator) -> None:
     images = images_of(generator, generator.sample(37, torch.Generator().manual_seed(1)))
-    assert tuple(images.shape) == (37, *own_images().shape)
+    assert tuple(images.shape) == (37, *own_images(generator.name).shape)
     assert float(images.min()) >= 0
     assert float(images.max()) <= 1
     assert float(images.std(dim=0).mean()) > 1e-3, "they differ"

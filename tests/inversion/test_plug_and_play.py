@@ -216,6 +216,13 @@ def test_a_target_of_one_class_is_refused() -> None:
         invert(target(), generator(), classes=1, options=PlugAndPlayOptions(), draws=torch.Generator())
 
 
+@pytest.mark.parametrize(("labels", "found"), [((10,), "class 10"), ((-1, 2), "class -1"), ((), "no class")])
+def test_a_class_that_is_none_is_refused(labels: tuple[int, ...], found: str) -> None:
+    options, draws = PlugAndPlayOptions.model_validate(SMALL), torch.Generator()
+    with pytest.raises(UserError, match=f"{found} is searched for; the target tells classes 0 to 9 apart"):
+        invert(serving(target(), "query"), generator(), classes=10, options=options, draws=draws, labels=labels)
+
+
 def test_a_generator_that_breaks_its_word_is_named() -> None:
     class Loud:
         name, shape, labeled = "loud", generator().shape, False
