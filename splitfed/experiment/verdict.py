@@ -64,7 +64,7 @@ def attack_score(
     )
     idle = outcome.report.fit is not None and not outcome.report.is_control and gates.added_nothing(outcome.report.fit)
     return AttackScore(
-        **{**found, **frechet_scores(outcome, frechet_metrics), "sent": sent, "added_nothing": idle},
+        **{**found, **feature_scores(outcome, frechet_metrics), "sent": sent, "added_nothing": idle},
         pool_mse=_pool_mse(outcome.reconstruction, identified),
     )
 
@@ -77,9 +77,16 @@ def _pool_mse(reconstruction: Reconstruction, identified: Identification | None)
     return float(errors.mean()) if len(errors) else None
 
 
-def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
-    """The distance between the sets of reconstructions and originals by each metric; None for too few images."""
-    return {m.name: m(outcome.reconstruction.images, outcome.truth.pixels) for m in metrics}
+def feature_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
+    """By name, the distances between the sets of reconstructions and originals, None for too few images; and the mean
+    distance between an image and its own original."""
+    found: dict[str, float | None] = {}
+    for metric in metrics:
+        scores = metric(outcome.reconstruction.images, outcome.truth.pixels)
+        found[metric.name] = scores.distance
+        if metric.by_image is not None:
+            found[metric.by_image] = float(scores.by_image.mean())
+    return found
 
 
 def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:

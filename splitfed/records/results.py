@@ -92,11 +92,11 @@ class AttackScore(Record):
 
     ``psnr_db_p99`` is the 99th percentile over images (the worst protected percent), ``psnr_excess_db`` the
     mean above the class-mean predictor, ``reid_top1`` in [0, 1] with its chance level beside it. ``ssim`` is over the
-    whole map, ``ssim_cropped`` scikit-image's scalar, null for images below 11 pixels. ``fid_lite0`` and ``fid`` are of
-    the strongest attack where the scenario asks for them; null for too few images, and for all others. ``by_client``
-    has by its number what each client measured, where truth was with the clients; re-identification is then the rate
-    over all images, each sought among its own client's, and its chance level the mean of theirs. One that
-    ``added_nothing`` to what it starts from, the best closed form beneath a network or the mean of the class beneath a
+    whole map, ``ssim_cropped`` scikit-image's scalar, null for images below 11 pixels. ``fid_lite0``, ``fid``, and
+    ``lite0_distance`` are of the strongest attack where the scenario asks for them, else null; the first two also for
+    too few images. ``by_client`` has by its number what each client measured, where truth was with the clients;
+    re-identification is then over all images, each sought among its own client's, and its chance the mean of theirs.
+    One that ``added_nothing`` to what it starts from, the best closed form beneath a network, the class mean beneath a
     closed form, is no attack of its own. ``pool_mse`` is the mean squared error over those images that are in the
     cell's pool: what `IdealScore.mse` bounds.
     """
@@ -114,6 +114,7 @@ class AttackScore(Record):
     sent: int
     fid_lite0: Number = None
     fid: Number = None
+    lite0_distance: Number = None
     by_client: dict[str, ClientScore] = Field(default_factory=dict)
     added_nothing: bool = False
     pool_mse: Number = None
