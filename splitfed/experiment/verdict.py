@@ -62,9 +62,11 @@ def attack_score(
         seed=seed,
         reid=identified.by_pixels(outcome.reconstruction) if identified is not None else None,
     )
-    idle = outcome.report.fit is not None and not outcome.report.is_control and gates.added_nothing(outcome.report.fit)
+    fit = None if outcome.report.is_control else outcome.report.fit
     return AttackScore(
-        **{**found, **feature_scores(outcome, frechet_metrics), "sent": sent, "added_nothing": idle},
+        **{**found, **feature_scores(outcome, frechet_metrics), "sent": sent},
+        added_nothing=fit is not None and gates.added_nothing(fit),
+        at_cap=fit is not None and not fit.plateaued,
         pool_mse=_pool_mse(outcome.reconstruction, identified),
     )
 

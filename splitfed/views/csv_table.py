@@ -22,9 +22,9 @@ CSV_FIELDS = (
     "activation_bytes_per_image", "wire_bytes_per_image", "train_s", "attack_s",
     "kind", "attack", "strongest", "psnr_db", "psnr_db_low", "psnr_db_high", "psnr_db_p99", "psnr_excess_db",
     "ssim", "ssim_low", "ssim_high", "ssim_cropped", "fid_lite0", "fid", "lite0_distance", "reid_top1",
-    "reid_chance", "n", "sent", "added_nothing", "reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool",
-    "pool_mse", "ideal_reid", "ideal_reid_error", "ideal_mse", "ideal_mse_error", "ideal_psnr_db", "information_bits",
-    "information_bits_error", "information_bound_bits", "fano_top1", "fano_mse",
+    "reid_chance", "n", "sent", "added_nothing", "at_cap", "reid", "reid_by", "reid_matched",
+    "reid_chance_in_class", "reid_pool", "pool_mse", "ideal_reid", "ideal_reid_error", "ideal_mse", "ideal_mse_error",
+    "ideal_psnr_db", "information_bits", "information_bits_error", "information_bound_bits", "fano_top1", "fano_mse",
 )  # fmt: skip
 
 

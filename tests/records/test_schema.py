@@ -39,7 +39,7 @@ PLACES: list[tuple[str | int, ...]] = [
 FREE = {
     *("fid_lite0", "fid", "by_client", "sealed", "training", "truth", "vantage", "added_nothing", "baselines_by_seed"),
     *("reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool"),
-    *("ideal", "pool_mse", "lite0_distance", "against_none"),
+    *("ideal", "pool_mse", "lite0_distance", "at_cap", "against_none"),
 }
 
 
