@@ -23,9 +23,6 @@ from splitfed.metrics.score import predictor_score, score
 from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
 from splitfed.types import FitEvidence, Images, Reconstruction
 
-REFERENCE_GATE = "attack_beats_class_mean"
-"""The gate that is measured on the undefended cell and holds for all cells of its seed."""
-
 TIE = 1e-5
 """SSIM of attacks that differ by less is the same: float32 images of one reconstruction, in other batches, do so."""
 
@@ -178,20 +175,6 @@ def cell_gates(
     ]
 
 
-def reference_gate(undefended: CellResult, baselines: Mapping[str, BaselineScore], margin_db: float) -> GateResult:
-    """Whether the strongest attack on the undefended cell beats the class mean by the scenario's margin."""
-    best = undefended.strongest_score
-    if best is None:
-        finished = undefended.gates.get("completed", True)
-        why = "no attack was mounted on the undefended cell" if finished else "the undefended cell was not completed"
-        return GateResult(REFERENCE_GATE, False, why)
-    return gates.attack_beats_class_mean(
-        attack_psnr_db=_or_nan(best.psnr_db),  # null is how it is stored where it was not finite
-        class_mean_psnr_db=_or_nan(baselines["class_mean"].psnr_db),
-        margin_db=margin_db,
-    )
-
-
 def cell_result(
     *,
     cell: Cell,
@@ -307,7 +290,3 @@ def judged(cell: CellResult, gate_results: Sequence[GateResult]) -> CellResult:
     passed = cell.gates | {gate.name: gate.passed for gate in gate_results}
     details = cell.gate_details | {gate.name: gate.detail for gate in gate_results}
     return cell.model_copy(update={"gates": passed, "gate_details": details, "valid": all_passed(passed)})
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
