@@ -10,8 +10,9 @@ from splitfed.errors import UserError
 from splitfed.experiment.context import CellContext, RunContext
 from splitfed.experiment.pairing import Pairing
 from splitfed.experiment.pictures import save_cells_compared
+from splitfed.experiment.reference import REFERENCE_GATE, reference_gate
 from splitfed.experiment.tidy import identity, tidy
-from splitfed.experiment.verdict import REFERENCE_GATE, judged, reference_gate
+from splitfed.experiment.verdict import judged
 from splitfed.experiment.wall import save_victims
 from splitfed.federation.participants import participants_per_round
 from splitfed.records import events

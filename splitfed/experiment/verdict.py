@@ -26,9 +26,6 @@ from splitfed.records.linked import LinkedOracle
 from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
 from splitfed.types import FitEvidence, Images, Reconstruction
 
-REFERENCE_GATE = "attack_beats_class_mean"
-"""The gate that is measured on the undefended cell and holds for all cells of its seed."""
-
 TIE = 1e-5
 """SSIM of attacks that differ by less is the same: float32 images of one reconstruction, in other batches, do so."""
 
@@ -85,7 +82,7 @@ def attack_score(
     sent = sent if outcome.sent is None else outcome.sent
     found |= {"sent": sent, "phase": outcome.report.phase, **said_of_training(outcome.report)}
     return AttackScore(
-        **{**found, **frechet_scores(outcome, frechet_metrics)}, pool_mse=_pool_mse(outcome.reconstruction, identified)
+        **{**found, **feature_scores(outcome, frechet_metrics)}, pool_mse=_pool_mse(outcome.reconstruction, identified)
     )
 
 
@@ -106,9 +103,16 @@ def _pool_mse(reconstruction: Reconstruction, identified: Identification | None)
     return float(errors.mean()) if len(errors) else None
 
 
-def frechet_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
-    """The distance between the sets of reconstructions and originals by each metric; None for too few images."""
-    return {m.name: m(outcome.reconstruction.images, outcome.truth.pixels) for m in metrics}
+def feature_scores(outcome: AttackOutcome, metrics: Sequence[FrechetMetric]) -> dict[str, float | None]:
+    """By name, the distances between the sets of reconstructions and originals, None for too few images; and the mean
+    distance between an image and its own original."""
+    found: dict[str, float | None] = {}
+    for metric in metrics:
+        scores = metric(outcome.reconstruction.images, outcome.truth.pixels)
+        found[metric.name] = scores.distance
+        if metric.by_image is not None:
+            found[metric.by_image] = float(scores.by_image.mean())
+    return found
 
 
 def strongest(outcomes: Sequence[AttackOutcome]) -> str | None:
@@ -196,20 +200,6 @@ def cell_gates(
         gates.aux_disjoint(auxiliary, victims),
         *([ideal] if ideal is not None else []),
     ]
-
-
-def reference_gate(undefended: CellResult, baselines: Mapping[str, BaselineScore], margin_db: float) -> GateResult:
-    """Whether the strongest attack on the undefended cell beats the class mean by the scenario's margin."""
-    best = undefended.strongest_score
-    if best is None:
-        finished = undefended.gates.get("completed", True)
-        why = "no attack was mounted on the undefended cell" if finished else "the undefended cell was not completed"
-        return GateResult(REFERENCE_GATE, False, why)
-    return gates.attack_beats_class_mean(
-        attack_psnr_db=_or_nan(best.psnr_db),  # null is how it is stored where it was not finite
-        class_mean_psnr_db=_or_nan(baselines["class_mean"].psnr_db),
-        margin_db=margin_db,
-    )
 
 
 def cell_result(
@@ -331,7 +321,3 @@ def judged(cell: CellResult, gate_results: Sequence[GateResult]) -> CellResult:
     passed = cell.gates | {gate.name: gate.passed for gate in gate_results}
     details = cell.gate_details | {gate.name: gate.detail for gate in gate_results}
     return cell.model_copy(update={"gates": passed, "gate_details": details, "valid": all_passed(passed)})
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value

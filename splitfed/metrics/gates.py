@@ -107,13 +107,18 @@ def added_nothing(fit: FitEvidence) -> bool:
 
 def _told(name: str, fit: FitEvidence) -> str:
     if added_nothing(fit):
-        return f"{name} added nothing"
+        return f"{name} added nothing{_ended(fit)}"
     if fit.start_psnr_db is None or fit.start_ssim is None:
-        return f"{name}: training loss {fit.first_loss:.4g} -> {fit.last_loss:.4g}"
+        return f"{name}: training loss {fit.first_loss:.4g} -> {fit.last_loss:.4g}{_ended(fit)}"
     return (
         f"{name}: {fit.start_psnr_db:.2f} -> {fit.validation_psnr_db:.2f} dB, SSIM "
-        f"{fit.start_ssim:.3f} -> {fit.validation_ssim:.3f}"
+        f"{fit.start_ssim:.3f} -> {fit.validation_ssim:.3f}{_ended(fit)}"
     )
+
+
+def _ended(fit: FitEvidence) -> str:
+    """Where an attack stopped: an attack at its cap may have had more to give."""
+    return "" if fit.plateaued else f", at its cap after {fit.epochs}"
 
 
 def _why_not_learned(fit: FitEvidence, *, silent: bool) -> str:

@@ -30,7 +30,7 @@ STEPS = 60
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MonteCarlo:
     """A Monte Carlo mean and its standard error over the noise."""
 
     mean: float
@@ -63,20 +63,20 @@ class IdealAttacker:
         return self.confidence.shape[0]
 
     @property
-    def top1(self) -> Estimate:
+    def top1(self) -> MonteCarlo:
         """The rate of right guesses, in [0, 1]."""
         return _estimate(self.confidence)
 
     @property
-    def mse(self) -> Estimate:
+    def mse(self) -> MonteCarlo:
         """The mean squared error of the posterior mean."""
         return _estimate(self.squared_error)
 
     @property
-    def information_bits(self) -> Estimate:
+    def information_bits(self) -> MonteCarlo:
         """I(image; what is seen): what it tells of which of the N images was sent, at most log₂ N."""
         remaining = _estimate(self.remaining_bits)
-        return Estimate(math.log2(self.images) - remaining.mean, remaining.error)
+        return MonteCarlo(math.log2(self.images) - remaining.mean, remaining.error)
 
 
 def ideal_attacker(log_likelihoods: Iterable[Tensor], pixels: Tensor, labels: Tensor | None = None) -> IdealAttacker:
@@ -164,11 +164,11 @@ def _of_draw(scores: Tensor, rows: Tensor, labels: Tensor | None) -> tuple[Tenso
     return posterior.max(dim=1).values, error, remaining
 
 
-def _estimate(values: Tensor) -> Estimate:
+def _estimate(values: Tensor) -> MonteCarlo:
     """The mean over draws and images; each image is drawn equally often, so that images add nothing to the error."""
     draws, images = values.shape
     within = float(values.var(dim=0).mean()) if draws > 1 else 0.0
-    return Estimate(float(values.mean()), math.sqrt(within / (draws * images)))
+    return MonteCarlo(float(values.mean()), math.sqrt(within / (draws * images)))
 
 
 def _distances(pixels: Tensor, labels: Tensor | None) -> tuple[Tensor, int]:

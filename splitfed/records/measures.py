@@ -225,6 +225,16 @@ MEASURES: dict[str, Measure] = {
             meaning="Fréchet distance between Inception-v3 features of all reconstructions and all originals",
         ),
         Measure(
+            name="lite0_distance",
+            label="lite0 distance",
+            better="higher",
+            low=0.0,
+            high=2.0,
+            digits=3,
+            meaning="1 less the cosine of the EfficientNet-Lite0 features of a reconstruction and its original, mean "
+            "over images",
+        ),
+        Measure(
             name="activation_bytes_per_image",
             label="bytes cut",
             better="lower",

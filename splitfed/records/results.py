@@ -5,7 +5,6 @@ Numbers that are not finite have no JSON form: they are stored as null, and the 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
@@ -16,7 +15,7 @@ from splitfed.records.linked import LinkedOracle
 from splitfed.records.numbers import Interval, Number
 from splitfed.records.paired import PairedDifference
 from splitfed.records.record import Record, faults, misfit, of_json, to_json
-from splitfed.records.student import t_quantile
+from splitfed.records.spread import DefenseSummary
 from splitfed.records.versions import reader_of, schema_of
 
 if TYPE_CHECKING:
@@ -95,14 +94,13 @@ class AttackScore(Record):
 
     ``psnr_db_p99`` is the 99th percentile over images (the worst protected percent), ``psnr_excess_db`` the
     mean above the class-mean predictor, ``reid_top1`` in [0, 1] with its chance level beside it. ``ssim`` is over the
-    whole map, ``ssim_cropped`` scikit-image's scalar, null for images below 11 pixels. ``fid_lite0`` and ``fid`` are of
-    the strongest attack where the scenario asks for them; null for too few images, and for all others. ``by_client``
-    has by its number what each client measured, where truth was with the clients; re-identification is then the rate
-    over all images, each sought among its own client's, and its chance level the mean of theirs. One that
-    ``added_nothing`` to what it starts from, the best closed form beneath a network or the mean of the class beneath a
-    closed form, is no attack of its own. One that ended ``at_cap`` was stopped by a limit on its work before anything
-    said that more would not help. ``pool_mse`` is the mean squared error over those images that are in the
-    cell's pool: what `IdealScore.mse` bounds.
+    whole map, ``ssim_cropped`` scikit-image's scalar, null for images below 11 pixels. ``fid_lite0``, ``fid``, and
+    ``lite0_distance`` are of the strongest attack where the scenario asks for them, else null; the first two also for
+    too few images. ``by_client`` has by its number what each client measured, where truth was with the clients;
+    re-identification is then over all images, each sought among its own client's, and its chance the mean of theirs.
+    One that ``added_nothing`` to what it starts from, the best closed form beneath a network, the class mean beneath a
+    closed form, is no attack of its own; one ``at_cap`` was still improving when it ended. ``pool_mse`` is the mean
+    squared error over those images that are in the cell's pool: what `IdealScore.mse` bounds.
     """
 
     psnr_db: Number
@@ -119,6 +117,7 @@ class AttackScore(Record):
     phase: Literal["AUDIT", "TRAIN"] = "AUDIT"
     fid_lite0: Number = None
     fid: Number = None
+    lite0_distance: Number = None
     by_client: dict[str, ClientScore] = Field(default_factory=dict)
     added_nothing: bool = False
     pool_mse: Number = None
@@ -199,36 +198,6 @@ class CellResult(Record):
         if self.strongest is not None and self.strongest not in self.attacks:
             raise ValueError(f"{self.cell}.strongest: {self.strongest!r} is not among its attacks")
         return self
-
-
-class Spread(Record):
-    """Mean and sample standard deviation over ``n`` seeds; no deviation for one."""
-
-    mean: Number
-    std: Number
-    n: int
-
-    @property
-    def ci95(self) -> Interval:
-        """The 95 % interval of the mean over seeds, by Student's t; none for one seed."""
-        if self.mean is None or self.std is None:
-            return None, None
-        half = t_quantile(self.n - 1) * self.std / math.sqrt(self.n)
-        return self.mean - half, self.mean + half
-
-
-class DefenseSummary(Record):
-    """One defense with its options over its seeds (`records.summary.summarize`), by measure.
-
-    ``difference_to_none`` is empty for the undefended cell, and where there is none to compare with.
-    """
-
-    defense: str
-    params: dict[str, JsonValue]
-    seeds: tuple[int, ...]
-    valid: bool
-    over_seeds: dict[str, Spread]
-    difference_to_none: dict[str, Spread]
 
 
 class Results(Record):

@@ -6,7 +6,8 @@ import math
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
-from splitfed.records.results import BaselineScore, DefenseSummary, Spread
+from splitfed.records.results import BaselineScore
+from splitfed.records.spread import DefenseSummary, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -19,7 +19,7 @@ READING = (
     "under most seeds, is chosen on the attacker's own images, so that another may score a little higher here. [n]: "
     "over n of the images only, since the attack is expensive or the tap saw no more; other images score otherwise, "
     "and the entry beside it may be of the same reconstructions. Added nothing: no better than what it starts from, on "
-    "the attacker's own images, so that it is no attack of its own. At its cap: under some seed a limit ended its "
+    "the attacker's own images, so that it is no attack of its own. At cap: under some seed a limit ended its "
     'training before it ceased to improve; attacker.effort = "full" lifts it. No entry: the attack does not apply to '
     "such a front. The control retrieval reconstructs nothing: it looks up the attacker's own image that fits best."
 )
@@ -58,9 +58,7 @@ def _entry(cells: Sequence[CellResult], name: str, marks: tuple[str, str]) -> st
         return MISSING
     psnr_db = spread(score.psnr_db for score in scores).mean
     ssim = spread(score.ssim for score in scores).mean
-    idle = " added nothing" if all(score.added_nothing for score in scores) else ""
-    capped = " at its cap" if any(score.at_cap for score in scores) else ""
-    text = f"{number(psnr_db, 1)} / {number(ssim, 3)}{_fewer(cells, name)}{idle}{capped}"
+    text = f"{number(psnr_db, 1)} / {number(ssim, 3)}{_fewer(cells, name)}{summary.remarks(scores)}"
     strongest = sum(cell.strongest == name for cell in cells) * 2 > len(cells)
     return f"{marks[0]}{text}{marks[1]}" if strongest else text
 

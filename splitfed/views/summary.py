@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from splitfed.records.numbers import Interval, Number
-    from splitfed.records.results import AttackScore, CellResult, Results, Spread
+    from splitfed.records.results import AttackScore, CellResult, Results
+    from splitfed.records.spread import Spread
 
 STACK = "stack"
 """The defense whose one option, ``layers``, is a list of defenses with their options."""
@@ -101,8 +102,18 @@ def _strongest(cell: CellResult) -> str:
     score = cell.strongest_score
     if score is None:
         return MISSING
-    idle = " (added nothing)" if score.added_nothing else ""
-    return f"{cell.strongest}{fewer(score.n, score.sent)}{idle}"
+    return f"{cell.strongest}{fewer(score.n, score.sent)}{remarks([score])}"
+
+
+def remarks(scores: Sequence[AttackScore]) -> str:
+    """What has to be said of an attack beside its scores: on all cells that it added nothing, on any that it ended at
+    its cap."""
+    idle = " added nothing" if all(score.added_nothing for score in scores) else ""
+    return idle + (f" {AT_CAP}" if any(score.at_cap for score in scores) else "")
+
+
+AT_CAP = "at cap"
+"""Stands beside an attack that was still improving when it reached its limit."""
 
 
 def fewer(scored: int, sent: int) -> str:

@@ -46,6 +46,8 @@ IN_TRAINING = (
 """What a phase behind the name of an attack says."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
+AT_CAP = "At cap: the attack was still improving when it reached its limit; more effort gets more."
+"""What the words beside an attack say."""
 VANTAGES = {
     "wire": "The attacker looked on from the wire, between clients and server.",
     "server": "The attacker was the server itself, honest but curious.",
@@ -166,6 +168,7 @@ def how_to_read(results: Results) -> list[str]:
         *([IDEAL] if any(row.ideal_reid.mean is not None for row in summary.rows(results)) else []),
         *([IN_TRAINING] if any("@TRAIN" in row.strongest for row in summary.rows(results)) else []),
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
+        *([AT_CAP] if any(summary.AT_CAP in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
         f"guessing who is who gives re-id {summary.guessed(results)}.",
         "Excess: PSNR above the class mean, which is leakage of the individual rather than of its class.",

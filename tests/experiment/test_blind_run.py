@@ -76,7 +76,8 @@ def test_every_attack_and_control_has_the_score_of_a_lab_with_images_up_to_round
 def test_all_else_of_the_cell_is_what_a_lab_with_images_finds(both: Both) -> None:
     blind, seeing = only(both.blind), only(both.seeing)
     assert blind.valid, blind.gate_details
-    assert blind.gates.keys() == seeing.gates.keys() | {"scored_by_clients", "same_classes"}
+    # the ideal attacker knows all images of the pool, which nobody here does
+    assert blind.gates.keys() == seeing.gates.keys() - {"below_ideal"} | {"scored_by_clients", "same_classes"}
     for key in ("accuracy", "train_accuracy", "majority_rate", "activation_bytes_per_image", "strongest", "figures"):
         assert getattr(blind, key) == getattr(seeing, key), key
     for name, baseline in both.blind.results.baselines.items():

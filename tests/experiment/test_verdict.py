@@ -8,11 +8,11 @@ import torch
 from splitfed.attacker.protocol import Attacked, Done
 from splitfed.config.components import Component
 from splitfed.config.scenario import Cell
+from splitfed.experiment.reference import reference_gate
 from splitfed.experiment.verdict import (
     AttackOutcome,
     after_attack,
     failed_cell,
-    reference_gate,
     strongest,
     victim_fingerprint,
 )

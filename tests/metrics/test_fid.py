@@ -40,7 +40,7 @@ class AsTheyAre(FeatureNetwork):
 
 def distance(first: Tensor, second: Tensor) -> float:
     """The metric between two sets of features."""
-    found = FrechetMetric("fid_lite0", AsTheyAre())(first[:, None, None], second[:, None, None])
+    found = FrechetMetric("fid_lite0", AsTheyAre())(first[:, None, None], second[:, None, None]).distance
     assert found is not None
     return found
 
@@ -95,10 +95,25 @@ class Averages(FeatureNetwork):
 def test_the_metric_needs_twice_as_many_images_as_features() -> None:
     metric = FrechetMetric("fid_lite0", Averages())
     pixels = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert metric(pixels[:7], pixels[:7]) is None
+    assert metric(pixels[:7], pixels[:7]).distance is None
     assert metric.requirement == "fid_lite0 needs at least 2 × 4 = 8 images"
-    assert metric(pixels, pixels) == pytest.approx(0, abs=1e-9)
-    assert metric(pixels + 0.5, pixels) == pytest.approx(4 * 0.25, rel=1e-5)
+    assert metric(pixels, pixels).distance == pytest.approx(0, abs=1e-9)
+    assert metric(pixels + 0.5, pixels).distance == pytest.approx(4 * 0.25, rel=1e-5)
+
+
+def test_by_image_it_is_the_cosine_of_each_with_its_own_original() -> None:
+    metric = FrechetMetric("fid_lite0", AsTheyAre())
+    made, own = features(1, rows=150), features(2, rows=150)  # more than a batch
+    found = metric(made[:, None, None], own[:, None, None]).by_image
+    cosine = (made * own).sum(dim=1) / (made.norm(dim=1) * own.norm(dim=1))
+    torch.testing.assert_close(found.float(), 1 - cosine)
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 2
+    assert metric(own[:, None, None], own[:, None, None]).by_image.abs().max() < 1e-6
+    few = metric(made[:2, None, None], own[:2, None, None])
+    torch.testing.assert_close(few.by_image, found[:2])
+    assert few.distance is None
+    assert FrechetMetric("fid", AsTheyAre()).by_image is None
 
 
 def test_the_originals_are_looked_at_once() -> None:
@@ -126,6 +141,10 @@ def test_a_run_carries_it_for_the_strongest_attack(
     assert score is not None
     assert score > 0
     assert cell.controls["untrained"].fid_lite0 is None
+    far = cell.attacks["ridge"].lite0_distance
+    assert far is not None
+    assert 0 < far < 0.5
+    assert cell.controls["untrained"].lite0_distance is None
 
 
 class Wide(Averages):
@@ -180,6 +199,9 @@ def test_lite0_features_tell_blurred_images_from_sharp_ones() -> None:
     sharp = network(pixels)
     assert sharp.shape == (8, 1280)
     assert torch.equal(sharp, network(pixels.expand(-1, 3, -1, -1)))  # gray is shown as RGB
+    # from its own original a faded image is nearer than another image
+    faded, other = (metric(shown, pixels).by_image for shown in (0.9 * pixels + 0.05, pixels.flip(0)))
+    assert bool((faded < other).all())
     slightly, strongly = (network(pixels * (1 - fade) + fade / 2) for fade in (0.2, 0.8))
     assert (slightly - sharp).square().sum() < (strongly - sharp).square().sum()
 

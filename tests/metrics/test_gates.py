@@ -244,6 +244,15 @@ def test_a_defense_that_measured_nothing_fails() -> None:
     assert not defense_acts([]).passed
 
 
+def test_an_attack_that_ended_at_its_cap_is_said_to_have() -> None:
+    plateaued = FitEvidence(0.2, 0.1, True, 7, 20.0, 0.5, True, 18.0, 0.4)
+    capped = replace(plateaued, plateaued=False)
+    assert attack_learned({"decoder": plateaued}).detail == "decoder: 18.00 -> 20.00 dB, SSIM 0.400 -> 0.500"
+    gate = attack_learned({"decoder": capped})
+    assert gate.passed
+    assert gate.detail.endswith("0.500, at its cap after 7")
+
+
 def test_one_shared_image_fails() -> None:
     auxiliary, victims = images(0), images(1)
     assert aux_disjoint(auxiliary, victims).passed

@@ -25,7 +25,7 @@ MAY_BE_LEFT_OUT = {
     "Learned": {"reconstructions"},
     "Done": {"moved_by", "ciphertext"},
     "Warned": {"level"},
-    "AttackScore": {"fid_lite0", "fid", "by_client", "added_nothing", "at_cap", "pool_mse", "phase"},
+    "AttackScore": {"fid_lite0", "fid", "by_client", "added_nothing", "at_cap", "pool_mse", "lite0_distance", "phase"},
     "Attacked": {"phase"},
     "CellResult": {
         "sealed",

@@ -41,7 +41,7 @@ FREE = {
     "at_cap",
     "baselines_by_seed",
     *("reid", "reid_by", "reid_matched", "reid_chance_in_class", "reid_pool"),
-    *("ideal", "pool_mse", "against_none"),
+    *("ideal", "pool_mse", "lite0_distance", "against_none"),
     "linked_oracle",
 }
 

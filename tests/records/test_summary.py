@@ -6,7 +6,8 @@ import pytest
 from scipy.stats import t
 
 from splitfed.records import summary as repeats
-from splitfed.records.results import CellResult, Spread
+from splitfed.records.results import CellResult
+from splitfed.records.spread import Spread
 from splitfed.views import summary, table
 from tests.views.fabricated import cell_result, changed, not_trained, run_results
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from splitfed.records.results import CellResult
-from splitfed.views import attacks
+from splitfed.views import attacks, table
 from tests.views.fabricated import attack_score, broken, cell_result, changed, not_trained, run_results
 
 
@@ -39,7 +39,7 @@ def test_an_attack_that_a_limit_ended_says_so() -> None:
     cell = cell_result()
     capped = cell.attacks["decoder"].model_copy(update={"at_cap": True})
     results = run_results(changed(cell, attacks={**cell.attacks, "decoder": capped}))
-    assert attacks.rows(results, marks=("<", ">")) == [["none", "27.5 / 0.800", "<28.5 / 0.850 at its cap>"]]
+    assert attacks.rows(results, marks=("<", ">")) == [["none", "27.5 / 0.800", "<28.5 / 0.850 at cap>"]]
 
 
 def test_no_majority_no_mark() -> None:
@@ -79,3 +79,13 @@ def test_the_control_that_looks_up_stands_beside_the_attacks() -> None:
     results = run_results(looked_up, cell_result("sca"))
     assert attacks.names(results) == ["ridge", "decoder", "retrieval"]
     assert [row[-1] for row in attacks.rows(results, marks=("", "*"))] == ["20.0 / 0.600", "—"]
+
+
+def test_an_attack_that_ended_at_its_cap_says_so_in_both_tables() -> None:
+    cell = cell_result()
+    capped = {**cell.attacks, "decoder": cell.attacks["decoder"].model_copy(update={"at_cap": True})}
+    results = run_results(changed(cell, attacks=capped))
+    assert attacks.rows(results, marks=("", "*")) == [["none", "27.5 / 0.800", "28.5 / 0.850 at cap*"]]
+    assert "| decoder at cap |" in table.to_markdown(results)
+    assert table.AT_CAP in table.how_to_read(results)
+    assert table.AT_CAP not in table.how_to_read(run_results())

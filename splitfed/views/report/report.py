@@ -203,7 +203,7 @@ def _attacks_by_cell(results: Results) -> PageTable:
     return PageTable(header, rows, "Intervals are 95 % bootstrap intervals over images.")
 
 
-_BY_CELL = ("psnr_db", "psnr_db_p99", "psnr_excess_db", "ssim", "ssim_cropped", "reid_top1")
+_BY_CELL = ("psnr_db", "psnr_db_p99", "psnr_excess_db", "ssim", "ssim_cropped", "reid_top1", "lite0_distance")
 
 
 def _scores(score: AttackScore) -> list[str]:
@@ -214,6 +214,7 @@ def _scores(score: AttackScore) -> list[str]:
         _with_interval(score.ssim, score.ssim_ci95, 3),
         number(score.ssim_cropped, 3),
         percent(score.reid_top1),
+        number(score.lite0_distance, 3),
         f"{score.n:,}",
     ]
 
