@@ -44,6 +44,8 @@ IN_TRAINING = (
     "NAME@TRAINr: the attack of that name on what clients sent in training round r, under a front known but roughly."
 )
 """What a phase behind the name of an attack says."""
+AUDIT_ALONE = "What clients sent in training was not attacked: scores are of the audit alone."
+"""What is said where no attack faced it."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
 VANTAGES = {
@@ -175,7 +177,7 @@ def how_to_read(results: Results) -> list[str]:
         VANTAGES[results.vantage],
         *([SEALED] if summary.any_sealed(results) else []),
         SSIM,
-        *([IN_TRAINING] if any("@TRAIN" in row.strongest for row in summary.rows(results)) else []),
+        *_phases(results),
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
         f"guessing who is who gives re-id {summary.guessed(results)}.",
@@ -187,6 +189,14 @@ def how_to_read(results: Results) -> list[str]:
         *linked.sentences(results),
         *([f"{caveat}."] if caveat else []),
     ]
+
+
+def _phases(results: Results) -> list[str]:
+    """Which of what was sent was attacked, where there was anything to attack."""
+    phases = {score.phase for cell in results.cells for score in cell.attacks.values()}
+    if phases == {"AUDIT"}:
+        return [AUDIT_ALONE]
+    return [IN_TRAINING] if any("@TRAIN" in row.strongest for row in summary.rows(results)) else []
 
 
 def _frechet(results: Results) -> list[str]:
