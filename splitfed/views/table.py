@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitfed.records.measures import MEASURES
-from splitfed.views import linked, summary
+from splitfed.views import linked, phases, summary
 from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
 from splitfed.views.training import how_trained
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from splitfed.views.summary import Estimate, Row
 
 FRECHET = {"fid_lite0": ("EfficientNet-Lite0", 1280), "fid": ("Inception-v3", 2048)}
-"""The Fréchet metrics: network, and features per image, twice as many images of which it takes."""
+"""The Fréchet metrics: network, and features per image, of which it takes twice as many images."""
 NARROW = {
     "accuracy": "accu-\nracy",
     "psnr_db": "PSNR\ndB",
@@ -40,12 +40,6 @@ DIFFERENCE_DIGITS = {"accuracy": 3, "psnr_db": 1, "ssim": 3, "reid": 3}
 """What is compared under the same seed; a change of a share is no percentage."""
 SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without the border of its window (ssim_cropped)."
 """Which of the two usual scalars is meant: on small images they differ much."""
-IN_TRAINING = (
-    "NAME@TRAINr: the attack of that name on what clients sent in training round r, under a front known but roughly."
-)
-"""What a phase behind the name of an attack says."""
-AUDIT_ALONE = "What clients sent in training was not attacked: scores are of the audit alone."
-"""What is said where no attack faced it."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
 VANTAGES = {
@@ -166,7 +160,6 @@ def failures(results: Results) -> list[str]:
 def how_to_read(results: Results) -> list[str]:
     """What the table means, in sentences."""
     seeds = summary.seed_count(results)
-    caveat = results.dataset.caveat
     interval = (
         f"± is one standard deviation over {seeds} seeds (n - 1)." if seeds > 1
         else "± is the 95 % bootstrap interval over images."
@@ -177,7 +170,7 @@ def how_to_read(results: Results) -> list[str]:
         VANTAGES[results.vantage],
         *([SEALED] if summary.any_sealed(results) else []),
         SSIM,
-        *_phases(results),
+        *phases.sentences(results),
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
         f"guessing who is who gives re-id {summary.guessed(results)}.",
@@ -187,16 +180,8 @@ def how_to_read(results: Results) -> list[str]:
         interval,
         *_frechet(results),
         *linked.sentences(results),
-        *([f"{caveat}."] if caveat else []),
+        *([f"{results.dataset.caveat}."] if results.dataset.caveat else []),
     ]
-
-
-def _phases(results: Results) -> list[str]:
-    """Which of what was sent was attacked, where there was anything to attack."""
-    phases = {score.phase for cell in results.cells for score in cell.attacks.values()}
-    if phases == {"AUDIT"}:
-        return [AUDIT_ALONE]
-    return [IN_TRAINING] if any("@TRAIN" in row.strongest for row in summary.rows(results)) else []
 
 
 def _frechet(results: Results) -> list[str]:

@@ -8,8 +8,8 @@ import torch
 from splitfed.attacker.protocol import Attacked, Done
 from splitfed.config.components import Component
 from splitfed.config.scenario import Cell
+from splitfed.experiment.attack_outcome import AttackOutcome
 from splitfed.experiment.verdict import (
-    AttackOutcome,
     after_attack,
     failed_cell,
     reference_gate,

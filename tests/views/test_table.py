@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from splitfed.records.results import Results
-from splitfed.views import csv_table, summary, table
+from splitfed.views import csv_table, phases, summary, table
 from splitfed.views.text import SYNTHETIC
 from tests.views.fabricated import attack_score, broken, cell_result, changed, not_trained, run_results
 
@@ -189,6 +189,6 @@ def test_it_is_said_which_phases_were_attacked() -> None:
     both = changed(audit, attacks={**audit.attacks, "ridge@TRAIN4": training})
     by_training = changed(both, strongest="ridge@TRAIN4")
     said = [table.how_to_read(run_results(cell)) for cell in (audit, both, by_training)]
-    assert [table.AUDIT_ALONE in each for each in said] == [True, False, False]
-    assert [table.IN_TRAINING in each for each in said] == [False, False, True]
+    assert [phases.AUDIT_ALONE in each for each in said] == [True, False, False]
+    assert [phases.IN_TRAINING in each for each in said] == [False, False, True]
     assert "| ridge@TRAIN4 |" in table.to_markdown(run_results(by_training))
