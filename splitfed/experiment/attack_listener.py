@@ -11,8 +11,8 @@ import torch
 
 from splitfed.attacker import protocol
 from splitfed.errors import AttackError, UserError
+from splitfed.experiment.attack_outcome import AttackOutcome
 from splitfed.experiment.truth import Truth
-from splitfed.experiment.verdict import AttackOutcome
 from splitfed.experiment.wall import CellWall
 from splitfed.files import file_name
 from splitfed.metrics.fast import fast_psnr_db, fast_ssim

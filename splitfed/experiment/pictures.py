@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from splitfed.errors import AttackError
+from splitfed.experiment.attack_outcome import AttackOutcome
 from splitfed.experiment.truth import Truth
-from splitfed.experiment.verdict import AttackOutcome
 from splitfed.files import file_name
 from splitfed.metrics.quality import psnr_db
 from splitfed.records.grids import save_cell_grid, save_comparison, save_extremes

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from splitfed.attacker.protocol import Attacked, Done
 from splitfed.config.scenario import Cell
 from splitfed.config.tables import FederationOptions
 from splitfed.defenses import Defense
 from splitfed.defenses.base import Figures, TapEvidence
+from splitfed.experiment.attack_outcome import AttackOutcome
 from splitfed.experiment.identification import Identification
 from splitfed.federation.outcome import FederationResult
 from splitfed.metrics import gates
@@ -24,35 +22,10 @@ from splitfed.metrics.quality import psnr_db
 from splitfed.metrics.score import predictor_score, score
 from splitfed.records.linked import LinkedOracle
 from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
-from splitfed.types import FitEvidence, Images, Reconstruction
+from splitfed.types import FitEvidence, Images
 
 TIE = 1e-5
 """SSIM of attacks that differ by less is the same: float32 images of one reconstruction, in other batches, do so."""
-
-
-@dataclass(frozen=True)
-class AttackOutcome:
-    """What one attack reached, as its process reported it, with the images behind its reconstructions.
-
-    Attributes:
-        report: what it says of itself.
-        reconstruction: what it made, of clients' own images alone.
-        truth: these images.
-        audited: of a training round, the opaque index under which each of these images is audited.
-        sent: of a training round, how many activations of clients' own images were sent in it.
-    """
-
-    report: Attacked
-    reconstruction: Reconstruction
-    truth: Images
-    audited: np.ndarray | None = None
-    sent: int | None = None
-
-    @property
-    def of_audited(self) -> Reconstruction:
-        """The same images under the index by which victims are known: that of the audit."""
-        made = self.reconstruction
-        return made if self.audited is None else Reconstruction(self.audited, made.images)
 
 
 def baseline_scores(auxiliary: Images, victims: Images) -> dict[str, BaselineScore]:

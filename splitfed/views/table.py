@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitfed.records.measures import MEASURES
-from splitfed.views import bounds, differences, linked, summary
+from splitfed.views import bounds, differences, linked, phases, summary
 from splitfed.views.terminal.console import RULED_HEAD
 from splitfed.views.text import MISSING, SYNTHETIC, byte_pair, number, percent
 from splitfed.views.training import how_trained
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from splitfed.views.summary import Estimate, Row
 
 FRECHET = {"fid_lite0": ("EfficientNet-Lite0", 1280), "fid": ("Inception-v3", 2048)}
-"""The Fréchet metrics: network, and features per image, twice as many images of which it takes."""
+"""The Fréchet metrics: network, and features per image, of which it takes twice as many images."""
 NARROW = {
     "accuracy": "accu-\nracy",
     "psnr_db": "PSNR\ndB",
@@ -40,10 +40,6 @@ SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without t
 """Which of the two usual scalars is meant: on small images they differ much."""
 IDEAL = "re-id a / b: we found a, the ideal attacker b, whom nobody can exceed."
 """What a second rate of re-identification is."""
-IN_TRAINING = (
-    "NAME@TRAINr: the attack of that name on what clients sent in training round r, under a front known but roughly."
-)
-"""What a phase behind the name of an attack says."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""
 AT_CAP = "At cap: the attack was still improving when it reached its limit; more effort gets more."
@@ -154,7 +150,6 @@ def failures(results: Results) -> list[str]:
 def how_to_read(results: Results) -> list[str]:
     """What the table means, in sentences."""
     seeds = summary.seed_count(results)
-    caveat = results.dataset.caveat
     interval = (
         f"± is the 95 % interval of the mean over {seeds} seeds, by Student's t." if seeds > 1
         else "± is the 95 % bootstrap interval over images."
@@ -166,7 +161,7 @@ def how_to_read(results: Results) -> list[str]:
         *([SEALED] if summary.any_sealed(results) else []),
         SSIM,
         *([IDEAL] if any(row.ideal_reid.mean is not None for row in summary.rows(results)) else []),
-        *([IN_TRAINING] if any("@TRAIN" in row.strongest for row in summary.rows(results)) else []),
+        *phases.sentences(results),
         *([FEWER] if any("[" in row.strongest for row in summary.rows(results)) else []),
         *([AT_CAP] if any(summary.AT_CAP in row.strongest for row in summary.rows(results)) else []),
         f"Always naming the most frequent class gives accuracy {number(summary.majority_rate(results), 3)}, "
@@ -178,7 +173,7 @@ def how_to_read(results: Results) -> list[str]:
         *differences.reading(results),
         *_frechet(results),
         *linked.sentences(results),
-        *([f"{caveat}."] if caveat else []),
+        *([f"{results.dataset.caveat}."] if results.dataset.caveat else []),
     ]
 
 

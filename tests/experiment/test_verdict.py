@@ -8,9 +8,9 @@ import torch
 from splitfed.attacker.protocol import Attacked, Done
 from splitfed.config.components import Component
 from splitfed.config.scenario import Cell
+from splitfed.experiment.attack_outcome import AttackOutcome
 from splitfed.experiment.reference import reference_gate
 from splitfed.experiment.verdict import (
-    AttackOutcome,
     after_attack,
     failed_cell,
     strongest,

@@ -14,8 +14,9 @@ from flwr.app import MetricRecord, RecordDict
 
 from splitfed import data
 from splitfed.attacker.protocol import MESSAGES, Attacked, Learned
+from splitfed.experiment.attack_outcome import AttackOutcome
 from splitfed.experiment.told_by_clients import ToldByClients
-from splitfed.experiment.verdict import AttackOutcome, attack_score, baseline_scores
+from splitfed.experiment.verdict import attack_score, baseline_scores
 from splitfed.federation.repeated import rows_seen
 from splitfed.metrics import gates
 from splitfed.metrics.fingerprint import fingerprint

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from splitfed.records.results import Results
-from splitfed.views import csv_table, summary, table
+from splitfed.views import csv_table, phases, summary, table
 from splitfed.views.text import SYNTHETIC
 from tests.views.fabricated import attack_score, broken, cell_result, changed, not_trained, run_results
 
@@ -182,3 +182,14 @@ def test_scores_over_fewer_images_than_were_sent_are_marked_and_the_mark_is_expl
     assert {(line["n"], line["sent"]) for line in csv.DictReader(io.StringIO(csv_table.to_csv(results)))} >= {
         ("320", "480")
     }
+
+
+def test_it_is_said_which_phases_were_attacked() -> None:
+    training = attack_score(30.0, 0.9).model_copy(update={"phase": "TRAIN"})
+    audit = cell_result()
+    both = changed(audit, attacks={**audit.attacks, "ridge@TRAIN4": training})
+    by_training = changed(both, strongest="ridge@TRAIN4")
+    said = [table.how_to_read(run_results(cell)) for cell in (audit, both, by_training)]
+    assert [phases.AUDIT_ALONE in each for each in said] == [True, False, False]
+    assert [phases.IN_TRAINING in each for each in said] == [False, False, True]
+    assert "| ridge@TRAIN4 |" in table.to_markdown(run_results(by_training))
