@@ -3,6 +3,7 @@
 const browser = [
   ...["document", "window", "fetch", "EventSource", "Image", "ResizeObserver", "URLSearchParams", "console"],
   ...["setTimeout", "clearTimeout", "setInterval", "clearInterval", "requestAnimationFrame", "createImageBitmap"],
+  ...["performance", "matchMedia"],
 ];
 const shipped = ["d3", "Plot"];
 

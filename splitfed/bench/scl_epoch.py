@@ -67,6 +67,6 @@ def _train(front: SparseFront, back: nn.Module, codes: Tensor, labels: Tensor) -
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        front.after_step()
+        front.after_step(torch.ones(len(rows), dtype=torch.bool))
         losses.append(loss.item())
     return statistics.fmean(losses)

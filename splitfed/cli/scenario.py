@@ -181,6 +181,7 @@ def _show(store: Any) -> None:
     with output.reader_may_leave():
         _print_table(store.results)
         print(f"\n{store.path}/: results.json, report.html, images/; {_size(store)} in all")
+        print(f"In a browser: splitfed watch {shlex.quote(str(store.path))}")
 
 
 def _show_what_is_finished(watched: _Watched) -> None:

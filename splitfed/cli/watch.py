@@ -17,6 +17,8 @@ from splitfed.errors import UserError
 if TYPE_CHECKING:
     from splitfed.cli.arguments import Commands
 
+NICENESS = 10
+"""Of the page of a run that goes on: the run goes first."""
 EXAMPLES = """\
 examples:
   splitfed watch                                     the runs in runs/, also those that go on
@@ -56,6 +58,8 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the address and serve until Ctrl-C."""
+    if arguments.ends_with is not None and hasattr(os, "nice"):
+        os.nice(NICENESS)  # before the imports, which take a second of a core
     from splitfed.views.web import port, serve
     from splitfed.views.web.app import FASTEST
     from splitfed.views.web.catalog import Catalog

@@ -8,6 +8,8 @@ from above what z tells of the image, I(x; z).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -25,12 +27,16 @@ class InformationBottleneckOptions(Options):
 
     beta: float = Field(default=0.003, gt=0)
     """β, the weight of the divergence, per nat; 0.003 is the value in the authors' code."""
+    layers: Literal["added", "same"] = "added"
+    """Whether the bottleneck is a linear layer behind the front's own, which has one more than other defenses' then, or
+    stands in place of the front's last one."""
 
 
 class InformationBottleneck(Defense):
     """Sends a draw of a Gaussian whose mean and variance the front computes, in training and at inference.
 
-    The layer that computes them stands behind the last of the front's linear layers, wherever the cut is.
+    The layer that computes them stands behind the last of the front's linear layers, or in its place, wherever the cut
+    is.
     """
 
     name = "mid"
@@ -42,7 +48,8 @@ class InformationBottleneck(Defense):
 
     def build_front(self, spec: FrontSpec, generator: torch.Generator) -> GaussianBottleneckFront:
         """A plain front that gives μ and log σ² side by side, (B, 2·width)."""
-        front = GaussianBottleneckFront(PlainFront(spec.shape, spec.width, spec.hidden_layers), spec.width)
+        plain = PlainFront(spec.shape, spec.width, spec.hidden_layers)
+        front = GaussianBottleneckFront(plain, spec.width, added=self.options.layers == "added")
         initialize(front, generator)
         return front
 

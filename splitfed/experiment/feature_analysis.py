@@ -193,7 +193,7 @@ def train_classifier(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            front.after_step()
+            front.after_step(torch.ones(len(rows), dtype=torch.bool))
         on_epoch(epoch + 1)
     front.eval()
 

@@ -89,7 +89,7 @@ class Task:
                 noise = self._generator("backward", Phase.TRAIN, round_number, step)
                 defense.backward(self.front.body, features, output, leaf.grad, noise)
                 optimizer.step()
-                self.front.after_step()
+                self.front.after_step(rows < len(self.client.images.train))  # the generated ones stand behind them
                 seen += len(rows)
                 loss_sum += result.loss * len(rows)
                 correct += result.correct

@@ -10,17 +10,22 @@ from splitfed.models.sparse_front import SparseStemFront
 
 
 class GaussianBottleneckFront(Front):
-    """A front, then Linear(width, 2·width): the mean and the log-variance of a Gaussian per number.
+    """A front whose last linear layer gives the mean and the log-variance of a Gaussian per number.
 
     Args:
-        front: gives its stem and its layers.
+        front: gives its stem and its layers, which end in a linear layer and a ReLU.
         width: of its output.
+        added: whether that is a layer behind the front's own, Linear(width, 2·width); else it stands in place of the
+            front's last one and of its ReLU.
     """
 
     nonnegative = False
 
-    def __init__(self, front: Front, width: int) -> None:
-        super().__init__(front.stem, nn.Sequential(*front.body.children(), nn.Linear(width, 2 * width)))
+    def __init__(self, front: Front, width: int, *, added: bool = True) -> None:
+        *layers, last, relu = front.body.children()
+        assert isinstance(last, nn.Linear)
+        gaussian = nn.Linear(width, 2 * width) if added else nn.Linear(last.in_features, 2 * width)
+        super().__init__(front.stem, nn.Sequential(*layers, *([last, relu] if added else []), gaussian))
 
 
 class UnitNorm(nn.Module):

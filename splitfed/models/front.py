@@ -65,8 +65,12 @@ class Front(nn.Module):
                 hidden_outputs.append(features)
         return features, tuple(hidden_outputs)
 
-    def after_step(self) -> None:
-        """Called after each optimizer step: updates that are not gradient steps."""
+    def after_step(self, own: Tensor) -> None:
+        """Called after each optimizer step: updates that are not gradient steps.
+
+        Args:
+            own: bool, (B,), which images of the step are the client's own; a defense generated the others.
+        """
 
     def after_average(self) -> None:
         """Called when averaged weights were loaded: restores what an average breaks."""
@@ -89,10 +93,11 @@ def hidden(width: int, layers: int) -> list[nn.Module]:
 
 @torch.no_grad()
 def initialize(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of all linear layers from `generator`: uniform within ±1/√fan_in, PyTorch's own range."""
+    """Draw the weights of all linear and convolutional layers from `generator`: uniform within ±1/√fan_in, PyTorch's
+    own range."""
     for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            bound = layer.in_features**-0.5
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            bound = layer.weight[0].numel() ** -0.5
             layer.weight.uniform_(-bound, bound, generator=generator)
             if layer.bias is not None:
                 layer.bias.uniform_(-bound, bound, generator=generator)

@@ -28,11 +28,17 @@ class LearningSparseLayer(nn.Module):
             self._last = x.detach(), codes.detach()
         return codes
 
-    def update_dictionary(self) -> None:
-        """The paper's fast update: ΔΩ ∝ R ⊛ (X − R ⊛ Ω), on the last training batch."""
-        if self._last is not None:
-            self.layer.update_dictionary(*self._last, rate=self.rate)
-            self._last = None
+    def update_dictionary(self, own: Tensor) -> None:
+        """The paper's fast update: ΔΩ ∝ R ⊛ (X − R ⊛ Ω), on those of the last training batch that are ``own``, bool
+        (B,): atoms are to describe private images, and not the decoys of another defense."""
+        if self._last is None:
+            return
+        x, codes = self._last
+        self._last = None
+        if not bool(own.all()):
+            x, codes = x[own], codes[own]
+        if len(x):
+            self.layer.update_dictionary(x, codes, rate=self.rate)
 
 
 class SparseStemFront(Front):
@@ -53,10 +59,10 @@ class SparseStemFront(Front):
         """All sparse coding layers, from the image on."""
         return [module for module in self.modules() if isinstance(module, SparseCodingLayer)]
 
-    def after_step(self) -> None:
+    def after_step(self, own: Tensor) -> None:
         for module in self.body.modules():
             if isinstance(module, LearningSparseLayer):
-                module.update_dictionary()
+                module.update_dictionary(own)
 
     def after_average(self) -> None:
         """Renormalize the atoms. Those of norm 1 stay as they are, to the bit: the codes that clients keep depend on
@@ -68,9 +74,23 @@ class SparseStemFront(Front):
 
 
 class SparseFront(SparseStemFront):
-    """SCL(C→16), BatchNorm, SCL(16→28 gray, 16→32 RGB), BatchNorm, Flatten, Linear, ReLU (DESIGN, section 4)."""
+    """SCL(C→16), BatchNorm, SCL(16→28 gray, 16→32 RGB), BatchNorm, Flatten, Linear, ReLU (DESIGN, section 4).
+
+    Args:
+        shape: of an image.
+        width: of the linear layers.
+        hidden_layers: linear layers behind the first.
+        l1_weight: λ of the first sparse layer.
+        second_l1_weight: λ of the second; None for the same.
+        kernel_size: edge of an atom, pixels.
+        dictionary_rate: of `LearningSparseLayer`.
+        convolutional: whether Conv(5×5), ReLU, MaxPool(2) stand between the second batch norm and Flatten, as behind
+            the first layers of the paper's networks for color images.
+        generator: draws the dictionaries.
+    """
 
     FIRST_CHANNELS = 16
+    CONVOLVED_CHANNELS = 32
     expensive = True
 
     def __init__(
@@ -80,8 +100,10 @@ class SparseFront(SparseStemFront):
         hidden_layers: int = 0,
         *,
         l1_weight: float,
+        second_l1_weight: float | None = None,
         kernel_size: int,
         dictionary_rate: float,
+        convolutional: bool = False,
         generator: torch.Generator,
     ) -> None:
         out_channels = 28 if shape.channels == 1 else 32
@@ -93,16 +115,26 @@ class SparseFront(SparseStemFront):
             generator=generator,
         )
         second = SparseCodingLayer(
-            self.FIRST_CHANNELS, out_channels, kernel_size=kernel_size, l1_weight=l1_weight, generator=generator
+            self.FIRST_CHANNELS,
+            out_channels,
+            kernel_size=kernel_size,
+            l1_weight=l1_weight if second_l1_weight is None else second_l1_weight,
+            generator=generator,
         )
+        features = out_channels * shape.height * shape.width
+        convolution: list[nn.Module] = []
+        if convolutional:
+            convolution = [nn.Conv2d(out_channels, self.CONVOLVED_CHANNELS, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+            features = self.CONVOLVED_CHANNELS * (shape.height // 2) * (shape.width // 2)
         super().__init__(
             stem=first,
             body=nn.Sequential(
                 nn.BatchNorm2d(self.FIRST_CHANNELS),
                 LearningSparseLayer(second, dictionary_rate),
                 nn.BatchNorm2d(out_channels),
+                *convolution,
                 nn.Flatten(),
-                nn.Linear(out_channels * shape.height * shape.width, width),
+                nn.Linear(features, width),
                 nn.ReLU(),
                 *hidden(width, hidden_layers),
             ),

@@ -77,6 +77,7 @@ class ClientProgress(Event):
     round: int
     client: int
     step: int
+    """From 0."""
     steps: int
     loss: float
     images_per_s: float

@@ -27,7 +27,9 @@ def test_a_scenario_ends_with_a_table_and_a_run_directory(tmp_path: Path) -> Non
     assert {"manifest.json", "events.jsonl", "results.json", "report.html", "images"} <= {
         path.name for path in run_dir.iterdir()
     }
-    assert done.stdout.endswith(" MB in all\n")  # the report brings its library
+    *_, size, watch = done.stdout.splitlines()
+    assert size.endswith(" MB in all")  # the report brings its library
+    assert watch.startswith("In a browser: splitfed watch ")
     for kind, mark in (("md", "|"), ("csv", ","), ("latex", "tabular"), ("json", '"schema"')):
         shown = run_cli("report", str(run_dir), "--format", kind)
         assert shown.returncode == exit_codes.OK

@@ -164,7 +164,7 @@ def test_the_tables_of_the_paper_have_all_its_defenses(name: str, threat: str, d
     assert (scenario.threat, scenario.data.name) == (threat, dataset)
     assert tuple(dict.fromkeys(d.name for d in scenario.defense)) == PAPERS
     assert [d.options["l1_weight"] for d in scenario.defense if d.name == "sca"] == [0.1, 0.25, 0.5]
-    assert len(scenario.cells()) == 13
+    assert len(scenario.cells()) == 14
     assert [d.name for d in load(name, quick=True).defense][:2] == ["none", "laplace"]
 
 

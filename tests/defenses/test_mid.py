@@ -45,6 +45,21 @@ def test_the_bottleneck_stands_behind_the_last_linear_layer(hidden_layers: int) 
     assert not front.nonnegative
 
 
+@pytest.mark.parametrize("hidden_layers", [0, 2])
+def test_the_bottleneck_may_stand_in_place_of_the_last_layer(hidden_layers: int) -> None:
+    """The network then has as many layers as under other defenses."""
+    spec = FrontSpec(ImageShape(1, 8, 8), 24, hidden_layers)
+    front = build("mid", {"layers": "same"}).build_front(spec, generator(0, "front"))
+    plain = build("none", {}).build_front(spec, generator(0, "front"))
+    sizes = [
+        [layer.out_features for layer in each.body.children() if isinstance(layer, torch.nn.Linear)]
+        for each in (front, plain)
+    ]
+    assert sizes == [[24] * hidden_layers + [48], [24] * hidden_layers + [24]]
+    assert isinstance(list(front.body.children())[-1], torch.nn.Linear)
+    assert front(torch.rand(2, 1, 8, 8)).shape == (2, 48)
+
+
 def test_a_dearer_bit_makes_the_code_say_less(job_of: JobOf, shares: Sequence[ClientImages]) -> None:
     bounds = []
     for beta in (0.001, 0.1):

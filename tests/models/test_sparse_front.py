@@ -35,3 +35,27 @@ def test_a_second_average_changes_nothing() -> None:
     once = [layer.dictionary.clone() for layer in one.sparse_layers()]
     one.after_average()
     assert all(torch.equal(a, layer.dictionary) for a, layer in zip(once, one.sparse_layers(), strict=True))
+
+
+def trained_on(pixels: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """The second dictionary after one step on these images."""
+    one = front().train()
+    one.body(one.stem(pixels))
+    one.after_step(own)
+    return one.sparse_layers()[1].dictionary.detach().clone()
+
+
+@torch.no_grad()
+def test_generated_images_teach_the_dictionary_nothing() -> None:
+    pixels = torch.rand(12, 1, 8, 8, generator=generator(0, "images"))
+    own = torch.arange(12) < 8
+    before = front().sparse_layers()[1].dictionary
+    assert torch.equal(trained_on(pixels, torch.zeros(12, dtype=torch.bool)), before)
+    all_of_it, of_own = trained_on(pixels, torch.ones(12, dtype=torch.bool)), trained_on(pixels, own)
+    assert not torch.allclose(of_own, before)
+    assert not torch.allclose(of_own, all_of_it)
+    one = front().train()
+    layer = one.sparse_layers()[1]
+    x = next(one.body.children())(one.stem(pixels))
+    layer.update_dictionary(x[own], layer(x)[own], rate=0.2)
+    assert torch.allclose(layer.dictionary, of_own, atol=1e-6)

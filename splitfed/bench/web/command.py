@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=positive, default=6000, help="on the full wall (default 6,000)")
     parser.add_argument("--pairs", type=positive, default=5, help="of runs with and without a page (default 5)")
     parser.add_argument("--train", type=positive, default=3000, help="images that these train on (default 3,000)")
-    parser.add_argument("--rounds", type=positive, default=8, help="of these (default 8)")
+    parser.add_argument("--rounds", type=positive, default=40, help="of these (default 40)")
     arguments = parser.parse_args(argv)
     with ExitStack() as held:
         chromium, why = None, ""

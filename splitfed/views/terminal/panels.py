@@ -146,7 +146,8 @@ def notices(run: RunState) -> Iterator[RenderableType]:
 
 
 def _client_row(name: str, client: ClientState, curve: int) -> tuple[str | Text, ...]:
-    step = Text("lost", style="bold red") if client.lost else Text(f"{client.step}/{client.steps}")
+    at = f"{client.step + 1}/{client.steps}" if client.steps else ""
+    step = Text("lost", style="bold red") if client.lost else Text(at)
     loss = client.losses[-1] if client.losses else None
     trend = client.lost or sparkline(client.losses, curve)
     return name, step, number(loss, 3), trend, f"{client.images_per_s:,.0f}", byte_count(client.sent_bytes)

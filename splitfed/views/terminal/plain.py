@@ -50,7 +50,7 @@ class PlainView:
         finished = f", {len(event.finished)} already finished" if event.finished else ""
         self._write(
             f"{event.scenario}: {event.dataset}, {event.threat} threat, {len(event.cells)} cells{finished}; "
-            f"run directory {event.run_dir}"
+            f"run directory {event.run_dir} (`splitfed watch` shows it in a browser)"
         )
 
     @_tell.register
@@ -77,7 +77,7 @@ class PlainView:
     def _(self, event: events.ClientProgress) -> None:
         cell = self._run.cells.get(event.cell)
         if cell and self._due("clients", event.time_s):
-            step = f"round {event.round} of {cell.started.rounds}, step {event.step}/{event.steps}"
+            step = f"round {event.round} of {cell.started.rounds}, step {event.step + 1}/{event.steps}"
             self._write(f"{event.cell}: {step}; {_clients(cell)}; {time_left(self._run, event.time_s)}")
 
     @_tell.register

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from splitfed.records.store import RunStore
 from tests.views.page.chromium import Watched, opened
 from tests.views.page.journey import CELLS, ROUNDS, Journey
 
@@ -80,7 +81,7 @@ def test_scores_are_those_of_the_record(watched: Watched, journey: Journey) -> N
     )
     watched.choose("attack", "ridge")
     watched.choose("order", "number")
-    watched.until("""document.querySelector(".status").textContent.includes("ridge on none")""")
+    watched.until("""document.querySelector(".status").textContent.includes("what ridge makes of each on none")""")
     shown = captions(watched, 1)[5]
     assert shown == f"{final['psnr_db'][5]:.1f} dB · rank {final['reid_rank'][5]} · SSIM {final['ssim'][5]:.2f}"
 
@@ -93,7 +94,9 @@ def test_the_choice_of_cell_and_attack_changes_what_is_shown(watched: Watched) -
         for attack in ("ridge", "untrained"):
             watched.choose("cell", cell)
             watched.choose("attack", attack)
-            watched.until(f"""document.querySelector(".status").textContent.includes("{attack} on {cell}")""")
+            watched.until(
+                f"""document.querySelector(".status").textContent.includes("{attack} makes of each on {cell}")"""
+            )
             watched.page.wait_for_timeout(300)
             seen.add(picture(watched, 0))
     assert len(seen) >= 4
@@ -102,7 +105,7 @@ def test_the_choice_of_cell_and_attack_changes_what_is_shown(watched: Watched) -
 def test_the_slider_leads_back_to_the_first_moment(watched: Watched) -> None:
     watched.choose("attack", "decoder")
     watched.choose("order", "number")
-    watched.until("""document.querySelector(".status").textContent.includes("decoder on none")""")
+    watched.until("""document.querySelector(".status").textContent.includes("what decoder makes of each on none")""")
     watched.page.wait_for_timeout(300)
     assert "what it came to" in watched.text(".when")
     last = picture(watched, 0)
@@ -140,6 +143,13 @@ def test_one_image_by_itself(watched: Watched) -> None:
     watched.until(f"""document.querySelector("#detail-title").textContent === "Image 4, {named["#4"]}" """)
     dialog.get_by_role("button", name="close").click()
     assert not watched.page.locator("dialog[open]").count()
+
+
+def test_the_cells_are_those_of_the_results(watched: Watched, journey: Journey) -> None:
+    shown = [row.split("\t") for row in watched.page.locator("#cells tbody tr").all_inner_texts()]
+    said = {row[0]: row[5] for row in shown if len(row) > 5}
+    results = RunStore.open(journey.run).results
+    assert said == {cell.cell: f"{100 * cell.reid_rate:.1f} %" for cell in results.cells if cell.reid_rate is not None}
 
 
 def test_invalid_is_seen_and_explained(watched: Watched) -> None:

@@ -171,6 +171,38 @@ def test_a_page_that_was_open_before_there_was_a_wall_shows_it(browser: Browser,
         assert watched.complaints == []
 
 
+def test_pages_that_are_not_seen_leave_their_connection_to_others(browser: Browser, tmp_path: Path) -> None:
+    """A browser has six of them for one server."""
+    with RunStore.create(tmp_path, "tabs", manifest()) as store, WatchServer(tmp_path) as server:
+        for event in run_events(store.path)[:30]:
+            store.append_event(event)
+        address = f"{server.address}run/{store.path.name}"
+        with opened(browser, address) as watched:
+            tabs = [watched.page]
+            for _ in range(7):
+                tabs[-1].locator("#connection", has_text="live").wait_for()
+                tabs[-1].evaluate(SEEN, False)
+                tabs[-1].locator("#connection", has_text="waits until it is seen").wait_for()
+                tabs.append(watched.page.context.new_page())
+                tabs[-1].goto(address)
+            tabs[-1].locator("#connection", has_text="live").wait_for()
+            before = tabs[0].evaluate("Number(document.body.dataset.events)")
+            for number in range(10):
+                store.append_event(events.Notice(message=str(number)))  # which a page that comes late is told whole
+            tabs[-1].locator(f"body[data-events='{before + 10}']").wait_for()
+            assert tabs[0].evaluate("Number(document.body.dataset.events)") == before
+            tabs[0].bring_to_front()
+            tabs[0].evaluate(SEEN, True)
+            tabs[0].locator(f"body[data-events='{before + 10}']").wait_for()
+            assert watched.complaints == []
+
+
+SEEN = """(seen) => {
+  Object.defineProperty(document, "hidden", { value: !seen, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
 def test_a_replay_that_was_asked_for_begins_by_itself(browser: Browser, tmp_path: Path) -> None:
     with RunStore.create(tmp_path, "again", manifest()) as store:
         for event in run_events(store.path):

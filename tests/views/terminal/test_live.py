@@ -87,7 +87,7 @@ def test_clients_have_a_line_each_and_many_end_in_a_sum() -> None:
         for n in range(20)
     ]
     text = "\n".join(shown(listed))
-    assert "3/9  4.500" in text
+    assert "4/9  4.500" in text
     assert "14 more" in text
     assert "1,400  14 kB" in text
 

@@ -16,7 +16,7 @@ export class Cells {
     const caption = h(
       "caption",
       {},
-      "Scores of the strongest attack. Arrows point to what is better for the defender.",
+      "Scores of the strongest attack; re-id is the highest of any. Arrows point to what is better for the defender.",
     );
     element.append(
       h("div", { class: "wide", tabindex: 0 }, h("table", {}, caption, h("thead", {}, header), this.rows)),
@@ -37,7 +37,7 @@ export class Cells {
 function rowOf(name, cell, earlier) {
   const result = cell?.result;
   const score = result?.attacks[result.strongest];
-  const told = score && [number(score.psnr_db, 1), number(score.ssim, 3), percent(score.reid_top1)];
+  const told = score && [number(score.psnr_db, 1), number(score.ssim, 3), percent(result.reid ?? score.reid_top1)];
   return {
     name,
     verdict: verdictOf(cell, earlier),

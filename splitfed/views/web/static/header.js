@@ -2,6 +2,7 @@
 
 import { h, say } from "./charts/dom.js";
 import { duration } from "./charts/text.js";
+import { trained } from "./state.js";
 
 const CONNECTION = {
   connecting: "connecting",
@@ -11,6 +12,7 @@ const CONNECTION = {
   lost: "connection lost, trying again",
   retrying: "connection lost, trying again",
   failed: "no connection",
+  hidden: "waits until it is seen",
 };
 const SYNTHETIC = "SYNTHETIC DATA: images drawn by a program. No figure here is about real data";
 
@@ -80,6 +82,6 @@ function progressOf(run) {
 
 function phaseOf(cell) {
   if (cell.preparing) return `${cell.preparing.what} ${cell.preparing.done}/${cell.preparing.total}`;
-  if ((cell.done ?? 0) >= cell.rounds) return "trained, attacks go on";
+  if (trained(cell)) return "trained, attacks go on";
   return `round ${Math.min((cell.done ?? 0) + 1, cell.rounds)} of ${cell.rounds}`;
 }

@@ -12,7 +12,9 @@ import { Wall } from "./wall.js";
 import { WallStore } from "./wallstore.js";
 import { Wire } from "./wire.js";
 
-const SHOW_MS = 400;
+/** Between two times that the page is shown anew: on the machine that trains, drawing takes from the training. */
+const SHOW_MS = 1000;
+const SOON_MS = 50;
 
 class Page {
   constructor(about) {
@@ -88,11 +90,14 @@ class Page {
   }
 
   later() {
-    this.waiting ??= setTimeout(() => requestAnimationFrame(() => this.show()), SHOW_MS);
+    if (this.waiting) return;
+    const pause = Math.max(SOON_MS, (this.shown ?? -SHOW_MS) + SHOW_MS - performance.now());
+    this.waiting = setTimeout(() => requestAnimationFrame(() => this.show()), pause);
   }
 
   show() {
     this.waiting = null;
+    this.shown = performance.now();
     this.header.update(this.run);
     this.wall.update();
     this.wire.update(this.run.current, this.run.latest);

@@ -39,6 +39,11 @@ export class RunState {
   }
 }
 
+/** Whether all rounds of a cell are done, so that only the attacks go on. */
+export function trained(cell) {
+  return (cell.done ?? 0) >= cell.rounds;
+}
+
 function cellOf({ cell, defense, seed, rounds, clients, time_s }) {
   return {
     name: cell,

@@ -18,12 +18,17 @@ const EVENTS = [
 ];
 const PATIENCE_MS = [1000, 2000, 5000, 10000];
 
-/** Follows the events of one run once it is opened. Calls `listener.events` with lists of events, `.state` with what became of the connection, `.skipped` with counts,
- * `.restart` where the record is another one than before. */
+/** Follows the events of one run once it is opened. Calls `listener.events` with lists of events, `.state` with what
+ * became of the connection, `.skipped` with counts, `.restart` where the record is another one than before.
+ * A page that nobody sees gives its connection back, for a browser has six of them for one server: one tab each. */
 export class Stream {
   constructor(api, listener) {
     this.api = api;
     this.listener = listener;
+    this.speed = null;
+    this.last = null;
+    this.tries = 0;
+    document.addEventListener("visibilitychange", () => this.follow());
   }
 
   /** Start anew: the whole run, or a replay at a speed. */
@@ -32,7 +37,17 @@ export class Stream {
     this.speed = speed;
     this.last = null;
     this.tries = 0;
-    this.connect();
+    this.follow();
+  }
+
+  /** Be connected while the page is seen; a replay goes on unseen, as it cannot be taken up where it was left. */
+  follow() {
+    if (!document.hidden || this.speed !== null) {
+      if (!this.source) this.connect();
+      return;
+    }
+    this.close();
+    this.listener.state("hidden");
   }
 
   close() {

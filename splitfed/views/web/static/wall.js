@@ -174,8 +174,12 @@ export class Wall {
     this.slider.setAttribute("aria-valuetext", this.when.textContent);
     const images = `${count(this.numbers.length)} private images`;
     if (!first) say(this.status, "loading");
-    else if (shown.length > 1) say(this.status, `${images} under ${shown.length} defenses, with their PSNR`);
-    else say(this.status, `${images}, ${first.entry.attack} on ${first.entry.cell}${this.meansText(first)}`);
+    else if (shown.length > 1)
+      say(this.status, `${images}, each beside what the attacker makes of it under ${shown.length} defenses`);
+    else {
+      const { attack, cell } = first.entry;
+      say(this.status, `${images} (left), and what ${attack} makes of each on ${cell}${this.meansText(first)}`);
+    }
   }
 
   /** When this was: in a round, or after the last, when what was kept is attacked. */

@@ -2,15 +2,20 @@
 
 import { h, s, tableOf } from "./charts/dom.js";
 import { MISSING, bytes, count } from "./charts/text.js";
+import { trained } from "./state.js";
 
 const MOST_DRAWN = 6;
 const ROW_PX = 34;
 /** Counts come every second while anything flows; older ones are of the past. */
 const STALE_S = 3;
+/** How far the dashes go on each time that the page is shown anew. */
+const FLOW_PX = 4;
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Wire {
   constructor(element) {
     this.vantage = "wire";
+    this.flowed = 0;
     this.picture = h("div", { class: "wire-picture" });
     this.table = h("div", { class: "wide", tabindex: 0 });
     this.note = h("p", { class: "status" });
@@ -44,6 +49,14 @@ export class Wire {
       : "Nobody has connected yet.";
     this.table.replaceChildren(...(clients.length ? [tableOfClients(clients)] : []));
     this.draw();
+    this.flow();
+  }
+
+  /** The dashes go on with what comes in: an animation would be drawn 60 times a second, at training's cost. */
+  flow() {
+    if (!this.facts.moving || still.matches) return;
+    this.flowed -= FLOW_PX;
+    this.picture.style.setProperty("--flowed", this.flowed);
   }
 
   draw() {
@@ -75,7 +88,7 @@ function clientsOf(cell, now) {
       down: rate("sent_bytes"),
       total: is?.received_bytes ?? progress?.sent_bytes,
       frames: is?.frames,
-      step: progress?.steps ? `${progress.step}/${progress.steps}` : "",
+      step: progress?.steps && cell.running && !trained(cell) ? `${progress.step + 1}/${progress.steps}` : "",
       lost: progress?.lost ?? (lost.has(number) ? "lost" : null),
     };
   });
