@@ -400,7 +400,7 @@ def broken_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_listings_show_a_broken_plugin_and_everything_else(broken_place: Path, group: str) -> None:
     listed = splitfed(broken_place, group)
     assert listed.returncode == 0, listed.stderr
-    known = {"datasets": "digits", "defenses": "laplace", "attacks": "ridge"}[group]
+    known = {"datasets": "digits", "defenses": "laplace", "attacks": "ridge", "generators": "mixture"}[group]
     assert f"\n{known} " in f"\n{listed.stdout}"
     assert f"\ntorn_{group} BROKEN plug-in torn_{group} of splitfed.{group}" in re.sub(" +", " ", listed.stdout)
     assert "No module named 'no_such_module'" in listed.stdout

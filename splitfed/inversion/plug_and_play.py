@@ -115,6 +115,7 @@ class _Inversion:
             shape, width = self._generator.shape, self._options.surrogate_width
             surrogate = Surrogate(shape, self._oracle.classes, width, self._draws)
         pool = self._pool(surrogate)
+        self._exhausted = _kept(pool.exhausted) if pool.exhausted else ""
         candidates = [self._start(pool, label) for label in self._labels]
         if surrogate is not None:
             self._search_surrogate(candidates, surrogate)
@@ -247,7 +248,7 @@ class _Inversion:
         try:
             work()
         except BudgetExhausted as end:
-            self._exhausted = self._exhausted or f"{end}. What was found until then is kept"
+            self._exhausted = self._exhausted or _kept(str(end))
             return False
         return True
 
@@ -261,3 +262,7 @@ class _Inversion:
         confidence: float | None = None,
     ) -> None:
         self._on_moment(InversionMoment(stage, label, done, total, images, confidence, self._oracle.asked))
+
+
+def _kept(message: str) -> str:
+    return f"{message}. What was found until then is kept"

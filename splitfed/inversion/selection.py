@@ -14,7 +14,7 @@ from torch import Tensor
 from splitfed.generators import ImageGenerator, images_of
 from splitfed.inversion.crops import Crops
 from splitfed.inversion.options import PlugAndPlayOptions
-from splitfed.inversion.oracle import Oracle
+from splitfed.inversion.oracle import BudgetExhausted, Oracle
 from splitfed.types import ImageShape
 
 OnAnswers = Callable[[int, Tensor, Tensor], None]
@@ -29,11 +29,13 @@ class Pool:
         latents: (P, ...).
         confidence: (P, K), mean over an image and, if wanted, its mirror image.
         owners: the class that each was drawn for, int64, (P,); None where they were drawn for none.
+        exhausted: the message of whoever answered no more before all of the pool was asked about; empty otherwise.
     """
 
     latents: Tensor
     confidence: Tensor
     owners: Tensor | None
+    exhausted: str = ""
 
     def of_class(self, label: int) -> Tensor:
         """The positions of the latents that may stand for a class: all, or those that were drawn for it."""
@@ -56,18 +58,28 @@ def draw_pool(
 ) -> Pool:
     """Draw a pool and ask about all of it; a generator that knows the classes draws as many latents for each.
 
+    Where the target answers no more, the pool is what was asked about until then.
+
     Raises:
-        BudgetExhausted: the pool is larger than the budget.
+        BudgetExhausted: before there was a latent for each class.
     """
     latents, owners = _drawn(generator, options.pool_size, oracle.classes, draws)
-    parts = []
+    parts: list[Tensor] = []
+    exhausted = ""
     for start in range(0, len(latents), options.batch_size):
         images = images_of(generator, latents[start : start + options.batch_size])
         views = [images, images.flip(-1)] if options.mirror else [images]
-        answers = [oracle.probabilities(view) for view in views]
+        try:
+            answers = [oracle.probabilities(view) for view in views]
+        except BudgetExhausted as end:
+            if not parts or (owners is not None and len(torch.unique(owners[:start])) < oracle.classes):
+                raise
+            exhausted = str(end)
+            break
         parts.append(torch.stack(answers).mean(dim=0))
         on_answers(start + len(images), torch.cat(views), torch.cat(answers))
-    return Pool(latents, torch.cat(parts), owners)
+    asked = sum(map(len, parts))
+    return Pool(latents[:asked], torch.cat(parts), None if owners is None else owners[:asked], exhausted)
 
 
 def questions(options: PlugAndPlayOptions) -> int:
@@ -101,4 +113,6 @@ def _drawn(generator: ImageGenerator, size: int, classes: int, draws: torch.Gene
         return generator.sample(size, draws), None
     each = -(-size // classes)
     latents = torch.cat([generator.sample(each, draws, label) for label in range(classes)])
-    return latents, torch.arange(classes).repeat_interleave(each)
+    owners = torch.arange(classes).repeat_interleave(each)
+    mixed = torch.randperm(len(owners), generator=draws)  # so that a pool that is cut off has all of them
+    return latents[mixed], owners[mixed]

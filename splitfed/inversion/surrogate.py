@@ -53,7 +53,9 @@ class Surrogate:
     @torch.enable_grad()
     def learn(self, epochs: int) -> float:
         """Go over all answers; the mean Kullback-Leibler divergence from them in the last pass, nats."""
-        images, answers = torch.cat(self._images), torch.cat(self._answers)
+        if len(self._images) > 1:  # put together once, not in each pass
+            self._images, self._answers = [torch.cat(self._images)], [torch.cat(self._answers)]
+        (images,), (answers,) = self._images, self._answers
         self._network.requires_grad_(True)
         divergence = 0.0
         for _ in range(epochs):

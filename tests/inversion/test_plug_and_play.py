@@ -143,8 +143,9 @@ def test_where_the_budget_ends_nothing_is_lost(access: Access, budget: int) -> N
     assert mean_share(inversion, "images") > 0.6, "the pool was asked about: these are at least the best of it"
 
 
-def test_a_target_that_counts_itself_ends_it_likewise() -> None:
-    left = 600
+@pytest.mark.parametrize("budget", [130, 600, 2000])
+def test_a_target_that_counts_itself_ends_it_likewise(budget: int) -> None:
+    left = budget
 
     def serve(images: torch.Tensor) -> torch.Tensor:
         nonlocal left
@@ -155,8 +156,18 @@ def test_a_target_that_counts_itself_ends_it_likewise() -> None:
 
     given = PlugAndPlayOptions.model_validate(SMALL)
     inversion = invert(serve, generator(), classes=CLASSES, options=given, draws=torch.Generator().manual_seed(0))
-    assert inversion.exhausted.startswith("the server answers no more")
+    assert inversion.exhausted == "the server answers no more. What was found until then is kept"
     assert len(inversion.classes) == CLASSES
+    assert mean_share(inversion, "images") > 0.5
+
+
+def test_a_target_that_never_answers_gives_nothing() -> None:
+    def refuse(_images: torch.Tensor) -> torch.Tensor:
+        raise BudgetExhausted("the server answers no more")
+
+    given = PlugAndPlayOptions.model_validate(SMALL)
+    with pytest.raises(BudgetExhausted, match="answers no more"):
+        invert(refuse, generator(), classes=CLASSES, options=given, draws=torch.Generator().manual_seed(0))
 
 
 def test_a_budget_below_the_pool_is_refused_before_anything_is_asked() -> None:
