@@ -137,5 +137,5 @@ class AttackerOptions(Options):
     threads: int = Field(default=2, ge=1)
     """For learning after the last round; a fixed number, whatever the cores and the cells at a time: another one sums
     in another order, so that results differ in their last digits."""
-    deadline_s: float = Field(default=1800, gt=0)
+    deadline_s: float = Field(default=3600, gt=0)
     """How long the lab waits for the attack after the last round."""

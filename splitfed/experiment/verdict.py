@@ -22,7 +22,7 @@ from splitfed.metrics.quality import psnr_db
 from splitfed.metrics.score import predictor_score, score
 from splitfed.records.linked import LinkedOracle
 from splitfed.records.results import AttackScore, BaselineScore, CellResult, all_passed
-from splitfed.types import FitEvidence, Images
+from splitfed.types import FitEvidence, Images, Reconstruction
 
 TIE = 1e-5
 """SSIM of attacks that differ by less is the same: float32 images of one reconstruction, in other batches, do so."""
