@@ -182,3 +182,11 @@ def test_scores_over_fewer_images_than_were_sent_are_marked_and_the_mark_is_expl
     assert {(line["n"], line["sent"]) for line in csv.DictReader(io.StringIO(csv_table.to_csv(results)))} >= {
         ("320", "480")
     }
+
+
+def test_with_the_frechet_distance_a_narrow_table_cuts_nothing_either() -> None:
+    results = with_decoder(fid_lite0=12.3).model_copy(update={"metrics": ("fid_lite0",)})
+    drawn = draw(results, 80)
+    assert max(map(len, drawn.splitlines())) <= 80
+    assert "…" not in drawn
+    assert "12.3" in drawn
