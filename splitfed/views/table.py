@@ -117,7 +117,7 @@ def columns(results: Results) -> list[Column]:
     return [
         *(_measured(MEASURES[name]) for name in NARROW if name not in unasked),
         Column("bytes cut/wire", "bytes\ncut/wire", MEASURES["wire_bytes_per_image"].arrow, _bytes),
-        Column("strongest attack", "strongest\nattack", "", lambda row, _: row.strongest),
+        Column("strongest attack", "\nattack", "", lambda row, _: row.strongest),
         Column("verdict", "\nverdict", "", lambda row, _: "valid" if row.valid else "INVALID"),
     ]
 

@@ -193,3 +193,11 @@ def test_it_is_said_which_phases_were_attacked() -> None:
     assert [phases.AUDIT_ALONE in each for each in said] == [True, False, False]
     assert [phases.IN_TRAINING in each for each in said] == [False, False, True]
     assert "| ridge@TRAIN4 |" in table.to_markdown(run_results(by_training))
+
+
+def test_with_the_frechet_distance_a_narrow_table_cuts_nothing_either() -> None:
+    results = with_decoder(fid_lite0=12.3).model_copy(update={"metrics": ("fid_lite0",)})
+    drawn = draw(results, 80)
+    assert max(map(len, drawn.splitlines())) <= 80
+    assert "…" not in drawn
+    assert "12.3" in drawn
