@@ -6,8 +6,9 @@ log-likelihoods add up, for a candidate x and the front of each observation:
     log p(z, z₁ … z_k | x) = log p(z | front(x)) + α · Σᵢ log p(zᵢ | frontᵢ(x))
 
 z is of the audit, whose front is known; zᵢ are of training, whose fronts are known roughly, so that they count α times.
-α, and the exponent β of the whole, are chosen on the attacker's own images, seen through fronts that strayed
-(`attacker.moving_front`); at α = 0 training adds nothing.
+The exponent β of the whole is chosen on the attacker's own images, seen through fronts that strayed
+(`attacker.moving_front`). α is the best for the victims, for each score: an oracle's, as the links are, so that it is
+never worse than the audit alone, which is α = 0.
 
 An attacker does not know which belong together; docs/attacks.md says how often it can guess. This is therefore no
 attack, and no headline, but what one would have that links better.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -120,57 +121,65 @@ def linked_oracle(
 def _scored(
     sights: Sequence[Sight], victims: Images, auxiliary: Images, in_clear: bool, context: CellContext
 ) -> dict[str, float]:
-    """The posterior mean's PSNR and SSIM, and who is found."""
+    """The posterior mean's PSNR and SSIM, and who is found; each at the α that does best."""
     knowledge = sights[0].held.knowledge(auxiliary, labels_in_clear=in_clear)
     split = split_auxiliary(knowledge, before=None)
-    candidates = auxiliary[split.fit]
-    share, exponent = _tuned(sights, candidates, auxiliary[split.validation[:TUNED_ON]], in_clear, context)
+    candidates, held_out = auxiliary[split.fit], auxiliary[split.validation[:TUNED_ON]]
     labels = victims.labels if in_clear else None
-    scores = _summed(sights, candidates, labels, len(victims), share)
-    made = _mean(exponent * scores, candidates).view_as(victims.pixels)
-    hits = matched_hits(_summed(sights, victims, labels, len(victims), share), labels)
-    return {
-        "psnr_db": float(psnr_db(made, victims.pixels).double().mean()),
-        "ssim": float(ssim(made, victims.pixels).double().mean()),
-        "reid_matched": float(hits.double().mean()),
-    }
+    own = _seen_as_often(sights, candidates, held_out, in_clear, context)
+    scores, through = (_summed(sights, images, labels, len(victims)) for images in (candidates, victims))
+    found = []
+    for share in SHARES if len(sights) > 1 else SHARES[:1]:
+        exponent = _exponent(own.at(share), candidates, held_out)
+        made = _mean(exponent * scores.at(share), candidates).view_as(victims.pixels)
+        hits = matched_hits(through.at(share), labels)
+        each = psnr_db(made, victims.pixels), ssim(made, victims.pixels), hits
+        found.append([float(value.double().mean()) for value in each])
+    best = torch.tensor(found, dtype=torch.float64).max(dim=0).values.tolist()
+    return dict(zip(("psnr_db", "ssim", "reid_matched"), best, strict=True))
 
 
-def _tuned(
+class Summed(NamedTuple):
+    """Log-likelihoods of what was seen, (n, M) each: of the audit, and of training together."""
+
+    audit: Tensor
+    training: Tensor
+
+    def at(self, share: float) -> Tensor:
+        """Training counts so much."""
+        return self.audit + share * self.training
+
+
+def _seen_as_often(
     sights: Sequence[Sight], candidates: Images, held_out: Images, in_clear: bool, context: CellContext
-) -> tuple[float, float]:
-    """α and β that do best on the attacker's own images, seen as often."""
+) -> Summed:
+    """The attacker's own images, seen through fronts that strayed."""
     drawn = generator(context.cell.seed, "linked")
-    labels, pixels = held_out.labels if in_clear else None, held_out.pixels.flatten(1)
-    audit, *training = (
-        sum(
-            (
-                _likelihood(sight.held, sight.strayed(held_out.pixels, drawn), labels, candidates)
-                for _ in range(sight.times)
-            ),
-            start=torch.zeros(len(held_out), len(candidates)),
-        )
-        for sight in sights
-    )
-    together = sum(training, start=torch.zeros_like(audit))
-
-    def error(tried: tuple[float, float]) -> float:
-        share, exponent = tried
-        made = _mean(exponent * (audit + share * together), candidates)
-        return float((made - pixels).square().mean())
-
-    return min(product(SHARES if training else (0.0,), EXPONENTS), key=error)
-
-
-def _summed(sights: Sequence[Sight], images: Images, labels: Tensor | None, victims: int, share: float) -> Tensor:
-    """The log-likelihood of each victim's observations, for each of these images: (victims, M)."""
-    scores = torch.zeros(victims, len(images))
+    labels = held_out.labels if in_clear else None
+    sums = [torch.zeros(len(held_out), len(candidates)) for _ in range(2)]
     for number, sight in enumerate(sights):
-        if number == 0 or share > 0:
-            own = None if labels is None else labels[sight.victims]
-            likelihood = _likelihood(sight.held, sight.activation, own, images)
-            scores.index_add_(0, sight.victims, likelihood, alpha=share if number else 1.0)
-    return scores
+        for _ in range(sight.times):
+            sums[min(number, 1)] += _likelihood(sight.held, sight.strayed(held_out.pixels, drawn), labels, candidates)
+    return Summed(*sums)
+
+
+def _exponent(scores: Tensor, candidates: Images, held_out: Images) -> float:
+    """β that does best on the attacker's own images."""
+
+    def error(exponent: float) -> float:
+        return float((_mean(exponent * scores, candidates) - held_out.pixels.flatten(1)).square().mean())
+
+    best: float = min(EXPONENTS, key=error)
+    return best
+
+
+def _summed(sights: Sequence[Sight], images: Images, labels: Tensor | None, victims: int) -> Summed:
+    """Of each victim's observations, for each of these images."""
+    sums = [torch.zeros(victims, len(images)) for _ in range(2)]
+    for number, sight in enumerate(sights):
+        own = None if labels is None else labels[sight.victims]
+        sums[min(number, 1)].index_add_(0, sight.victims, _likelihood(sight.held, sight.activation, own, images))
+    return Summed(*sums)
 
 
 def _likelihood(held: HeldFront, activation: Tensor, labels: Tensor | None, images: Images) -> Tensor:

@@ -23,7 +23,8 @@ class LinkedOracle(Record):
     A client sends each image again in every epoch, with fresh noise. ``observations`` is how many of an image there are
     on the mean: its audit, and its training steps of the rounds that were kept. ``psnr_db`` in dB and ``ssim`` are of
     the posterior mean over the attacker's own images by the sum of their log-likelihoods, ``reid_matched`` is how often
-    the image is found among the n through the fronts, by the same sum. What begins with ``audit_`` is the same of the
+    the image is found among the n through the fronts, by the same sum; how much training counts in it is the best for
+    each. What begins with ``audit_`` is the same of the
     audit alone: what linking is worth is the difference.
     """
 
