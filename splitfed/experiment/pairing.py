@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from splitfed.errors import AttackError
@@ -35,10 +37,11 @@ class ImageScores:
     values: Mapping[str, Tensor]
 
     def of(self, images: Sequence[tuple[int, int]], score: str) -> list[float]:
-        """The scores of these images, which are all there."""
-        place = {image: at for at, image in enumerate(self.images)}
-        values = self.values[score].tolist()
-        return [values[place[image]] for image in images]
+        """The scores of these images, which are all there; of one that was sent several times their mean."""
+        found: dict[tuple[int, int], list[float]] = {}
+        for image, value in zip(self.images, self.values[score].tolist(), strict=True):
+            found.setdefault(image, []).append(value)
+        return [fmean(found[image]) for image in images]
 
 
 class Pairing:
@@ -72,12 +75,14 @@ class Pairing:
         folder, name = self._run.store.cell_dir(cell.cell), f"{file_name(cell.strongest)}.npz"
         try:
             made = read_reconstruction(folder, name, truth.job.shape)
-            clients, rows = truth.rows(made.index)
-            originals = truth.originals(made.index).pixels
+            own = truth.private(made.index)  # what a defense generated in training is nobody's
+            index, images = made.index[own], made.images[torch.from_numpy(own)]
+            clients, rows = truth.rows(index)
+            originals = truth.originals(index).pixels
         except (AttackError, IndexError) as error:
             self._run.notice(f"{cell.cell} is not compared image by image: {error}")
             return None
-        values = {name: METRICS[name].of_images(made.images, originals) for name in COMPARED}
+        values = {name: METRICS[name].of_images(images, originals) for name in COMPARED}
         return ImageScores(cell.strongest, _pairs(clients, rows), values)
 
 
