@@ -54,7 +54,7 @@ def test_a_finished_run_is_shown_until_ctrl_c(finished: Path) -> None:
         assert names[0] == "RunStarted"
         assert names[-1] == "RunFinished"
         wall = page.get(f"/api/runs/{finished.name}/wall").json
-        assert set(wall["cells"]["none"]) == {"ridge", "untrained", "retrieval"}
+        assert set(wall["cells"]["none"]) == {"ridge", "untrained", "retrieval", "ridge@TRAIN1"}
         process.send_signal(signal.SIGINT)
         assert process.wait(WAIT_S) == exit_codes.INTERRUPTED
         told.close()

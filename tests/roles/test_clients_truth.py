@@ -118,7 +118,9 @@ def test_means_and_intervals_are_those_of_a_lab_up_to_rounding(world: TruthWorld
 def test_baselines_are_those_of_a_lab_up_to_rounding(world: TruthWorld) -> None:
     told = told_of(world)
     victims = world.truth.originals(world.index)
-    for name, wanted in baseline_scores(world.auxiliary, victims).items():
+    known = baseline_scores(world.auxiliary, victims)
+    for name in ("mean_image", "class_mean"):  # the nearest auxiliary image is an oracle's, whom nobody is here
+        wanted = known[name]
         assert wanted.psnr_db is not None
         assert wanted.ssim is not None
         values = [value for scored in told.baseline(name).values() for value in scored.psnr_db]

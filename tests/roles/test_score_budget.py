@@ -15,7 +15,7 @@ from splitfed.roles.scoring_protocol import BY_CLASS, IMAGES, INDEX, JUDGE, MADE
 from tests.roles.truth_world import JobOf, TruthWorld, shared, trained
 
 ATTACKS = 1
-"""So that four pictures of each image are scored: of the attack, the control, and two baselines."""
+"""So that five pictures of each image are scored: of the attack, two controls, and two baselines."""
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,10 @@ def test_only_rows_of_the_clients_own_audit_are_scored(world: TruthWorld) -> Non
 
 def test_a_run_has_as_many_pictures_scored_as_its_attacks_make_and_the_same_ones_again(world: TruthWorld) -> None:
     guessed = arrays_of({BY_CLASS: np.zeros((10, *world.job.shape), np.float32)})
-    questions = [made(world, shade) for shade in (0.1, 0.2, 0.3)] + [guessed]
+    questions = [made(world, shade) for shade in (0.1, 0.2, 0.3, 0.35)] + [guessed]
     first = [world.ask(0, SCORE, **{MADE: question}) for question in questions]
-    assert [reason(reply) for reply in first] == [""] * (ATTACKS + 3)
-    assert "4 pictures of each image were scored in this run" in reason(world.ask(0, SCORE, **{MADE: made(world, 0.4)}))
+    assert [reason(reply) for reply in first] == [""] * (ATTACKS + 4)
+    assert "5 pictures of each image were scored in this run" in reason(world.ask(0, SCORE, **{MADE: made(world, 0.4)}))
     assert "in this run" in reason(world.ask(0, SCORE, **{MADE: made(world, 0.4, world.index[:1])}))  # nor one image
     again = [world.ask(0, SCORE, **{MADE: question}) for question in questions]
     assert [dict(reply.content["numbers"]) for reply in again] == [dict(reply.content["numbers"]) for reply in first]

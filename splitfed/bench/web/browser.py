@@ -96,6 +96,7 @@ class Page:
 
     def scroll_wall(self) -> int:
         """Scroll the wall from its top to its end; the pixels that were passed."""
+        self._tab.locator(f"{SCROLLER} .item").first.wait_for()
         wall = self._tab.locator(SCROLLER).first
         wall.scroll_into_view_if_needed()
         wall.hover()

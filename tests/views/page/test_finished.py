@@ -18,6 +18,9 @@ pytestmark = pytest.mark.slow
 
 IMAGES = 480
 
+ENDED = {"ridge", "decoder", "untrained", "retrieval", f"ridge@TRAIN{ROUNDS}"}
+"""The attacks and controls that came to something."""
+
 
 def captions(watched: Watched, line: int) -> list[str]:
     """One of the two lines beneath the images in sight, in the order in which they are seen."""
@@ -132,13 +135,13 @@ def test_one_image_by_itself(watched: Watched) -> None:
     dialog.locator(".heat").wait_for()
     named = dict(caption.split(" · ") for caption in captions(watched, 0)[:5])
     assert dialog.locator("h2").inner_text() == f"Image 3, {named['#3']}"
-    assert dialog.locator(".made figure").count() == 1 + 3  # the original, two attacks and the control
+    assert dialog.locator(".made figure").count() == 1 + len(ENDED)  # the original beside them
     rows = dialog.locator("tbody tr").all_inner_texts()
-    assert {row.split("\t")[0].removesuffix(" (strongest)") for row in rows} == {"ridge", "decoder", "untrained"}
+    assert {row.split("\t")[0].removesuffix(" (strongest)") for row in rows} == ENDED
     assert dialog.locator(".activation svg").count() == 1
-    assert dialog.locator(".nearest canvas").count() == 3 * 3
+    assert dialog.locator(".nearest canvas").count() == 3 * len(ENDED)
     watched.page.wait_for_timeout(300)
-    assert inked(watched, "dialog .made canvas") == 4
+    assert inked(watched, "dialog .made canvas") == 1 + len(ENDED)
     dialog.get_by_role("button", name="next image").click()
     watched.until(f"""document.querySelector("#detail-title").textContent === "Image 4, {named["#4"]}" """)
     dialog.get_by_role("button", name="close").click()
@@ -157,7 +160,8 @@ def test_invalid_is_seen_and_explained(watched: Watched) -> None:
     assert "SYNTHETIC DATA" in banners
     assert "INVALID: none, laplace failed a gate" in banners
     table = watched.text("#cells")
-    assert "Gate failed: attack beats class mean" in table
+    assert "Gate failed:" in table
+    assert "attack beats class mean: strongest attack" in table
     assert watched.page.locator("#cells tr.invalid").count() >= 2
     assert watched.field("cell").locator("option").first.inner_text() == "none (INVALID)"
 
@@ -166,8 +170,8 @@ def test_the_figures_hold_what_was_measured(watched: Watched) -> None:
     drawn = {element.get_attribute("data-name") for element in watched.page.locator("figure[data-name]").all()}
     assert {"attacks", "cells", "accuracy", "loss", "finished 0"} <= drawn
     assert len(watched.numbers_of("loss")) == ROUNDS * len(CELLS)
-    rules = [row[0] for row in watched.numbers_of("attacks")[-2:]]
-    assert sorted(rules) == ["class mean", "mean image"]
+    rules = [row[0] for row in watched.numbers_of("attacks")[-3:]]
+    assert sorted(rules) == ["class mean", "mean image", "nearest auxiliary"]
     watched.choose("measure", "reid_top1")
     watched.until("""document.querySelector('figure[data-name="attacks"] .legend').textContent.includes("ridge")""")
     shares = {row[0]: float(row[2]) for row in watched.numbers_of("attacks")}
