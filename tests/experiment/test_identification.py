@@ -35,19 +35,20 @@ AUDIT = 3
 
 @pytest.fixture(scope="module")
 def results(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """No defense, noise, and noise that drowns everything, in training too; a network that cannot learn among the
+    """No defense, noise, and noise after training that drowns everything, where nobody looks at the training; a network that cannot learn among the
     attacks."""
     scenario = scenario_of(
         defense=[
             {"name": "none"},
             {"name": "laplace", "scale": 1.0},
-            {"name": "gaussian", "sigma": 1e4, "always": True},
+            {"name": "gaussian", "sigma": 1e4},
         ],
         attack=[
             {"name": "ridge"},
             {"name": "posterior_mean"},
             {"name": "decoder", "learning_rate": 1e-12, "max_epochs": 2, "width": 16},
         ],
+        attacker={"training_streams": False},
     )
     return experiment.run(scenario, out=tmp_path_factory.mktemp("runs")).results
 
@@ -85,10 +86,7 @@ def test_what_nobody_can_exceed_stands_beside_what_was_reached(results: Results)
     assert laplace.top1 is not None
     assert found is not None
     assert found == pytest.approx(laplace.top1, abs=0.1)
-    assert {name for name, score in reached.items() if score.pool_mse is None} == {
-        name for name, score in reached.items() if score.phase == "TRAIN"
-    }, "of training there is no ideal to compare with"
-    for score in (score for score in reached.values() if score.phase == "AUDIT"):
+    for score in reached.values():
         assert score.pool_mse is not None
         assert laplace.mse is not None
         assert score.pool_mse > laplace.mse
@@ -151,8 +149,7 @@ def test_a_network_that_adds_nothing_is_named_and_no_attack_of_its_own(results: 
     assert not none.attacks["ridge"].added_nothing
     assert none.attacks["decoder"].at_cap, "one epoch is no plateau"
     assert not none.attacks["ridge"].at_cap
-    assert none.strongest is not None
-    assert none.strongest.split("@")[0] in ("ridge", "posterior_mean")
+    assert none.strongest in ("ridge", "posterior_mean")
     assert "decoder added nothing" in none.gate_details["attack_learned"]
 
 

@@ -56,5 +56,8 @@ def _checkpoint(store: RunStore, folder: str) -> Path:
 
 
 def measured(store: RunStore) -> dict[str, dict[str, Any]]:
-    """By its name all that results.json says of each cell, but for its timings."""
-    return {cell.cell: cell.model_dump(mode="json", exclude=TIMINGS) for cell in store.results.cells}
+    """By its name all that results.json says of each cell, but for its timings, and what a lab links that has the
+    training streams: in a deployment they stay with the attacker."""
+    return {
+        cell.cell: cell.model_dump(mode="json", exclude=TIMINGS | {"linked_oracle"}) for cell in store.results.cells
+    }
