@@ -35,8 +35,8 @@ AUDIT = 3
 
 @pytest.fixture(scope="module")
 def results(scenario_of: ScenarioOf, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """No defense, noise, and noise after training that drowns everything, where nobody looks at the training; a network that cannot learn among the
-    attacks."""
+    """No defense, noise, and noise after training that drowns everything, where nobody looks at the training; a network
+    that cannot learn among the attacks."""
     scenario = scenario_of(
         defense=[
             {"name": "none"},
