@@ -33,13 +33,12 @@ from splitfed.federation.server_app import Federation, build_server_app
 from splitfed.runners import step_reports
 from splitfed.runners.answer import answer
 from splitfed.runners.flower_engine import lent_grid
-from splitfed.runners.ray_package import load_ray, on_loopback
+from splitfed.runners.ray_package import load_ray, start
 from splitfed.runners.seal import seal_of
 from splitfed.runners.watched import TrainingWatcher
 
 logger = logging.getLogger(__name__)
 
-START_ATTEMPTS = 2
 JOIN_S = 180.0
 """How long all clients may take to say their number; the actors have to start first."""
 KEPT_CLIENTS = 8
@@ -102,7 +101,7 @@ def _started_ray(folder: Path) -> Iterator[Any]:
         )
     before = signal.getsignal(signal.SIGTERM)
     try:
-        _start(ray, folder)
+        start(ray, logging_level=logging.ERROR, _temp_dir=str(folder))
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray's own would leave without a word
@@ -110,29 +109,6 @@ def _started_ray(folder: Path) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
-
-
-def _start(ray: Any, folder: Path) -> None:
-    """Start Ray, which gives its own processes a fixed time: on a machine that has too much to do, more than once.
-
-    Raises:
-        UserError: it does not start.
-    """
-    for attempt in range(START_ATTEMPTS):
-        try:
-            with on_loopback(ray):
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    _temp_dir=str(folder),
-                )
-            return
-        except (OSError, RuntimeError, ValueError) as error:
-            ray.shutdown()
-            if attempt == START_ATTEMPTS - 1:
-                raise UserError(f"Ray does not start on this machine: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from splitfed.config.scenario import Cell
 from splitfed.errors import UserError
 from splitfed.runners.processes import RunCell, Say
-from splitfed.runners.ray_package import load_ray, on_loopback
+from splitfed.runners.ray_package import load_ray, start
 from splitfed.runners.unfinished import CellFailure, Outcome, attempt
 
 CORES_PER_CELL = 2
@@ -40,12 +39,8 @@ def run_cells(
         UserError: Ray is not installed, or the cluster cannot be reached.
     """
     ray = load_ray()
-    address = os.environ.get("RAY_ADDRESS") or "local"
-    try:
-        with on_loopback(ray) if address == "local" else nullcontext():
-            context = ray.init(address, ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
-    except (ConnectionError, RuntimeError) as error:
-        raise UserError(f"no Ray cluster: {error}. Check RAY_ADDRESS, or unset it to use this machine alone") from None
+    address = os.environ.get("RAY_ADDRESS")
+    context = _reached(ray, address) if address else start(ray, ignore_reinit_error=True)
     cores = min(CORES_PER_CELL, int(ray.cluster_resources().get("CPU", 1)))
     task = ray.remote(num_cpus=cores, max_retries=0)(_work)
     waiting, running = deque(cells), dict[Any, Cell]()
@@ -65,6 +60,13 @@ def run_cells(
         finally:
             for reference in running:
                 ray.cancel(reference, force=True)
+
+
+def _reached(ray: Any, address: str) -> Any:
+    try:
+        return ray.init(address, ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
+    except (ConnectionError, RuntimeError) as error:
+        raise UserError(f"no Ray cluster: {error}. Check RAY_ADDRESS, or unset it to use this machine alone") from None
 
 
 def _outcome(ray: Any, reference: Any) -> Outcome:

@@ -9,6 +9,7 @@ from typing import Any
 
 from splitfed.errors import UserError
 
+START_ATTEMPTS = 3
 _SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; without, it warns
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to Ray's makers
@@ -44,3 +45,22 @@ def on_loopback(ray: Any) -> Iterator[None]:
         yield
     finally:
         constants.ENABLE_RAY_CLUSTER = before
+
+
+def start(ray: Any, **options: Any) -> Any:
+    """Start Ray on this machine; what `ray.init` gives.
+
+    Ray gives its own processes half a minute, which on a machine that has much to do may be too little: then once more.
+
+    Raises:
+        UserError: it does not start.
+    """
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            with on_loopback(ray):
+                return ray.init(address="local", include_dashboard=False, log_to_driver=False, **options)
+        except Exception as error:  # Ray raises no kind of its own where a process is late
+            ray.shutdown()
+            if attempt == START_ATTEMPTS:
+                raise UserError(f"Ray does not start on this machine: {error}") from error
+    raise AssertionError("unreachable")

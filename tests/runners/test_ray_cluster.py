@@ -15,6 +15,7 @@ from splitfed.experiment import run as experiment
 from splitfed.records.events import Event, Notice
 from splitfed.records.results import CellResult
 from splitfed.runners.processes import Say
+from splitfed.runners.ray_package import START_ATTEMPTS
 from splitfed.runners.unfinished import Cause, CellFailure, Outcome
 from tests.runners.on_ray import RAY_WARNINGS, ray_or_skip
 from tests.views.fabricated import cell_result, changed
@@ -29,15 +30,26 @@ CORES = 2
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head and a second node, each with room for one cell."""
     ray_or_skip()
-    from ray.cluster_utils import Cluster
-
-    nodes: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": CORES, "include_dashboard": False})
+    nodes = head()
     try:
         nodes.add_node(num_cpus=CORES)
         monkeypatch.setenv("RAY_ADDRESS", nodes.address)
         yield nodes
     finally:
         nodes.shutdown()
+
+
+def head() -> Any:
+    """A cluster of one node; started anew where a busy machine made Ray wait too long for its own processes."""
+    from ray.cluster_utils import Cluster
+
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            return Cluster(initialize_head=True, head_node_args={"num_cpus": CORES, "include_dashboard": False})
+        except Exception:
+            if attempt == START_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
 
 
 def run(work: Any, jobs: int, on_event: Callable[[Event], None]) -> dict[str, Outcome]:
