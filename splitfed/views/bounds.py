@@ -73,9 +73,5 @@ def _decibels(mse: Number) -> str:
     return EXACT if mse == 0 else number(psnr_of(mse), MEASURES["psnr_db"].digits)
 
 
-def _least(values: Iterable[Number]) -> Number:
-    return min((value for value in values if value is not None), default=None)
-
-
 def _mean(values: Iterable[Number]) -> Number:
     return spread(values).mean

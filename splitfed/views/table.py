@@ -38,7 +38,7 @@ NARROW = {
 WITH_INTERVAL = frozenset({"accuracy", "psnr_db", "ssim"})
 SSIM = "SSIM is the mean over the whole map; JSON and CSV also have it without the border of its window (ssim_cropped)."
 """Which of the two usual scalars is meant: on small images they differ much."""
-IDEAL = "re-id a / b: we found a, the ideal attacker b, whom nobody can exceed."
+IDEAL = "Where re-id reads a / b: we found a, the ideal attacker b, whom nobody can exceed."
 """What a second rate of re-identification is."""
 FEWER = "[n]: over n of the images only; other images score otherwise."
 """What the mark beside an attack says."""

@@ -39,9 +39,8 @@ def test_without_a_browser_it_says_what_is_left_out(
 
 def test_a_browser_shows_a_long_run_and_a_full_wall(tmp_path: Path) -> None:
     try:
-        with ThreadPoolExecutor(
-            1
-        ) as apart:  # Playwright has a loop in each thread, and that of the page's tests goes on
+        # Playwright has a loop in each thread, and that of the page's tests goes on
+        with ThreadPoolExecutor(1) as apart:
             apart.submit(shown, tmp_path).result()
     except NoBrowserError as error:
         pytest.skip(str(error))
