@@ -17,7 +17,7 @@ from torch import Tensor
 from splitfed.attacks.auxiliary import BATCH, Predict, others_than
 from splitfed.attacks.base import images_of
 from splitfed.attacks.candidates import Candidates, candidates
-from splitfed.attacks.inverter import Inverter, Target
+from splitfed.attacks.inverter import ClosedForm, Target
 from splitfed.attacks.linear import LinearMap, fit_ridge, refit
 from splitfed.attacks.posterior_mean import best_exponent
 from splitfed.attacks.ridge import PENALTIES
@@ -144,7 +144,7 @@ class CrossFitting:
         whole: what is made by those that learned from all images of the fit part.
     """
 
-    attacks: Sequence[Inverter]
+    attacks: Sequence[ClosedForm]
     target: Target
     whole: Inputs
 
@@ -170,7 +170,7 @@ class CrossFitting:
 
 
 @torch.no_grad()
-def cross_fitting(attacks: Sequence[Inverter], target: Target, draws: Sequence[Tensor]) -> CrossFitting:
+def cross_fitting(attacks: Sequence[ClosedForm], target: Target, draws: Sequence[Tensor]) -> CrossFitting:
     """What the network is to see, by attacks that have learned; ``draws`` are features of the fit part, (n, d) each."""
     own = candidates(target, target.auxiliary.fit)
     whole = Inputs(
@@ -189,5 +189,5 @@ def _back_projection(target: Target, draws: Sequence[Tensor]) -> BackProjection:
     return BackProjection(inverse, target.knowledge)
 
 
-def _rows_of(attack: Inverter) -> Callable[[Seen], Tensor]:
+def _rows_of(attack: ClosedForm) -> Callable[[Seen], Tensor]:
     return lambda seen: images_of(attack, seen.rows, seen.labels).flatten(1)

@@ -20,7 +20,7 @@ from splitfed.attacks.augmentation import augment
 from splitfed.attacks.auxiliary import Pairs, observe, predict_rows
 from splitfed.attacks.base import Attack, Progress, images_of
 from splitfed.attacks.cross_fitting import TEMPERATURES, CrossFitting, cross_fitting, folds_of
-from splitfed.attacks.inverter import Inverter, Target
+from splitfed.attacks.inverter import ClosedForm, Inverter, Target
 from splitfed.attacks.loss import leak_losses
 from splitfed.attacks.schedule import UNLIMITED_EPOCHS, Schedule
 from splitfed.attacks.seen import Seen
@@ -200,8 +200,8 @@ class Ensemble(Inverter):
         least = min(map(_affords, [*self._closed_forms(), *weighted]), default=math.inf)
         return None if math.isinf(least) else int(least)
 
-    def _closed_forms(self) -> list[Inverter]:
-        return [attack for attack in self._usable() if isinstance(attack, Inverter) and attack.closed_form]
+    def _closed_forms(self) -> list[ClosedForm]:
+        return [attack for attack in self._usable() if isinstance(attack, ClosedForm)]
 
     def _usable(self) -> list[Attack]:
         return [attack for attack in self._others if _affords(attack) >= FEWEST_OBSERVATIONS]

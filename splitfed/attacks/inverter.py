@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,9 +78,6 @@ class Target:
 class Inverter(Attack):
     """An attack that learns a map from what is seen of an image, activation and label, to its pixels."""
 
-    closed_form: ClassVar[bool] = False
-    """Whether it is solved for and not trained, so that `without` is cheap."""
-
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self._target: Target | None = None
@@ -98,16 +95,6 @@ class Inverter(Attack):
     def reconstruct(self, activation: Tensor, labels: Tensor | None = None) -> Tensor:
         seen = self._begun.seen(activation, labels)
         return predict_rows(self._predict, seen).clamp(0, 1).view(-1, *self._begun.auxiliary.shape)
-
-    def without(self, places: Tensor) -> Predict:
-        """The same map with the same settings, had it learned from none of these images; call it after ``advance``.
-
-        Only an attack that is `closed_form` has it.
-
-        Args:
-            places: positions within the fit part, (m,).
-        """
-        raise NotImplementedError(f"{self.name} would have to be trained anew")
 
     def evidence(self) -> FitEvidence:
         start_psnr_db, start_ssim = self._validated(self._predict_start)
@@ -169,6 +156,18 @@ class Inverter(Attack):
     @abstractmethod
     def _parameters_moved(self) -> bool:
         """Whether the trainable parameters differ from those before any learning, by hash."""
+
+
+class ClosedForm(Inverter):
+    """An inverter that is solved for and not trained, so that it is cheap to leave images out."""
+
+    @abstractmethod
+    def without(self, places: Tensor) -> Predict:
+        """The same map with the same settings, had it learned from none of these images; call it after ``advance``.
+
+        Args:
+            places: positions within the fit part, (m,).
+        """
 
 
 def _prepared(knowledge: Knowledge, auxiliary: Auxiliary, generator: torch.Generator) -> Target:

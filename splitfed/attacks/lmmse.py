@@ -20,7 +20,7 @@ from torch import Tensor
 from splitfed.attacks.auxiliary import BATCH, Predict
 from splitfed.attacks.base import Progress
 from splitfed.attacks.candidates import candidates
-from splitfed.attacks.inverter import Inverter, Target
+from splitfed.attacks.inverter import ClosedForm, Target
 from splitfed.attacks.local_gaussian import Settings
 from splitfed.attacks.loss import leak_losses
 from splitfed.attacks.posterior_mean import best_exponent
@@ -53,7 +53,7 @@ class LmmseOptions(Options):
     """Activations that are solved for at a time."""
 
 
-class Lmmse(Inverter):
+class Lmmse(ClosedForm):
     """x̂ = m + C_xz·(C_zz + Σ)⁻¹·(z − μ) under a Gaussian prior of the attacker's images nearest to the one sought.
 
     Each unit of work tries one setting of the prior, on validation images, by PSNR and SSIM (`leak_losses`).
@@ -63,7 +63,6 @@ class Lmmse(Inverter):
     about = "closed form: solves the known front's equations under a Gaussian prior of its own nearest images"
     adaptivity = "adds the noise's covariance, known or measured"
     live = False
-    closed_form = True
     faces_training = True
     Options = LmmseOptions
     options: LmmseOptions

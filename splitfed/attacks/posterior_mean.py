@@ -22,7 +22,7 @@ from torch import Tensor
 from splitfed.attacks.auxiliary import Predict, others_than
 from splitfed.attacks.base import Progress
 from splitfed.attacks.candidates import Candidates, candidates
-from splitfed.attacks.inverter import Inverter, Target
+from splitfed.attacks.inverter import ClosedForm, Target
 from splitfed.attacks.loss import leak_losses
 from splitfed.attacks.seen import Seen
 from splitfed.errors import AttackError
@@ -39,7 +39,7 @@ class PosteriorMeanOptions(Options):
     """Activations that are compared with all candidates at a time."""
 
 
-class PosteriorMean(Inverter):
+class PosteriorMean(ClosedForm):
     """x̂(z) = Σⱼ wⱼ·xⱼ over the attacker's images of the label, w = softmax(β·log p(z | front(xⱼ))).
 
     The candidates are the fit part; β is what does best on the validation part, by PSNR and SSIM (`leak_losses`).
@@ -48,7 +48,6 @@ class PosteriorMean(Inverter):
     name = "posterior_mean"
     about = "closed form: the mean of its own images, weighted by how likely each is to have given the activation"
     adaptivity = "weighs by the likelihood of the defense's noise, known or measured"
-    closed_form = True
     faces_training = True
     Options = PosteriorMeanOptions
     options: PosteriorMeanOptions

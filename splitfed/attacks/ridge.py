@@ -14,7 +14,7 @@ from torch import Tensor
 
 from splitfed.attacks.auxiliary import Pairs, Predict, others_than, predict_rows
 from splitfed.attacks.base import Progress
-from splitfed.attacks.inverter import Inverter, Target
+from splitfed.attacks.inverter import ClosedForm, Target
 from splitfed.attacks.linear import LinearMap, fit_ridge, mean_map, refit
 from splitfed.attacks.seen import Seen
 from splitfed.metrics.fingerprint import fingerprint
@@ -109,13 +109,12 @@ def fit_by_class(draws: Sequence[Tensor], fit: Pairs, validation: Pairs, classes
     return min((FrontMap(overall, {}), FrontMap(overall, by_class)), key=error)
 
 
-class Ridge(Inverter):
+class Ridge(ClosedForm):
     """Standardize each feature, then ridge regression, by class where the label helps; the validation part chooses."""
 
     name = "ridge"
     about = "closed form: ridge regression from standardized activations to pixels, by class where the label helps"
     adaptivity = "fits on several draws of the noise together"
-    closed_form = True
     faces_training = True
     Options = RidgeOptions
     options: RidgeOptions

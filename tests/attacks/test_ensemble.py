@@ -15,7 +15,7 @@ from splitfed.attacks.auxiliary import Predict, others_than, predict_rows
 from splitfed.attacks.base import Progress
 from splitfed.attacks.cross_fitting import TEMPERATURES, CrossFitting, cross_fitting, folds_of
 from splitfed.attacks.ensemble import Ensemble
-from splitfed.attacks.inverter import Inverter, Target
+from splitfed.attacks.inverter import ClosedForm, Inverter, Target
 from splitfed.attacks.loss import leak_losses
 from splitfed.attacks.seen import Seen
 from splitfed.attacks.selection import selected
@@ -29,11 +29,10 @@ CLOSED = ("ridge", "posterior_mean", "lmmse")
 WORLDS: dict[str, dict[str, float | bool]] = {"plain": {}, "noisy": {"noise": 0.3}, "sparse": {"sparse": True}}
 
 
-class Memory(Inverter):
+class Memory(ClosedForm):
     """An attack that knows the images it was fitted to by heart, and of all others only the mean of the class."""
 
     name = "memory"
-    closed_form = True
     adaptivity = "none"
     about = "finds what it has seen"
 
@@ -127,7 +126,7 @@ def test_copies_without_a_fold_are_as_good_on_it_as_the_attack_is_on_images_that
 ) -> None:
     here = world(width=40, **WORLDS[kind])  # type: ignore[arg-type]
     attack = small(name)
-    assert isinstance(attack, Inverter)
+    assert isinstance(attack, ClosedForm)
     run(attack, here.knowledge)
     target = attack._begun
     made = torch.empty_like(target.fit.targets)
