@@ -46,9 +46,14 @@ class PluginPage:
 
 
 def splitfed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A process that sees what is installed in this folder, and works there."""
+    """A command in a process that sees what is installed in this folder, and works there."""
+    return python(folder, "-m", "splitfed", *arguments)
+
+
+def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same of Python itself."""
     return subprocess.run(
-        [sys.executable, "-m", "splitfed", *arguments],
+        [sys.executable, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "PYTHONUTF8": "1"},
         capture_output=True,

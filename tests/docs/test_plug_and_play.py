@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from splitfed.generators import GENERATORS, ImageGenerator
 from splitfed.inversion import PlugAndPlayOptions
 from splitfed.metrics import inversion_gates
 from tests.docs.blocks import ROOT, blocks, script_of
+from tests.docs.plugin_page import python
 from tests.installed import install
 
 PAGE = ROOT / "docs" / "plug_and_play.md"
@@ -27,15 +27,7 @@ def ran(folder: Path, module: str = MODULE, use: str = USE) -> subprocess.Comple
     ((name, target),) = points.items()
     package, _, kind = target.partition(":")
     install(folder, package, module, {group.removeprefix("splitfed."): {name: kind}})
-    return subprocess.run(
-        [sys.executable, "-c", use],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "PYTHONUTF8": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+    return python(folder, "-c", use)
 
 
 @pytest.mark.slow
